@@ -14,6 +14,7 @@ import pytest
 
 from tests.harness.polling import eventually, eventually_joins
 from tests.harness.shard_process import ShardProcess, readiness, running, settings_of
+from tests.harness.worlds import agree, flowers_of
 from tickwire.client.client import Client, ClientError, Disconnected, Refused, connect
 from tickwire.schemas.messages import ErrorCode
 from tickwire.server.config import Settings
@@ -22,19 +23,10 @@ from tickwire.server.shard import Shard
 from tickwire.server.storage import MongoStore
 
 
-def flowers_of(client: Client) -> list[float]:
-    return sorted(client.world.table("flowers").column("x").tolist())
-
-
 def x_of(client: Client) -> float:
     joined = client.core.joined
     assert joined is not None
     return float(client.world.table("walkers").entity(joined.entity)["x"])
-
-
-async def agree(*clients: Client) -> None:
-    await eventually(lambda: len({(c.world.checksum(), c.world.tick) for c in clients}) == 1, what="worlds agree")
-    assert all(client.core.mismatches == client.core.resyncs == 0 for client in clients)
 
 
 async def comes_back(url: str, room_name: str, room_type: str = "garden") -> Client:

@@ -17,8 +17,8 @@ from pymongo.errors import PyMongoError
 
 from tests.harness.mongo_process import MongoProcess, MongoSet, small_disk
 from tests.harness.polling import eventually
-from tests.harness.redis_process import Road
 from tests.harness.shard_process import readiness, running, scrape, settings_of
+from tests.harness.tcp_proxy import TcpProxy
 from tickwire.client.client import Client, connect
 from tickwire.client.updates import ReplyReceived, Update
 from tickwire.schemas.messages import ErrorCode, Reply
@@ -218,44 +218,44 @@ async def test_paused_mongod_loses_no_transaction(settings: Settings, mongo: Mon
 
 
 async def test_too_slow_mongod_loses_no_transaction(settings: Settings, mongo: MongoProcess) -> None:
-    async with Road(mongo.port) as road:
-        url = f"mongodb://127.0.0.1:{road.port}/?directConnection=true"
+    async with TcpProxy(mongo.port) as proxy:
+        url = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
 
         @asynccontextmanager
         async def trouble() -> AsyncIterator[None]:
-            road.delay_s = 2 * DEADLINE_S
+            proxy.delay_s = 2 * DEADLINE_S
             yield
-            road.delay_s = 0.0
+            proxy.delay_s = 0.0
 
         async with running(through(settings, url)) as shard:
             assert max(await lives_through(shard, trouble)) < 4 * DEADLINE_S
 
 
 async def test_slow_mongod_delays_only_transactions(settings: Settings, mongo: MongoProcess) -> None:
-    async with Road(mongo.port) as road:
-        url = f"mongodb://127.0.0.1:{road.port}/?directConnection=true"
+    async with TcpProxy(mongo.port) as proxy:
+        url = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
         async with running(through(settings, url)) as shard, connect(shard.url) as trader:
             await trader.join("market", name="home")
-            road.delay_s = 0.05
+            proxy.delay_s = 0.05
             assert (await ask(trader, "work"))[0].ok
             assert shard.parts.health.is_ready
             await goes_on(trader)
-            road.delay_s = 0.0
+            proxy.delay_s = 0.0
 
 
 @pytest.mark.timeout(180)
 async def test_unreachable_mongod_for_a_minute_loses_no_transaction(settings: Settings, mongo: MongoProcess) -> None:
-    async with Road(mongo.port) as road:
-        url = f"mongodb://127.0.0.1:{road.port}/?directConnection=true"
+    async with TcpProxy(mongo.port) as proxy:
+        url = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
         loop = asyncio.get_running_loop()
 
         @asynccontextmanager
         async def trouble() -> AsyncIterator[None]:
-            road.cut()
+            proxy.stall()
             began = loop.time()
             yield
             await asyncio.sleep(max(0.0, 60 - (loop.time() - began)))
-            road.mend()
+            proxy.reconnect()
 
         async with running(through(settings, url)) as shard:
             assert max(await lives_through(shard, trouble)) < 4 * DEADLINE_S

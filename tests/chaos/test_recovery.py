@@ -16,9 +16,9 @@ import pytest
 
 from tests.chaos.test_fleet import comes_back as keeps_trying
 from tests.harness.polling import eventually
-from tests.harness.redis_process import Road
 from tests.harness.sample_rooms import Estate
 from tests.harness.shard_process import ShardProcess, settings_of
+from tests.harness.tcp_proxy import TcpProxy
 from tickwire.client.client import Client, connect
 from tickwire.matchmaking import Matchmaker
 from tickwire.server.config import Settings
@@ -70,11 +70,11 @@ async def test_rooms_and_sessions_of_a_killed_shard_continue_without_a_lost_tran
     fleet: tuple[Settings, list[ShardProcess]],
 ) -> None:
     settings, shards = fleet
-    async with Road(shards[0].port) as door, AsyncExitStack() as stack:
+    async with TcpProxy(shards[0].port) as proxy, AsyncExitStack() as stack:
         players = []
         for number in range(ROOMS * PLAYERS):
-            door.to = shards[number % len(shards)].port
-            client = await stack.enter_async_context(connect(f"ws://127.0.0.1:{door.port}"))
+            proxy.target_port = shards[number % len(shards)].port
+            client = await stack.enter_async_context(connect(f"ws://127.0.0.1:{proxy.port}"))
             players.append(EarningClient(client, f"estate {number % ROOMS}"))
             await client.join("estate", name=players[-1].room_name)
         playing = [asyncio.create_task(player.play()) for player in players]
@@ -87,7 +87,7 @@ async def test_rooms_and_sessions_of_a_killed_shard_continue_without_a_lost_tran
             theirs = [player for player in players if where[player.room_name] == victim.url]
             assert theirs
             victim.kill()
-            door.to = next(shard.port for shard in shards if shard is not victim)
+            proxy.target_port = next(shard.port for shard in shards if shard is not victim)
             names = {player.room_name for player in theirs}
             before = {name: max(player.ticks for player in theirs if player.room_name == name) for name in names}
             await asyncio.gather(*(comes_back(player) for player in theirs))

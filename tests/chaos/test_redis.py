@@ -15,8 +15,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.harness.polling import eventually, eventually_joins
-from tests.harness.redis_process import RedisProcess, Road
+from tests.harness.redis_process import RedisProcess
 from tests.harness.shard_process import ShardProcess, admin, running, scrape, settings_of
+from tests.harness.tcp_proxy import TcpProxy
 from tickwire.client.client import Client, Refused, connect
 from tickwire.matchmaking import Matchmaker
 from tickwire.schemas.messages import ErrorCode
@@ -210,18 +211,18 @@ async def test_a_redis_that_cannot_be_reached_for_a_minute_costs_no_seat(
 
 
 async def test_slow_redis_delays_only_joins_until_they_time_out(settings: Settings, own_redis: RedisProcess) -> None:
-    async with Road(own_redis.port) as road:
-        slow = with_redis(settings, f"redis://127.0.0.1:{road.port}/0")
+    async with TcpProxy(own_redis.port) as proxy:
+        slow = with_redis(settings, f"redis://127.0.0.1:{proxy.port}/0")
         async with running(slow) as shard, connect(shard.url) as one, connect(shard.url) as two:
             joined = await one.join("garden", name="home")
-            road.delay_s = 0.2
+            proxy.delay_s = 0.2
             assert (await two.join("garden", name="home")).room_id == joined.room_id
             assert shard.parts.health.is_ready
-            road.delay_s = 3.0  # three deadlines long
+            proxy.delay_s = 3.0  # three deadlines long
             async with connect(shard.url) as three:
                 assert await refusal(three, "garden", "home") is ErrorCode.UNAVAILABLE
                 await goes_on(one, two)
-                road.delay_s = 0.0
+                proxy.delay_s = 0.0
                 await eventually(lambda: shard.parts.health.is_ready, 20)
                 assert (await eventually_joins(three, "garden", "home")).room_id == joined.room_id
                 await agree_on_seats(own_redis, settings, shard)

@@ -13,7 +13,8 @@ import pytest
 from benchmarks.certificates import make_certificate
 from tests.harness.handoffs import hand_over
 from tests.harness.polling import eventually
-from tests.harness.redis_process import RedisProcess, Road
+from tests.harness.redis_process import RedisProcess
+from tests.harness.tcp_proxy import TcpProxy
 from tickwire.matchmaking import Matchmaker, MatchmakerUnavailable, Party, PlacementFull, PlaceRequest, ShardInfo
 from tickwire.matchmaking.redis_checks import check_permissions, find_eviction_policy
 from tickwire.matchmaking.redis_client import connect
@@ -76,10 +77,10 @@ async def test_tls_checks_the_certificate(own_redis: RedisProcess, tmp_path: Pat
     certificate, key = make_certificate(tmp_path)
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(certificate, key)
-    async with Road(own_redis.port, tls) as road:
-        await works(f"rediss://127.0.0.1:{road.port}/0?ssl_ca_certs={certificate}&ssl_check_hostname=false")
+    async with TcpProxy(own_redis.port, tls) as proxy:
+        await works(f"rediss://127.0.0.1:{proxy.port}/0?ssl_ca_certs={certificate}&ssl_check_hostname=false")
         with pytest.raises(Exception, match=r"SSL|CERTIFICATE|ertificate"):
-            await connect(f"rediss://127.0.0.1:{road.port}/0", deadline_s=2.0).ping()  # type: ignore[misc]
+            await connect(f"rediss://127.0.0.1:{proxy.port}/0", deadline_s=2.0).ping()  # type: ignore[misc]
 
 
 async def test_sentinels_name_the_master(own_redis: RedisProcess, tmp_path: Path) -> None:
@@ -205,8 +206,8 @@ async def test_the_detail_of_an_error_names_the_redis_and_the_reason(
 async def test_an_untrusted_certificate_is_reported(own_redis: RedisProcess, tmp_path: Path) -> None:
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.load_cert_chain(*make_certificate(tmp_path))
-    async with Road(own_redis.port, tls) as road:
-        matchmaker = Matchmaker.from_url(f"rediss://127.0.0.1:{road.port}/0")
+    async with TcpProxy(own_redis.port, tls) as proxy:
+        matchmaker = Matchmaker.from_url(f"rediss://127.0.0.1:{proxy.port}/0")
         with pytest.raises(MatchmakerUnavailable) as refused:
             await matchmaker.ping()
         assert "TLS failed: CERTIFICATE_VERIFY_FAILED" in refused.value.detail

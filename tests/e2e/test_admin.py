@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,23 +14,15 @@ import pytest
 
 from tests.harness.polling import eventually
 from tests.harness.shard_process import ShardProcess, admin, running
+from tests.harness.tokens import AUTH, token_of
 from tickwire.client.client import Client, Refused, connect
 from tickwire.schemas.messages import ErrorCode
 from tickwire.server.admin.endpoints import ENDPOINTS
 from tickwire.server.admin.openapi import create_openapi
 from tickwire.server.config import Settings
-from tickwire.server.edge.auth.authenticator import issue_token
-from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.observability import logs
 from tickwire.server.shard import Shard
 from tickwire.server.storage import TuningVersion
-
-SECRET = "a secret of at least thirty-two characters"
-AUTH = AuthSettings(secret=SECRET)
-
-
-def token(player: str) -> str:
-    return issue_token(AUTH, player, ttl_s=60, now_s=time.time())
 
 
 async def ask(shard: Shard, method: str, path: str, body: Any = None) -> Any:
@@ -175,7 +166,7 @@ async def test_banned_player_is_disconnected_from_every_shard_until_the_ban_is_l
 ) -> None:
     settings = msgspec.structs.replace(shard_settings, auth=AUTH)
     async with running(settings) as a, running(settings) as b:
-        async with connect(b.url, token=token("ada")) as ada, connect(b.url, token=token("bob")) as bob:
+        async with connect(b.url, token=token_of("ada")) as ada, connect(b.url, token=token_of("bob")) as bob:
             await ada.join("garden")
             await bob.join("garden")
             found = await ask(a, "PUT", "/bans/ada", {"duration_s": 60, "reason": "cheats"})
@@ -185,7 +176,7 @@ async def test_banned_player_is_disconnected_from_every_shard_until_the_ban_is_l
             assert (ada.goodbye.code, ada.goodbye.message) == (ErrorCode.BANNED, "cheats")
             for shard in (a, b):
                 with pytest.raises(Refused, match="cheats") as refused:
-                    async with connect(shard.url, token=token("ada")):
+                    async with connect(shard.url, token=token_of("ada")):
                         pass
                 assert refused.value.error.code is ErrorCode.BANNED
             assert bob.is_connected
@@ -194,7 +185,7 @@ async def test_banned_player_is_disconnected_from_every_shard_until_the_ban_is_l
 
         async def is_let_in() -> bool:
             try:
-                async with connect(a.url, token=token("ada")):
+                async with connect(a.url, token=token_of("ada")):
                     return True
             except Refused:
                 return False
@@ -210,10 +201,10 @@ async def test_ban_survives_a_restart_and_expires(shard_settings: Settings) -> N
     async with running(settings) as second:
         await eventually(lambda: "ada" in second.parts.operator_policy.bans._by_player)
         with pytest.raises(Refused):
-            async with connect(second.url, token=token("ada")):
+            async with connect(second.url, token=token_of("ada")):
                 pass
         await eventually(lambda: not _is_banned(second, "bob"))
-        async with connect(second.url, token=token("bob")):
+        async with connect(second.url, token=token_of("bob")):
             pass
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 from urllib.parse import quote
 
@@ -13,16 +12,14 @@ import pytest
 import structlog
 
 from tests.harness.shard_process import OPERATIONS_TOKEN, admin, running
+from tests.harness.tokens import AUTH, token_of
 from tickwire.client.client import connect
 from tickwire.matchmaking import MatchmakerUnavailable
 from tickwire.server.admin.endpoints import ENDPOINTS, Endpoint
 from tickwire.server.config import Settings
-from tickwire.server.edge.auth.authenticator import issue_token
-from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.errors import Unavailable
 from tickwire.server.shard import Shard
 
-SECRET = "a secret of at least thirty-two characters"
 IDS = [
     "a/b",
     "a//b",
@@ -105,7 +102,7 @@ def request_of(endpoint: Endpoint, path: str, body: bytes, header: bytes) -> byt
 
 @pytest.fixture
 async def guarded(shard_settings: Settings) -> AsyncIterator[Shard]:
-    async with running(msgspec.structs.replace(shard_settings, auth=AuthSettings(secret=SECRET))) as shard:
+    async with running(msgspec.structs.replace(shard_settings, auth=AUTH)) as shard:
         yield shard
 
 
@@ -157,7 +154,7 @@ async def test_every_invalid_authorization_is_answered_with_401(guarded: Shard) 
 
 @pytest.mark.parametrize("player", ["google/42", "auth0|42", "a%2Fb", "J\u00fcrgen", "a b", "a?b", "x" * 128])
 async def test_player_with_any_id_can_be_banned_and_readmitted(guarded: Shard, player: str) -> None:
-    token = issue_token(AuthSettings(secret=SECRET), player, ttl_s=60, now_s=time.time())
+    token = token_of(player)
     path = f"/bans/{quote(player, safe='')}"
     async with connect(guarded.url, token=token) as client:
         assert (await admin(guarded.parts.operations.port, "PUT", path, {"duration_s": 60}))["player_id"] == player

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-import time
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +18,17 @@ from benchmarks.certificates import make_certificate
 from tests.harness.lightweight_clients import crowd
 from tests.harness.polling import eventually
 from tests.harness.shard_process import running
+from tests.harness.tokens import SECRET, token_of
 from tickwire.client.client import Disconnected, Refused, connect
 from tickwire.client.connection import open_socket
 from tickwire.schemas import SCHEMA_VERSION, SUBPROTOCOL
 from tickwire.schemas.codec import decode_server, encode_client
 from tickwire.schemas.messages import Error, ErrorCode, Hello, Ping, Welcome
 from tickwire.server.config import Settings
-from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.shard import Shard
 
-SECRET = "a secret of at least thirty-two characters"
 OURS = [Subprotocol(SUBPROTOCOL)]
 
 
@@ -38,14 +36,10 @@ def changed(settings: Settings, *, auth: AuthSettings | None = None, **edge: Any
     return msgspec.structs.replace(settings, auth=auth or AuthSettings(), edge=EdgeSettings(**edge))
 
 
-def token_for(player: str, ttl_s: float = 60) -> str:
-    return issue_token(AuthSettings(secret=SECRET), player, ttl_s=ttl_s, now_s=time.time())
-
-
 # -- tokens ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("token", ["", "rubbish", token_for("alice", -60)], ids=["none", "rubbish", "expired"])
+@pytest.mark.parametrize("token", ["", "rubbish", token_of("alice", ttl_s=-60)], ids=["none", "rubbish", "expired"])
 async def test_connection_without_a_valid_token_is_refused(shard_settings: Settings, token: str) -> None:
     settings = changed(shard_settings, auth=AuthSettings(secret=SECRET, guests=False))
     async with running(settings) as shard:
@@ -60,16 +54,16 @@ async def test_connection_without_a_valid_token_is_refused(shard_settings: Setti
 
 async def test_token_is_sent_in_hello_or_header_and_in_the_url_only_if_configured(shard_settings: Settings) -> None:
     auth = AuthSettings(secret=SECRET, guests=False)
-    bearer = {"Authorization": f"Bearer {token_for('alice')}"}
+    bearer = {"Authorization": f"Bearer {token_of('alice')}"}
     for in_query in (False, True):
         async with running(
             changed(shard_settings, auth=auth, token_in_query=in_query, duplicate_sessions="allow")
         ) as shard:
-            async with connect(shard.url, token=token_for("alice")):
+            async with connect(shard.url, token=token_of("alice")):
                 assert {session.player_id for session in shard.parts.edge.registry} == {"alice"}
             for url, headers, wanted in (
                 (shard.url, bearer, Welcome),
-                (f"{shard.url}/?token={token_for('alice')}", {}, Welcome if in_query else Error),
+                (f"{shard.url}/?token={token_of('alice')}", {}, Welcome if in_query else Error),
             ):
                 async with open_websocket(url, subprotocols=OURS, additional_headers=headers) as socket:
                     await socket.send(encode_client(Hello(SCHEMA_VERSION)))

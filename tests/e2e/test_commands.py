@@ -4,77 +4,32 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import re
 import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 import pytest
 import structlog
 
+from tests.harness.dev_process import DevProcess, children_of, is_alive, run_command, two_free_ports
 from tests.harness.polling import eventually, eventually_joins
 from tests.harness.shard_process import running, settings_of
 from tickwire.client.client import connect
 from tickwire.server.config import Settings, load
 from tickwire.server.dev import local_stores as embedded
 from tickwire.server.dev.child_process import EmbeddedError
-from tickwire.server.dev.local_stores import die_with_parent, free_port
+from tickwire.server.dev.local_stores import free_port
 from tickwire.server.edge.auth.authenticator import create_authenticator
 from tickwire.server.errors import ConfigError
 from tickwire.server.shard import Shard
 
 ROOT = Path(__file__).parent.parent.parent
 STARTED = '"message": "shard_started"'
-
-
-def command(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "tickwire", *arguments],
-        check=False,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        cwd=ROOT,
-        env={**os.environ, **environ},
-    )
-
-
-class DevProcess:
-    """A `tickwire dev` that runs."""
-
-    def __init__(self, data: Path, port: int, *more: str) -> None:
-        self.output = data.parent / f"dev-{port}.log"
-        environ = {"TICKWIRE__OPERATIONS__PORT": str(free_port()), "PYTHONUNBUFFERED": "1"}
-        with self.output.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "tickwire", "dev", "--port", str(port), "--data", str(data), *more],
-                stdout=output,
-                stderr=output,
-                cwd=ROOT,
-                env={**os.environ, **environ},
-                preexec_fn=die_with_parent,  # noqa: PLW1509
-            )
-
-    @property
-    def text(self) -> str:
-        return self.output.read_text()
-
-
-def children_of(pid: int) -> list[int]:
-    return [int(text) for task in Path(f"/proc/{pid}/task").glob("*/children") for text in task.read_text().split()]
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @pytest.fixture
@@ -86,7 +41,7 @@ async def test_dev_runs_all_parts_and_restores_the_world(dev_folder: Path) -> No
     port = free_port()
     scores: dict[str, int] = {}
     for round_number in (1, 2):
-        dev = DevProcess(dev_folder, port, "--bots", "3")
+        dev = DevProcess(dev_folder, "--bots", "3", port=port, TICKWIRE__OPERATIONS__PORT=str(free_port()))
         try:
             await eventually(lambda dev=dev: "players    3" in dev.text, 60, dev.text)  # type: ignore[misc]
             assert f"ws://127.0.0.1:{port}" in dev.text
@@ -114,7 +69,7 @@ async def test_dev_runs_all_parts_and_restores_the_world(dev_folder: Path) -> No
 
 
 async def test_the_stores_end_when_the_server_is_killed(dev_folder: Path) -> None:
-    dev = DevProcess(dev_folder, free_port(), "--bots", "0")
+    dev = DevProcess(dev_folder, "--bots", "0", TICKWIRE__OPERATIONS__PORT=str(free_port()))
     await eventually(lambda: "players connect to" in dev.text, 60, dev.text)
     stores = children_of(dev.process.pid)
     assert len(stores) == 2
@@ -128,7 +83,7 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        done = command("dev", "--port", str(port), "--data", str(tmp_path / "data"))
+        done = run_command("dev", "--port", str(port), "--data", str(tmp_path / "data"))
     assert done.returncode == 2
     sentence = f"tickwire: listen.port: {port} on 127.0.0.1 is in use; set another port, or 0 for a free one\n"
     assert done.stderr == sentence
@@ -136,7 +91,7 @@ def test_a_port_in_use_is_one_sentence(tmp_path: Path) -> None:
 
 def test_unwritable_directory_is_reported_in_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    done = command("dev", "--data", str(tmp_path / "file" / "data"))
+    done = run_command("dev", "--data", str(tmp_path / "file" / "data"))
     assert done.returncode == 1
     assert re.fullmatch(r"tickwire: the folder \S+ cannot be written: .+\n", done.stderr), done.stderr
 
@@ -150,7 +105,7 @@ def test_a_missing_binary_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_wrong_settings_are_one_sentence_each(tmp_path: Path) -> None:
     config = tmp_path / "tickwire.toml"
     config.write_text('[listen]\nprot = 1\n[edge]\nconnections_max = "many"\n')
-    done = command("serve", "--config", str(config))
+    done = run_command("serve", "--config", str(config))
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
         "tickwire: listen.prot: unknown key; did you mean listen.port?",
@@ -166,25 +121,15 @@ def test_wrong_settings_are_one_sentence_each(tmp_path: Path) -> None:
     ],
 )
 def test_rooms_that_cannot_be_loaded_are_reported_in_one_sentence(rooms: str, sentence: str) -> None:
-    done = command("serve", "--rooms", rooms, TICKWIRE__LISTEN__PLAINTEXT="true", TICKWIRE__LISTEN__PORT="0")
+    done = run_command("serve", "--rooms", rooms, TICKWIRE__LISTEN__PLAINTEXT="true", TICKWIRE__LISTEN__PORT="0")
     assert (done.returncode, done.stderr.splitlines()) == (2, [sentence])
 
 
 def test_check_shows_the_settings_without_secrets() -> None:
-    done = command("check", TICKWIRE__REDIS__URL="redis://u:hunter2@redis/0", TICKWIRE__LISTEN__PLAINTEXT="true")
+    done = run_command("check", TICKWIRE__REDIS__URL="redis://u:hunter2@redis/0", TICKWIRE__LISTEN__PLAINTEXT="true")
     assert (done.returncode, done.stderr) == (0, "")
     assert "redis://***@redis/0" in done.stdout
     assert "hunter2" not in done.stdout
-
-
-def two_free_ports() -> int:
-    """A port that is free, and the next one too; below the range that outgoing connections take theirs from."""
-    while True:
-        port = random.randrange(20_000, 30_000, 2)
-        with socket.socket() as first, socket.socket() as second, suppress(OSError):
-            first.bind(("127.0.0.1", port))
-            second.bind(("127.0.0.1", port + 1))
-            return port
 
 
 async def test_several_shards_share_a_key_so_that_redirects_work(shard_settings: Settings, tmp_path: Path) -> None:
@@ -261,15 +206,15 @@ async def test_an_address_that_this_machine_does_not_have_is_one_sentence(
 def test_a_token_for_development_is_printed_and_good(tmp_path: Path) -> None:
     config = tmp_path / "tickwire.toml"
     config.write_text('[auth]\nsecret = "a secret of at least thirty-two characters"\n')
-    done = command("token", "alice", "--config", str(config), "--ttl-s", "60")
+    done = run_command("token", "alice", "--config", str(config), "--ttl-s", "60")
     assert done.returncode == 0
     authenticate = create_authenticator(load(config, {}).auth, time.time).authenticate
     assert asyncio.run(authenticate(done.stdout.strip())).player_id == "alice"
-    done = command("token", "alice")
+    done = run_command("token", "alice")
     assert (done.returncode, done.stderr) == (2, "tickwire: auth.secret: must be set, because it signs the token\n")
 
 
 def test_plain_ws_must_be_asked_for() -> None:
-    done = command("serve", TICKWIRE__LISTEN__PORT="0", TICKWIRE__OPERATIONS__PORT="0")
+    done = run_command("serve", TICKWIRE__LISTEN__PORT="0", TICKWIRE__OPERATIONS__PORT="0")
     assert done.returncode == 2
     assert re.match(r"tickwire: listen\.certificate: is not set; .*listen\.plaintext", done.stderr), done.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -14,16 +13,14 @@ import pytest
 from tests.harness.polling import eventually
 from tests.harness.sample_rooms import Bank
 from tests.harness.shard_process import running
+from tests.harness.tokens import AUTH, token_of
 from tickwire.client.client import Client, CommandFailed, connect
 from tickwire.schemas.messages import ErrorCode
 from tickwire.server.config import Settings
-from tickwire.server.edge.auth.authenticator import issue_token
-from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.errors import Unavailable
 from tickwire.server.shard import Shard
 from tickwire.server.storage.ledger_documents import TransactionRequest, TransactionResult
 
-AUTH = AuthSettings(secret="a secret that only tests know, long enough")
 AT_ONCE = 10
 
 
@@ -31,10 +28,6 @@ AT_ONCE = 10
 async def shard(shard_settings: Settings) -> AsyncIterator[Shard]:
     async with running(msgspec.structs.replace(shard_settings, auth=AUTH)) as made:
         yield made
-
-
-def token_of(player: str) -> str:
-    return issue_token(AUTH, player, ttl_s=60, now_s=time.time())
 
 
 async def visitor(stack: AsyncExitStack, shard: Shard, player: str, bank: str = "main") -> Client:

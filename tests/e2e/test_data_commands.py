@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from tests.harness.dev_process import run_command
 from tests.harness.polling import eventually
 from tests.harness.shard_process import running
 from tickwire.client.client import connect
@@ -34,17 +35,7 @@ def tickwire(shard_settings: Settings) -> Command:
             "TICKWIRE__MONGO__URL": shard_settings.mongo.url,
             "TICKWIRE__MONGO__DATABASE": shard_settings.mongo.database,
         }
-        return await asyncio.to_thread(
-            subprocess.run,
-            [sys.executable, "-m", "tickwire", *arguments],
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            cwd=ROOT,
-            input=given,
-            env={**os.environ, **environ},
-        )
+        return await asyncio.to_thread(run_command, *arguments, given=given, **environ)
 
     return run
 

@@ -5,10 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -17,62 +13,15 @@ from websockets.asyncio.client import connect as open_websocket
 from websockets.exceptions import InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
-from tests.e2e.test_commands import children_of, command, is_alive
+from tests.harness.dev_process import children_of, dev, is_alive, run_command
 from tests.harness.polling import eventually
 from tickwire.schemas import SUBPROTOCOL
-from tickwire.server.dev.local_stores import die_with_parent, free_port
-from tickwire.server.dev.runner import ACCESS_FILE, BOTS_LOOKS_MAX, Access, _BotReport, read_access
+from tickwire.server.dev.local_stores import free_port
+from tickwire.server.dev.runner import ACCESS_FILE, BOTS_LOOKS_MAX, _BotReport, read_access
 from tickwire.server.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
 RUNS = "players connect to"
-
-
-class DevServer:
-    """A `tickwire dev` that runs, with the settings' own operations port."""
-
-    def __init__(self, data: Path, *arguments: str, **environ: str) -> None:
-        self.data = data
-        self.port = free_port()
-        self.output = data.parent / f"dev-{self.port}.log"
-        command = [sys.executable, "-m", "tickwire", "dev", "--port", str(self.port), "--data", str(data), *arguments]
-        with self.output.open("wb") as output:
-            self.process = subprocess.Popen(
-                command,
-                stdout=output,
-                stderr=output,
-                cwd=ROOT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **environ},
-                preexec_fn=die_with_parent,  # noqa: PLW1509
-            )
-
-    @property
-    def text(self) -> str:
-        return self.output.read_text()
-
-    @property
-    def access(self) -> Access:
-        found = read_access(self.data)
-        assert found is not None
-        return found
-
-    async def says(self, words: str, timeout_s: float = 60) -> None:
-        """Return once it has printed these words."""
-        await eventually(lambda: words in self.text, timeout_s, words)
-
-    async def exit_code(self) -> int:
-        return await asyncio.to_thread(self.process.wait, 40)
-
-
-@contextmanager
-def dev(data: Path, *arguments: str, **environ: str) -> Iterator[DevServer]:
-    """Run `tickwire dev`, and end it whatever happens."""
-    running = DevServer(data, "--bots", *(arguments or ("0",)), **environ)
-    try:
-        yield running
-    finally:
-        running.process.kill()
-        running.process.wait()
 
 
 def name_of(pid: int) -> str:
@@ -88,7 +37,7 @@ async def test_two_instances_run_at_the_same_time_with_their_own_tokens(tmp_path
         for running in (one, other):
             path = running.data / ACCESS_FILE
             assert path.stat().st_mode & 0o077 == 0
-            done = await asyncio.to_thread(command, "bandwidth", "--data", str(running.data))
+            done = await asyncio.to_thread(run_command, "bandwidth", "--data", str(running.data))
             assert done.stderr == f"tickwire: no room is running on {running.access.url}\n"
         before = one.access
         other.process.send_signal(signal.SIGTERM)
@@ -133,7 +82,7 @@ async def test_second_instance_with_the_same_port_leaves_the_token_of_the_first(
     with dev(tmp_path / "one") as first:
         await first.says(RUNS)
         done = await asyncio.to_thread(
-            command, "dev", "--port", str(first.port), "--data", str(tmp_path / "two"), "--bots", "0"
+            run_command, "dev", "--port", str(first.port), "--data", str(tmp_path / "two"), "--bots", "0"
         )
         assert done.returncode == 2
         assert f"tickwire: listen.port: {first.port} on 127.0.0.1 is in use" in done.stderr
@@ -223,6 +172,6 @@ def test_unreadable_access_file_is_reported_in_one_sentence(tmp_path: Path) -> N
     (tmp_path / ACCESS_FILE).write_bytes(msgspec.json.encode({"url": 3}))
     with pytest.raises(ConfigError, match=rf"{ACCESS_FILE}: cannot be read"):
         read_access(tmp_path)
-    done = command("bandwidth", "--data", str(tmp_path))
+    done = run_command("bandwidth", "--data", str(tmp_path))
     assert done.returncode == 2
     assert done.stderr.startswith(f"tickwire: {tmp_path / ACCESS_FILE}: cannot be read")

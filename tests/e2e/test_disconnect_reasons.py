@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import time
 from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,15 @@ import pytest
 import structlog
 
 from tests.harness.polling import eventually, eventually_joins
-from tests.harness.redis_process import Road
 from tests.harness.shard_process import ShardProcess, admin, running
+from tests.harness.tcp_proxy import TcpProxy
+from tests.harness.tokens import SECRET, token_of, with_tokens
 from tickwire.client.client import connect
 from tickwire.client.errors import Refused
 from tickwire.matchmaking import StaleLease
 from tickwire.server.config import Settings
-from tickwire.server.edge.auth.authenticator import issue_token
-from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.shard import Shard
 
-SECRET = "a secret of at least thirty-two characters"
 Line = MutableMapping[str, Any]
 
 
@@ -39,14 +36,6 @@ def lines() -> Iterator[list[Line]]:
 def only(lines: list[Line], event: str) -> Line:
     (found,) = [line for line in lines if line["event"] == event]
     return found
-
-
-def with_tokens(settings: Settings) -> Settings:
-    return msgspec.structs.replace(settings, auth=AuthSettings(secret=SECRET))
-
-
-def token_of(player: str) -> str:
-    return issue_token(AuthSettings(secret=SECRET), player, ttl_s=60, now_s=time.time())
 
 
 async def test_a_drop_that_resumed_is_two_lines_and_in_the_sessions_history(
@@ -128,18 +117,21 @@ async def test_a_survivor_names_the_rooms_players_and_sessions_that_it_takes_ove
     shards = [lost]
     try:
         await lost.ready()
-        async with Road(lost.port) as road, connect(f"ws://127.0.0.1:{road.port}", token=token_of("ada")) as ada:
+        async with (
+            TcpProxy(lost.port) as proxy,
+            connect(f"ws://127.0.0.1:{proxy.port}", token=token_of("ada")) as ada,
+        ):
             joined = await eventually_joins(ada, "estate", "home")
             await ada.command("work")
             ticks = ada.world.tick
             await ada.wait_for(lambda: ada.world.tick > ticks + 40)  # the room has been saved since
-            road.cut()
+            proxy.stall()
             lost.kill()
             survivor = ShardProcess(shard_settings, tmp_path, environ=environ)
             shards.append(survivor)
             await survivor.ready()
-            road.to = survivor.port
-            road.mend()
+            proxy.target_port = survivor.port
+            proxy.reconnect()
             await ada.wait_for(lambda: ada.resumes == 1 and ada.is_connected, 40)
             await asyncio.to_thread(survivor.stop)
             logged = [json.loads(line) for line in survivor.log.read_text().splitlines()]

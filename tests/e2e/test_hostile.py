@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import msgspec
 import pytest
-from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage, InvalidStatus
-from websockets.typing import Subprotocol
+from websockets.exceptions import InvalidHandshake, InvalidMessage, InvalidStatus
 
 from tests.harness.lightweight_clients import masked
 from tests.harness.polling import eventually
+from tests.harness.raw_client import RawClient, hello, raw_client
 from tests.harness.shard_process import running
+from tests.harness.tokens import AUTH, token_of, with_tokens
 from tickwire.client.client import Client, connect
 from tickwire.client.errors import Disconnected
-from tickwire.schemas import SCHEMA_VERSION, SCHEMA_VERSION_MIN, SUBPROTOCOL
+from tickwire.schemas import SCHEMA_VERSION, SCHEMA_VERSION_MIN
 from tickwire.schemas.codec import decode_server, encode_client
 from tickwire.schemas.flat_tables import Reader
 from tickwire.schemas.messages import (
@@ -39,55 +38,25 @@ from tickwire.schemas.messages import (
     Pong,
     Reply,
     Resync,
-    ServerMessage,
     StateFrame,
     Welcome,
     to_request_type,
 )
 from tickwire.server.config import Settings
-from tickwire.server.edge.auth.authenticator import issue_token
-from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.shard import Shard
 
 HELLO = encode_client(Hello(SCHEMA_VERSION, "test"))
 
 
-@asynccontextmanager
-async def raw(shard: Shard, *messages: Message) -> AsyncIterator[ClientConnection]:
-    """A WebSocket without a client, that has said Hello and these messages."""
-    async with open_websocket(
-        shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)], compression=None, close_timeout=1
-    ) as socket:
-        await socket.send(HELLO)
-        for message in messages:
-            await socket.send(encode_client(message))
-        yield socket
-
-
-async def next_of(socket: ClientConnection, kind: type[ServerMessage]) -> ServerMessage:
-    """The next message of a kind; others are passed over."""
-    async with asyncio.timeout(20):
-        while True:
-            data = await socket.recv()
-            assert isinstance(data, bytes)
-            message = decode_server(data)
-            if isinstance(message, kind):
-                return message
-
-
-async def close_code(socket: ClientConnection, timeout_s: float = 5) -> int | None:
-    async with asyncio.timeout(timeout_s):
-        try:
-            while True:
-                await socket.recv()
-        except ConnectionClosed:
-            return socket.close_code
+def raw(shard: Shard, *messages: Message) -> AbstractAsyncContextManager[RawClient]:
+    """Connect and send Hello and these messages."""
+    return raw_client(shard.url, hello(), *messages)
 
 
 @pytest.fixture
 async def bystander(shard: Shard) -> AsyncIterator[Client]:
-    """Somebody who plays on; checked at the end."""
+    """A client in a room; it must still play, without a fault, at the end of the test."""
     async with connect(shard.url) as client:
         await client.join("garden")
         yield client
@@ -114,36 +83,35 @@ async def test_undecodable_message_is_malformed_and_closes_the_connection(
     shard: Shard, bystander: Client, data: bytes
 ) -> None:
     async with raw(shard) as socket:
-        await next_of(socket, Welcome)
+        await socket.next(Welcome)
         await socket.send(data)
-        error = await next_of(socket, Error)
-        assert isinstance(error, Error)
+        error = await socket.next(Error)
         assert error.code is ErrorCode.MALFORMED
-        assert await close_code(socket) == 1008
+        assert await socket.close_code() == 1008
     assert shard.parts.edge.counters.rejected["malformed"] == 1
 
 
 async def test_a_text_message_is_refused_with_1003(shard: Shard, bystander: Client) -> None:
     async with raw(shard) as socket:
         await socket.send("hello")
-        assert (await next_of(socket, Error)).code is ErrorCode.MALFORMED  # type: ignore[union-attr]
-        assert await close_code(socket) == 1003
+        assert (await socket.next(Error)).code is ErrorCode.MALFORMED
+        assert await socket.close_code() == 1003
     assert shard.parts.edge.counters.rejected["text"] == 1
 
 
 async def test_a_message_that_is_too_big_is_refused_with_1009(shard: Shard, bystander: Client) -> None:
     async with raw(shard) as socket:
-        await next_of(socket, Welcome)
+        await socket.next(Welcome)
         await socket.send(bytes(17 * 1024))
-        assert await close_code(socket) == 1009
+        assert await socket.close_code() == 1009
 
 
 async def test_a_fragmented_message_is_put_together(shard: Shard, bystander: Client) -> None:
     async with raw(shard) as socket:
-        await next_of(socket, Welcome)
+        await socket.next(Welcome)
         data = encode_client(Ping(7))
         await socket.send([data[:3], data[3:9], data[9:]])
-        assert (await next_of(socket, Pong)).client_time_us == 7  # type: ignore[union-attr]
+        assert (await socket.next(Pong)).client_time_us == 7
 
 
 async def test_a_message_type_of_a_newer_client_is_unsupported_and_the_connection_stays(
@@ -156,11 +124,11 @@ async def test_a_message_type_of_a_newer_client_is_unsupported_and_the_connectio
     newer[tag] = 200
     async with raw(shard) as socket:
         await socket.send(bytes(newer))
-        assert (await next_of(socket, Error)).code is ErrorCode.UNSUPPORTED  # type: ignore[union-attr]
-        await socket.send(encode_client(MatchRequest("nothing")))
-        assert (await next_of(socket, Error)).code is ErrorCode.NO_SUCH_MODE  # type: ignore[union-attr]
-        await socket.send(encode_client(Ping(9)))
-        assert (await next_of(socket, Pong)).client_time_us == 9  # type: ignore[union-attr]
+        assert (await socket.next(Error)).code is ErrorCode.UNSUPPORTED
+        await socket.say(MatchRequest("nothing"))
+        assert (await socket.next(Error)).code is ErrorCode.NO_SUCH_MODE
+        await socket.say(Ping(9))
+        assert (await socket.next(Pong)).client_time_us == 9
 
 
 @pytest.mark.parametrize(
@@ -175,96 +143,87 @@ async def test_a_message_type_of_a_newer_client_is_unsupported_and_the_connectio
 )
 async def test_error_names_the_request_that_failed(shard: Shard, request_message: Message, code: ErrorCode) -> None:
     async with raw(shard, request_message) as socket:
-        error = await next_of(socket, Error)
-        assert isinstance(error, Error)
+        error = await socket.next(Error)
         assert (error.code, error.request_type) == (code, to_request_type(type(request_message)))
 
 
 async def test_welcome_names_the_rates(shard_settings: Settings) -> None:
     limited = msgspec.structs.replace(shard_settings, edge=EdgeSettings(messages_per_second_max=20))
     async with running(limited) as shard, raw(shard) as socket:
-        welcome = await next_of(socket, Welcome)
-        assert isinstance(welcome, Welcome)
+        welcome = await socket.next(Welcome)
         assert (welcome.messages_per_second_max, welcome.bytes_per_second_max) == (20, 64 * 1024)
 
 
 async def test_every_command_above_the_rate_is_run_once_and_answered(shard_settings: Settings) -> None:
     limited = msgspec.structs.replace(shard_settings, edge=EdgeSettings(messages_per_second_max=20))
     async with running(limited) as shard, raw(shard, Join("garden")) as socket:
-        await next_of(socket, Joined)
+        await socket.next(Joined)
         for id in range(1, 51):
-            await socket.send(encode_client(Command(id, "planted")))
+            await socket.say(Command(id, "planted"))
         for id in range(1, 51):
-            reply = await next_of(socket, Reply)
-            assert isinstance(reply, Reply)
+            reply = await socket.next(Reply)
             assert (reply.id, reply.ok) == (id, True)
         assert not shard.parts.edge.counters.rejected
 
 
 async def test_old_schema_version_is_refused_with_the_version_to_upgrade_to(shard: Shard, bystander: Client) -> None:
-    async with open_websocket(shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)]) as socket:
-        await socket.send(encode_client(Hello(SCHEMA_VERSION_MIN - 1, "ancient")))
-        error = await next_of(socket, Error)
-        assert isinstance(error, Error)
+    async with raw_client(shard.url) as socket:
+        await socket.say(Hello(SCHEMA_VERSION_MIN - 1, "ancient"))
+        error = await socket.next(Error)
         assert (error.code, error.upgrade_to) == (ErrorCode.UPGRADE_REQUIRED, SCHEMA_VERSION_MIN)
-        assert await close_code(socket) == 4500
+        assert await socket.close_code() == 4500
 
 
 async def test_anything_before_hello_closes(shard: Shard, bystander: Client) -> None:
-    async with open_websocket(shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)]) as socket:
-        await socket.send(encode_client(Join("garden")))
-        assert (await next_of(socket, Error)).code is ErrorCode.OUT_OF_ORDER  # type: ignore[union-attr]
-        assert await close_code(socket) == 1008
+    async with raw_client(shard.url) as socket:
+        await socket.say(Join("garden"))
+        assert (await socket.next(Error)).code is ErrorCode.OUT_OF_ORDER
+        assert await socket.close_code() == 1008
 
 
 async def test_message_in_the_wrong_state_is_refused_and_the_connection_stays(
     shard: Shard, bystander: Client
 ) -> None:
     async with raw(shard, Hello(1), Command(1, "plant")) as socket:
-        assert (await next_of(socket, Error)).code is ErrorCode.OUT_OF_ORDER  # type: ignore[union-attr]
-        reply = await next_of(socket, Reply)
-        assert isinstance(reply, Reply)
+        assert (await socket.next(Error)).code is ErrorCode.OUT_OF_ORDER
+        reply = await socket.next(Reply)
         assert (reply.ok, reply.error) == (False, ErrorCode.OUT_OF_ORDER), "a command always gets its one Reply"
-        await socket.send(encode_client(Ping(1)))
-        await next_of(socket, Pong)
+        await socket.say(Ping(1))
+        await socket.next(Pong)
 
 
 async def test_inputs_and_resyncs_after_the_room_has_closed_are_ignored(shard: Shard, bystander: Client) -> None:
     async with raw(shard, Input(1, 1, b"abcd"), Resync(0, 5), Ping(3)) as socket:
-        await next_of(socket, Welcome)
-        data = await asyncio.wait_for(socket.recv(), 20)
-        assert isinstance(data, bytes)
-        assert isinstance(decode_server(data), Pong)
+        await socket.next(Welcome)
+        assert isinstance(await asyncio.wait_for(socket.any(), 20), Pong)
 
 
 async def test_an_input_of_the_wrong_size_is_malformed(shard: Shard, bystander: Client) -> None:
     async with raw(shard, Join("garden")) as socket:
-        await next_of(socket, Joined)
-        await socket.send(encode_client(Input(1, 1, b"x" * 40)))
-        assert (await next_of(socket, Error)).code is ErrorCode.MALFORMED  # type: ignore[union-attr]
-        assert await close_code(socket) == 1008
+        await socket.next(Joined)
+        await socket.say(Input(1, 1, b"x" * 40))
+        assert (await socket.next(Error)).code is ErrorCode.MALFORMED
+        assert await socket.close_code() == 1008
 
 
 async def test_a_forged_ticket_is_unauthorized(shard: Shard, bystander: Client) -> None:
     async with raw(shard, Join("garden", ticket="test.AAAA.BBBB")) as socket:
-        assert (await next_of(socket, Error)).code is ErrorCode.UNAUTHORIZED  # type: ignore[union-attr]
+        assert (await socket.next(Error)).code is ErrorCode.UNAUTHORIZED
 
 
 async def test_options_that_are_no_map_are_malformed(shard: Shard, bystander: Client) -> None:
     async with raw(shard, Join("garden", options=msgspec.msgpack.encode([1]))) as socket:
-        assert (await next_of(socket, Error)).code is ErrorCode.MALFORMED  # type: ignore[union-attr]
+        assert (await socket.next(Error)).code is ErrorCode.MALFORMED
 
 
 async def test_a_resync_gets_a_keyframe(shard: Shard, bystander: Client) -> None:
     async with raw(shard, Join("garden")) as socket:
-        first = await next_of(socket, StateFrame)
-        assert isinstance(first, StateFrame)
+        first = await socket.next(StateFrame)
         assert first.age == 0
-        await socket.send(encode_client(Resync(0, first.tick)))
+        await socket.say(Resync(0, first.tick))
         async with asyncio.timeout(20):
             while True:
-                frame = await next_of(socket, StateFrame)
-                assert isinstance(frame, StateFrame)
+                frame = await socket.next(StateFrame)
                 if frame.age == 0:
                     break
     assert shard.parts.host.counters.resyncs == 1
@@ -274,25 +233,23 @@ async def test_too_many_messages_end_the_connection_and_the_session_is_resumed(s
     limited = msgspec.structs.replace(shard_settings, edge=EdgeSettings(messages_per_second_max=20))
     async with running(limited) as shard:
         async with raw(shard) as socket:
-            welcome = await next_of(socket, Welcome)
-            assert isinstance(welcome, Welcome)
+            welcome = await socket.next(Welcome)
             for number in range(200):  # ten seconds' worth
-                await socket.send(encode_client(Ping(number)))
-            assert await close_code(socket, 15) == 4004
+                await socket.say(Ping(number))
+            assert await socket.close_code(15) == 4004
         await eventually(lambda: shard.parts.edge.registry.disconnected_count == 1)
-        async with open_websocket(shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)]) as socket:
-            await socket.send(encode_client(Hello(SCHEMA_VERSION, resume_token=welcome.resume_token)))
-            again = await next_of(socket, Welcome)
-            assert isinstance(again, Welcome)
+        async with raw_client(shard.url) as socket:
+            await socket.say(Hello(SCHEMA_VERSION, resume_token=welcome.resume_token))
+            again = await socket.next(Welcome)
             assert (again.session_id, again.generation) == (welcome.session_id, 2)
 
 
 async def test_connection_without_hello_is_closed(shard_settings: Settings) -> None:
     edge = EdgeSettings(handshake_timeout_s=0.3)
     async with running(msgspec.structs.replace(shard_settings, edge=edge)) as shard:
-        async with open_websocket(shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)]) as socket:
-            assert (await next_of(socket, Error)).code is ErrorCode.HANDSHAKE_TIMEOUT  # type: ignore[union-attr]
-            assert await close_code(socket) == 1008
+        async with raw_client(shard.url) as socket:
+            assert (await socket.next(Error)).code is ErrorCode.HANDSHAKE_TIMEOUT
+            assert await socket.close_code() == 1008
         reader, writer = await asyncio.open_connection("127.0.0.1", shard.parts.edge.port)
         writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n")
         assert await asyncio.wait_for(reader.read(), 20) == b"", "a slow handshake is dropped"
@@ -302,7 +259,7 @@ async def test_connection_without_hello_is_closed(shard_settings: Settings) -> N
 async def test_connections_above_the_limit_are_refused_with_retry_after(shard_settings: Settings) -> None:
     edge = EdgeSettings(connections_per_address_max=1)
     async with running(msgspec.structs.replace(shard_settings, edge=edge)) as shard, raw(shard) as first:
-        await next_of(first, Welcome)
+        await first.next(Welcome)
         with pytest.raises(InvalidStatus) as refused:
             async with raw(shard):
                 pass
@@ -345,9 +302,9 @@ async def test_client_lost_during_a_join_leaves_no_seat(shard_settings: Settings
     async with running(msgspec.structs.replace(shard_settings, edge=edge)) as shard, connect(shard.url) as bystander:
         await bystander.join("garden")
         async with raw(shard) as socket:
-            await next_of(socket, Welcome)
-            await socket.send(encode_client(Join("garden")))
-            socket.transport.abort()
+            await socket.next(Welcome)
+            await socket.say(Join("garden"))
+            socket.cut()
         await eventually(lambda: shard.parts.edge.counters.ended["away"] == 1)
         assert len(shard.parts.edge.registry) == 1
         assert sum(len(simulation.seats) for simulation in shard.parts.host) == 1
@@ -385,18 +342,16 @@ async def test_payloads_that_cannot_be_decoded_are_malformed_and_the_connection_
             MatchRequest("versus", labels=b"\x81\xa1a" + data),
             MatchRequest("versus", latencies=b"\x81\xa1a" + data),
         ):
-            await socket.send(encode_client(request_message))
-            error = await next_of(socket, Error)
-            assert isinstance(error, Error)
+            await socket.say(request_message)
+            error = await socket.next(Error)
             assert error.code is ErrorCode.MALFORMED, error.message
-        await socket.send(encode_client(Join("garden")))
-        await next_of(socket, Joined)
-        await socket.send(encode_client(Command(1, "planted", data)))
-        reply = await next_of(socket, Reply)
-        assert isinstance(reply, Reply)
+        await socket.say(Join("garden"))
+        await socket.next(Joined)
+        await socket.say(Command(1, "planted", data))
+        reply = await socket.next(Reply)
         assert (reply.id, reply.ok, reply.error) == (1, False, ErrorCode.MALFORMED)
-        await socket.send(encode_client(Ping(9)))
-        await next_of(socket, Pong)
+        await socket.say(Ping(9))
+        await socket.next(Pong)
 
 
 def jwt_of(header: bytes) -> bytes:
@@ -416,8 +371,7 @@ BAD_TOKENS = {
 
 @pytest.mark.parametrize("header", BAD_TOKENS.values(), ids=BAD_TOKENS)
 async def test_a_token_that_cannot_be_read_is_unauthorized(shard_settings: Settings, header: bytes) -> None:
-    auth = AuthSettings(secret="a secret of at least thirty-two characters")
-    async with running(msgspec.structs.replace(shard_settings, auth=auth)) as shard:
+    async with running(with_tokens(shard_settings)) as shard:
         reader, writer = await asyncio.open_connection("127.0.0.1", shard.parts.edge.port)
         writer.write(
             b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -436,20 +390,16 @@ async def test_a_token_that_cannot_be_read_is_unauthorized(shard_settings: Setti
 
 async def resumed(shard: Shard, token: str, attempt: int, jwt: str = "") -> Welcome | Error:
     """Say Hello with a resume token; return the answer, and drop the connection."""
-    async with open_websocket(shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)]) as socket:
-        await socket.send(encode_client(Hello(SCHEMA_VERSION, token=jwt, resume_token=token, attempt=attempt)))
-        data = await asyncio.wait_for(socket.recv(), 20)
-        socket.transport.abort()
-    assert isinstance(data, bytes)
-    answer = decode_server(data)
+    async with raw_client(shard.url, hello(token=jwt, resume_token=token, attempt=attempt)) as socket:
+        answer = await asyncio.wait_for(socket.any(), 20)
+        socket.cut()
     assert isinstance(answer, Welcome | Error)
     return answer
 
 
 async def test_stolen_resume_token_does_not_lock_out_its_owner(shard_settings: Settings) -> None:
-    auth = AuthSettings(secret="a secret of at least thirty-two characters")
-    jwt = issue_token(auth, "ada", ttl_s=60, now_s=time.time())
-    async with running(msgspec.structs.replace(shard_settings, auth=auth)) as shard:
+    jwt = token_of("ada")
+    async with running(with_tokens(shard_settings)) as shard:
         first = await resumed(shard, "", 1, jwt)
         assert isinstance(first, Welcome)
         for attempt in (2**32 - 1, 0):
@@ -485,11 +435,10 @@ async def outdated_token(shard_settings: Settings, player_id: str) -> AsyncItera
     Args:
         player_id: empty for a guest.
     """
-    auth = AuthSettings(secret="a secret of at least thirty-two characters")
-    jwt = issue_token(auth, player_id, ttl_s=60, now_s=time.time()) if player_id else ""
+    jwt = token_of(player_id) if player_id else ""
     edge = msgspec.structs.replace(shard_settings.edge, duplicate_sessions="replace")
     async with (
-        running(msgspec.structs.replace(shard_settings, auth=auth, edge=edge)) as shard,
+        running(msgspec.structs.replace(shard_settings, auth=AUTH, edge=edge)) as shard,
         connect(shard.url, token=jwt) as owner,
     ):
         await owner.join("garden")

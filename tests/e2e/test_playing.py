@@ -10,22 +10,13 @@ import pytest
 
 from tests.harness.polling import eventually, eventually_joins
 from tests.harness.shard_process import readiness, running, scrape
+from tests.harness.worlds import agree, flowers_of
 from tickwire.client.client import Client, CommandFailed, Refused, connect
 from tickwire.schemas.messages import ErrorCode
 from tickwire.server.config import Settings
 from tickwire.server.edge.session import Session as ServerSession
 from tickwire.server.rooms.seat import Seat
 from tickwire.server.shard import Shard
-
-
-def flowers_of(client: Client) -> list[float]:
-    return sorted(client.world.table("flowers").column("x").tolist())
-
-
-async def agree(*clients: Client) -> None:
-    """All mirrored worlds become equal, while the room ticks."""
-    await eventually(lambda: len({(c.world.checksum(), c.world.tick) for c in clients}) == 1, what="worlds agree")
-    assert all(client.core.mismatches == client.core.resyncs == 0 for client in clients)
 
 
 async def test_input_changes_the_world_of_all_clients(shard: Shard) -> None:

@@ -19,7 +19,7 @@ import msgspec
 import pytest
 from opentelemetry import trace
 
-from tests.e2e.test_commands import children_of, command, is_alive, two_free_ports
+from tests.harness.dev_process import children_of, is_alive, run_command, two_free_ports
 from tests.harness.mongo_process import MongoProcess
 from tests.harness.polling import eventually, eventually_joins
 from tests.harness.redis_process import RedisProcess
@@ -327,7 +327,9 @@ async def test_supervisor_restarts_a_drained_shard(shard_settings: Settings, tmp
             f"TICKWIRE__REDIS__{name}": str(getattr(shard_settings.redis, name.lower()))
             for name in ("URL", "NAMESPACE")
         }
-        await eventually(lambda: asyncio.to_thread(lambda: command("drain", shard_id, **environ).returncode == 0), 30)
+        await eventually(
+            lambda: asyncio.to_thread(lambda: run_command("drain", shard_id, **environ).returncode == 0), 30
+        )
         await fleet.has('"message": "shard_started"', 3)
         assert '"tickwire.exit_code": 0' in fleet.text
 

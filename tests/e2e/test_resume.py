@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import time
 import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,18 +11,14 @@ from typing import Any
 
 import msgspec
 import pytest
-from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as open_websocket
-from websockets.exceptions import ConnectionClosed
-from websockets.typing import Subprotocol
 
 from tests.harness.polling import eventually
+from tests.harness.raw_client import RawClient, hello, raw_client
 from tests.harness.sample_rooms import Diary
 from tests.harness.shard_process import running
+from tests.harness.tokens import token_of, with_tokens
 from tickwire.client.client import Client, ConnectionState, connect
 from tickwire.limits import REPLIES_MAX
-from tickwire.schemas import SCHEMA_VERSION, SUBPROTOCOL
-from tickwire.schemas.codec import decode_server, encode_client
 from tickwire.schemas.messages import (
     Command,
     Error,
@@ -34,71 +29,22 @@ from tickwire.schemas.messages import (
     Input,
     Join,
     Joined,
-    Message,
     Ping,
     Pong,
     Reply,
-    ServerMessage,
     StateFrame,
     Welcome,
 )
 from tickwire.server.config import Settings
-from tickwire.server.edge.auth.authenticator import issue_token
-from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.rooms.outbox import EVENTS_MAX
 from tickwire.server.shard import Shard
 
-SECRET = "a secret of at least thirty-two characters"
-
-
-class Raw:
-    """A WebSocket with messages, and no client behind it."""
-
-    def __init__(self, socket: ClientConnection) -> None:
-        self.socket = socket
-
-    async def say(self, *messages: Message) -> None:
-        for message in messages:
-            await self.socket.send(encode_client(message))
-
-    async def next(self, kind: type[Any]) -> Any:
-        """The next message of a kind; others are passed over."""
-        async with asyncio.timeout(20):
-            while True:
-                message = await self.any()
-                if isinstance(message, kind):
-                    return message
-
-    async def any(self) -> ServerMessage:
-        data = await self.socket.recv()
-        assert isinstance(data, bytes)
-        return decode_server(data)
-
-    async def close_code(self) -> int | None:
-        async with asyncio.timeout(20):
-            try:
-                while True:
-                    await self.socket.recv()
-            except ConnectionClosed:
-                return self.socket.close_code
-
-    def cut(self) -> None:
-        self.socket.transport.abort()
-
 
 @asynccontextmanager
-async def raw(shard: Shard, hello: Hello) -> AsyncIterator[tuple[Raw, Welcome]]:
-    async with open_websocket(
-        shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)], compression=None, close_timeout=1
-    ) as socket:
-        made = Raw(socket)
-        await made.say(hello)
-        yield made, await made.next(Welcome)
-
-
-def hello(**changes: Any) -> Hello:
-    return Hello(SCHEMA_VERSION, "test", **changes)
+async def raw(shard: Shard, hello: Hello) -> AsyncIterator[tuple[RawClient, Welcome]]:
+    async with raw_client(shard.url, hello) as client:
+        yield client, await client.next(Welcome)
 
 
 def back(welcome: Welcome, **changes: Any) -> Hello:
@@ -282,17 +228,8 @@ async def test_a_room_that_closed_meanwhile_is_a_seat_lost(shard: Shard) -> None
         await client.join("diary")
 
 
-def with_tokens(settings: Settings, **edge: Any) -> Settings:
-    auth = AuthSettings(secret=SECRET, guests=False)
-    return msgspec.structs.replace(settings, auth=auth, edge=EdgeSettings(**edge))
-
-
-def token_of(player: str) -> str:
-    return issue_token(AuthSettings(secret=SECRET), player, ttl_s=60, now_s=time.time())
-
-
 async def test_a_resume_token_is_worthless_to_another_player(shard_settings: Settings) -> None:
-    async with running(with_tokens(shard_settings)) as shard:
+    async with running(with_tokens(shard_settings, guests=False)) as shard:
         async with raw(shard, hello(token=token_of("alice"))) as (first, welcome):
             first.cut()
         async with raw(shard, back(welcome, token=token_of("mallory"))) as (_, other):
@@ -305,12 +242,10 @@ async def test_a_resume_token_is_worthless_to_another_player(shard_settings: Set
 @pytest.mark.parametrize("policy", ["replace", "refuse", "allow"])
 async def test_a_player_in_two_sessions_is_a_policy(shard_settings: Settings, policy: Any) -> None:
     async with (
-        running(with_tokens(shard_settings, duplicate_sessions=policy)) as shard,
+        running(with_tokens(shard_settings, guests=False, duplicate_sessions=policy)) as shard,
         raw(shard, hello(token=token_of("alice"))) as (first, _),
-        open_websocket(shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)]) as socket,
+        raw_client(shard.url, hello(token=token_of("alice"))) as second,
     ):
-        second = Raw(socket)
-        await second.say(hello(token=token_of("alice")))
         answer = await second.next(Welcome | Error)
         if policy == "refuse":
             assert answer.code is ErrorCode.ALREADY_CONNECTED
@@ -326,7 +261,7 @@ async def test_a_player_in_two_sessions_is_a_policy(shard_settings: Settings, po
 
 
 async def test_replaced_client_does_not_reconnect(shard_settings: Settings) -> None:
-    async with running(with_tokens(shard_settings)) as shard:
+    async with running(with_tokens(shard_settings, guests=False)) as shard:
         first = Client(shard.url, token=token_of("alice"))
         await first.open()
         async with connect(shard.url, token=token_of("alice")):

@@ -13,6 +13,7 @@ import pytest
 
 from tests.harness.polling import acknowledges, eventually
 from tests.harness.shard_process import running
+from tests.harness.tokens import SECRET, token_of
 from tickwire.client.client import Client, connect
 from tickwire.client.connection import ClientSocket
 from tickwire.client.options import JoinOptions
@@ -20,12 +21,10 @@ from tickwire.matchmaking import HandoffOffer, MatchmakerUnavailable, StaleLease
 from tickwire.schemas.messages import Joined
 from tickwire.server.assembly import create_ticket_keys
 from tickwire.server.config import Settings
-from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.shard import Shard
 
-SECRET = "a secret of at least thirty-two characters"
 PLAYERS, ROOMS = 15, 5
 POLICIES = pytest.mark.parametrize("policy", ["replace", "refuse", "allow"])
 
@@ -38,7 +37,7 @@ def settings_with(settings: Settings, policy: Any) -> Settings:
 
 
 def player(url: str, name: str) -> Any:
-    return connect(url, token=issue_token(AuthSettings(secret=SECRET), name, ttl_s=600, now_s=time.time()))
+    return connect(url, token=token_of(name))
 
 
 @asynccontextmanager

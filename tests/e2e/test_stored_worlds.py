@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -12,15 +11,12 @@ import pytest
 
 from tests.harness.polling import eventually
 from tests.harness.shard_process import running, scrape
+from tests.harness.tokens import AUTH, token_of
 from tickwire.client.client import connect
 from tickwire.client.errors import Refused
 from tickwire.schemas.messages import ErrorCode
 from tickwire.server.config import Settings
-from tickwire.server.edge.auth.authenticator import issue_token
-from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.shard import Shard
-
-AUTH = AuthSettings(secret="a secret that only tests know, long enough")
 
 
 @pytest.fixture
@@ -80,7 +76,7 @@ async def test_invalid_session_loses_only_its_own_seat(settings: Settings) -> No
     async with AsyncExitStack() as stack, running(settings) as shard:
         clients = []
         for player in ("ann", "bob"):
-            token = issue_token(AUTH, player, ttl_s=60, now_s=time.time())
+            token = token_of(player)
             clients.append(await stack.enter_async_context(connect(shard.url, token=token)))
             await clients[-1].join("stall", name="home")
         await clients[0].command("team", 0.5)

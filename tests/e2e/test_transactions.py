@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,22 +11,15 @@ import pytest
 
 from tests.harness.polling import eventually, eventually_joins
 from tests.harness.shard_process import running
+from tests.harness.tokens import AUTH, token_of
 from tickwire import CommandRefused
 from tickwire.client.client import Client, CommandFailed, connect
 from tickwire.client.updates import ReplyReceived, Update
 from tickwire.schemas.messages import ErrorCode, Reply
 from tickwire.server.config import Settings
-from tickwire.server.edge.auth.authenticator import issue_token
-from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.errors import Unavailable
 from tickwire.server.shard import Shard
 from tickwire.server.storage.ledger_documents import TransactionRequest, TransactionResult
-
-AUTH = AuthSettings(secret="a secret that only tests know, long enough")
-
-
-def token(player: str) -> str:
-    return issue_token(AUTH, player, ttl_s=60, now_s=time.time())
 
 
 @pytest.fixture
@@ -216,14 +208,14 @@ async def test_first_offer_after_a_crash_is_a_new_offer(
     settings = msgspec.structs.replace(shard_settings, rooms=["tickwire.examples.market"], auth=AUTH)
 
     async def trade(shard: Shard, gold: int) -> None:
-        async with connect(shard.url, token=token("ann")) as one, connect(shard.url, token=token("bob")) as two:
+        async with connect(shard.url, token=token_of("ann")) as one, connect(shard.url, token=token_of("bob")) as two:
             ann, _ = await trader(one, "ann"), await trader(two, "bob")
             await two.command("work")
             offer = await two.command("offer", {"to": ann, "gives": {"gold": gold}, "takes": {}})
             assert await one.command("accept", offer) == offer
 
     async with running(settings) as shard:
-        async with connect(shard.url, token=token("ann")) as client:
+        async with connect(shard.url, token=token_of("ann")) as client:
             await trader(client, "ann")
             await eventually(lambda: shard.parts.write_behind.saves > 0)
         monkeypatch.setattr(shard.parts.saver, "save", lambda *args, **more: None)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,10 +12,11 @@ import pymongo
 import pymongo.errors
 
 from tests.harness.polling import eventually
-from tickwire.server.dev.local_stores import die_with_parent, find_binary, free_port
+from tests.harness.store_process import StoreProcess
+from tickwire.server.dev.local_stores import find_binary, free_port
 
 
-class MongoProcess:
+class MongoProcess(StoreProcess):
     """One mongod. It keeps its data when it is killed and started again.
 
     Args:
@@ -30,9 +29,7 @@ class MongoProcess:
         self.replica_set = replica_set
         self.options = options
         self.port = free_port()
-        self.folder = folder
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.process: subprocess.Popen[bytes] | None = None
+        super().__init__(folder)
 
     @property
     def url(self) -> str:
@@ -49,15 +46,7 @@ class MongoProcess:
         command += ["--wiredTigerCacheSizeGB", "0.25", "--quiet", "--nounixsocket", *self.options]
         command += ["--replSet", self.replica_set] if self.replica_set else []
         command += ["--setParameter", "diagnosticDataCollectionEnabled=false", "--oplogSize", "50"]
-        with (self.folder / "log").open("ab") as output:
-            self.process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-                preexec_fn=die_with_parent,  # noqa: PLW1509
-            )
+        self.run(command)
 
     def is_primary(self) -> bool:
         with suppress(pymongo.errors.PyMongoError), self.client() as client:
@@ -75,23 +64,6 @@ class MongoProcess:
         """Step down as primary; after this time the only member is elected again."""
         with self.client() as client:
             client.admin.command({"replSetStepDown": seconds, "force": True})
-
-    @property
-    def is_alive(self) -> bool:
-        return self.process is not None and self.process.poll() is None
-
-    def pause(self) -> None:
-        assert self.process is not None
-        os.kill(self.process.pid, signal.SIGSTOP)
-
-    def wake(self) -> None:
-        if self.process is not None and self.process.poll() is None:
-            os.kill(self.process.pid, signal.SIGCONT)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
 
 
 class MongoSet:

@@ -128,14 +128,16 @@ class Directory:
         Args:
             shard: the entry.
             was_registered: whether this shard was registered before. If Redis then has no entry of the fleet, it was
-                emptied. New names are refused for `Ttls.heal_ms`, so that all shards can publish the names of their
+                emptied. New names are refused for `Ttls.recovery_ms`, so that all shards can publish the names of their
                 rooms first.
 
         Raises:
             MatchmakerUnavailable: Redis does not answer. All other methods raise it too.
         """
         request = msgspec.to_builtins(shard) | {"ttl_ms": self._ttls.shard_ms}
-        await self._run("register", request | {"was_registered": was_registered, "heal_ms": self._ttls.heal_ms})
+        await self._run(
+            "register", request | {"was_registered": was_registered, "recovery_ms": self._ttls.recovery_ms}
+        )
 
     async def heartbeat(self, shard_id: str, *, load: float, players: int, rooms: int) -> HeartbeatReply:
         """Keep a shard in the directory, and set the clock."""

@@ -205,9 +205,9 @@ def _to_error(found: dict[str, Any]) -> MatchmakingError:
             return NoCapacity("no shard has capacity for another room", retry_after_ms=5000)
         case "unregistered":
             return MatchmakerUnavailable("this shard is not registered in the directory yet")
-        case "healing":
+        case "recovering":
             return MatchmakerUnavailable("the directory is being restored", retry_after_ms=wait_ms)
-        case "away":
+        case "owner_failed":
             return MatchmakerUnavailable(
                 "the room's shard has failed; retry when the room's lease has ended", retry_after_ms=wait_ms
             )

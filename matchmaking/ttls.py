@@ -12,10 +12,10 @@ class Ttls(msgspec.Struct, frozen=True):
         shard_ms: the directory drops a shard that has sent no heartbeat for this time.
         lease_ms: another shard may recover a room whose lease was not renewed for this time.
         reservation_ms: how long a seat is reserved.
-        heal_ms: after Redis was emptied, new names are refused for this time.
+        recovery_ms: after Redis was emptied, new names are refused for this time.
     """
 
     shard_ms: int = 10_000
     lease_ms: int = 10_000
     reservation_ms: int = 15_000
-    heal_ms: int = 3_000
+    recovery_ms: int = 3_000

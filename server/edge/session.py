@@ -332,8 +332,9 @@ class Session:
     def note_connection(self, event: str, address: str) -> None:
         """Note that a connection was attached."""
         since_s = self.disconnected_since_s
-        away_s = round(self._context.now_s() - since_s, 3) if since_s else 0.0
-        self.note(event, address=address, connection=self.generations.current, away_s=away_s, room_id=self.room_id)
+        disconnected_s = round(self._context.now_s() - since_s, 3) if since_s else 0.0
+        connection = self.generations.current
+        self.note(event, address=address, connection=connection, disconnected_s=disconnected_s, room_id=self.room_id)
 
     def end_if_redirected(self) -> bool:
         """End the session if its client has followed a Redirect and has another session on that shard.

@@ -125,7 +125,7 @@ class SessionRegistry:
         """End a restored session whose player has left this room on the shard that had it."""
         session = self.get(session_id)
         if session is not None and session.connection is None and session.room_id == room_id:
-            session.end("the player left while the room was moving", counted_as="left_while_moving")
+            session.end("the player left while the room was migrating", counted_as="left_during_migration")
 
     def _insert(self, session: Session) -> None:
         self._by_id[session.session_id] = session
@@ -159,7 +159,7 @@ class SessionRegistry:
         """Mark a session as disconnected. If there are too many, one of them ends."""
         evicted = self._disconnected.add(session, now_s)
         if evicted is not None:
-            evicted.end("too many sessions are disconnected", counted_as="away_max")
+            evicted.end("too many sessions are disconnected", counted_as="evicted")
 
     def mark_connected(self, session: Session) -> None:
         """Mark a session as connected."""
@@ -185,4 +185,4 @@ class SessionRegistry:
     def expire(self, now_s: float) -> None:
         """End the sessions that have been disconnected for longer than the resume window."""
         for session in self._disconnected.expired(now_s - self.window_s):
-            session.end("disconnected for longer than the resume window", counted_as="away")
+            session.end("disconnected for longer than the resume window", counted_as="resume_window_over")

@@ -444,7 +444,7 @@ async def test_hellos_of_strangers_end_no_session_of_a_seated_player_nor_of_anot
         for _ in range(60):
             async with raw_peer(shard):
                 pass
-        await eventually(lambda: shard.parts.edge.counters.ended["away_max"] >= 40)
+        await eventually(lambda: shard.parts.edge.counters.ended["evicted"] >= 40)
         for away, address, has_seat in ((seated, seated_address, True), (lobby, lobby_address, False)):
             before = away.of(Welcome)[0]
             resume = frame(encode_client(Hello(SCHEMA_VERSION, resume_token=before.resume_token)))

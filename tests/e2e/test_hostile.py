@@ -305,7 +305,7 @@ async def test_client_lost_during_a_join_leaves_no_seat(shard_settings: Settings
             await socket.next(Welcome)
             await socket.say(Join("garden"))
             socket.cut()
-        await eventually(lambda: shard.parts.edge.counters.ended["away"] == 1)
+        await eventually(lambda: shard.parts.edge.counters.ended["resume_window_over"] == 1)
         assert len(shard.parts.edge.registry) == 1
         assert sum(len(simulation.seats) for simulation in shard.parts.host) == 1
 

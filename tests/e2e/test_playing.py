@@ -214,7 +214,7 @@ async def test_ended_sessions_leave_no_cycles_for_the_collector(shard: Shard) ->
                 await client.send_input({"dx": 0.5})
                 await client.wait_for(lambda: client.world.tick > tick)  # noqa: B023
         for session in shard.parts.edge.registry:
-            session.end("gone", counted_as="away")
+            session.end("gone", counted_as="resume_window_over")
             del session
         await eventually(lambda: shard.parts.edge.connection_count == 0)
         await asyncio.sleep(0.1)

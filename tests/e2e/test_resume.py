@@ -163,7 +163,7 @@ async def test_after_the_resume_window_the_player_leaves_and_the_session_is_new(
         await eventually(lambda: diary_of(shard).noted[-2:] == ["disconnect", "leave"])
         async with raw(shard, back(welcome)) as (_, again):
             assert (again.generation, again.room_id) == (1, "")
-        assert shard.parts.edge.counters.ended["away"] == 1
+        assert shard.parts.edge.counters.ended["resume_window_over"] == 1
 
 
 async def test_a_repeated_command_is_answered_alike_and_one_too_old_is_not_run(shard: Shard) -> None:

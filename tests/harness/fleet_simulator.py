@@ -173,14 +173,14 @@ class SimulatedShard:
     async def find(self, room_id: str, session_id: str, shard_id: str) -> Redirect | None:
         """Find a session as tickwire/server/migration/session_recovery.py does."""
         if room_id and self.runtime is not None:
-            self.take_parcel(session_id)
+            self.take_handoff(session_id)
             return None
         owner = self.fleet.owner if room_id else None
         if owner is self:
             raise Unavailable("the room is just coming to this shard", retry_after_ms=1)
         if owner is not None:
             return Redirect(owner.name, is_resume=True)
-        if self.take_parcel(session_id):
+        if self.take_handoff(session_id):
             return None
         address = self.fleet.addresses.get(session_id, "")
         if address == self.name and self.is_expecting:
@@ -192,9 +192,9 @@ class SimulatedShard:
             self.recover()
         return None
 
-    def take_parcel(self, session_id: str) -> bool:
+    def take_handoff(self, session_id: str) -> bool:
         """Restore a session that another shard has stored; return whether there was one."""
-        kept = self.fleet.parcels.pop(session_id, None)
+        kept = self.fleet.handoffs.pop(session_id, None)
         session = self.registry.restore(kept) if kept is not None else None
         if session is not None:
             self.registry.settle(session)
@@ -234,7 +234,7 @@ class SimulatedFleet:
 
     def __init__(self, policy: Policy) -> None:
         self.clock_s = 0.0
-        self.parcels: dict[str, SessionCheckpoint] = {}
+        self.handoffs: dict[str, SessionCheckpoint] = {}
         self.addresses: dict[str, str] = {}
         self.owner: SimulatedShard | None = None
         self.saved: SavedWorld | None = None
@@ -320,7 +320,7 @@ class Move:
         for session_id in self.runtime.handover.leavers:
             copy = self.target.registry.get(session_id)
             if copy is not None and copy.connection is None:
-                copy.end("the player left while the room was moving", counted_as="left_while_moving")
+                copy.end("the player left while the room was migrating", counted_as="left_during_migration")
         self._leave_addresses(fleet, self.target)
         self.target.is_expecting = False
         self.source.runtime = None
@@ -337,7 +337,7 @@ class Move:
         fleet.addresses |= dict.fromkeys(away, shard.name)
 
 
-class FleetLife:
+class FleetRun:
     """All connections of one player."""
 
     def __init__(self, seed: int, policy: Policy) -> None:
@@ -347,7 +347,7 @@ class FleetLife:
         self.core = ClientCore()
         self.url, owner = self.rng.choices(sorted(self.fleet.shards), k=2)
         self.fleet.shards[owner].recover()
-        self.wire: FakeConnection | None = None
+        self.connection: FakeConnection | None = None
         self.ticket = False
         self.is_asking = False
         self.move: Move | None = None
@@ -369,54 +369,56 @@ class FleetLife:
 
     def connect(self) -> None:
         """Connect to the shard of the session, or to any other one."""
-        if self.wire is not None:
+        if self.connection is not None:
             return
         name = self.url if self.rng.random() < 0.7 else self.rng.choice(sorted(self.fleet.shards))
         shard = self.fleet.shards[name]
         self.url, self.is_asking = name, False
-        self.wire = FakeConnection(shard, authenticator=shard.authenticator)
+        self.connection = FakeConnection(shard, authenticator=shard.authenticator)
         self.is_resuming, self.is_welcome = bool(self.core.resume_token), False
         self.believed_room, self.hello_session = self.core.joined is not None, self.session_id
         self.version = self.rng.choice(VERSIONS)
-        self.wire.to_server.append(with_version(self.core.hello(token=self.token), self.version))
+        self.connection.to_server.append(with_version(self.core.hello(token=self.token), self.version))
 
     def drop(self, *, client_close_code: int | None = None) -> None:
         """End the connection: the network breaks it, or the client closes it."""
-        if self.wire is None:
+        if self.connection is None:
             return
-        wire, self.wire = self.wire, None
-        self._abandon_unknown(wire)
+        connection, self.connection = self.connection, None
+        self._abandon_unknown(connection)
         if client_close_code is None:  # some messages in flight arrive, in both directions
-            for _ in range(self.rng.randint(0, len(wire.to_client))):
-                self.receive(wire.to_client.popleft(), None)
-            for _ in range(self.rng.randint(0, len(wire.to_server))):
-                wire.server_receives()
+            for _ in range(self.rng.randint(0, len(connection.to_client))):
+                self.receive(connection.to_client.popleft(), None)
+            for _ in range(self.rng.randint(0, len(connection.to_server))):
+                connection.server_receives()
         else:
-            while wire.to_server:
-                wire.server_receives()
-            wire.client_close_code = client_close_code
-        wire.is_cut = True
-        wire.server_closes()
+            while connection.to_server:
+                connection.server_receives()
+            connection.client_close_code = client_close_code
+        connection.is_cut = True
+        connection.server_closes()
 
-    def _abandon_unknown(self, wire: FakeConnection) -> None:
+    def _abandon_unknown(self, connection: FakeConnection) -> None:
         """Record a new session whose Welcome is lost with its connection."""
-        if isinstance(wire.receiver, SessionReceiver) and not self.core.resume_token:
-            self.abandoned.add(wire.receiver.session.session_id)
+        if isinstance(connection.receiver, SessionReceiver) and not self.core.resume_token:
+            self.abandoned.add(connection.receiver.session.session_id)
 
-    def client_reads(self) -> None:
-        wire = self.wire
-        while wire is not None and wire is self.wire and wire.to_client:
-            self.receive(wire.to_client.popleft(), wire)
-        if wire is not None and wire is self.wire and not wire.is_open:
-            assert wire.closed_with != SessionCloseCode.REPLACED, "an older connection must not take over the session"
+    def client_receives(self) -> None:
+        connection = self.connection
+        while connection is not None and connection is self.connection and connection.to_client:
+            self.receive(connection.to_client.popleft(), connection)
+        if connection is not None and connection is self.connection and not connection.is_open:
+            assert connection.closed_with != SessionCloseCode.REPLACED, (
+                "an older connection must not take over the session"
+            )
             self.drop()
 
-    def server_reads(self) -> None:
-        if self.wire is not None and self.wire.to_server:
-            for _ in range(self.rng.randint(1, len(self.wire.to_server))):
-                self.wire.server_receives()
+    def server_receives(self) -> None:
+        if self.connection is not None and self.connection.to_server:
+            for _ in range(self.rng.randint(1, len(self.connection.to_server))):
+                self.connection.server_receives()
 
-    def receive(self, data: bytes, wire: FakeConnection | None) -> None:
+    def receive(self, data: bytes, connection: FakeConnection | None) -> None:
         assert_has_form(data, self.version)
         match self.core.receive(data, now_us=int(self.fleet.clock_s * 1e6)):
             case EventReceived(event, missed):
@@ -437,7 +439,7 @@ class FleetLife:
                 if not has_resumed and self.is_resuming and not self._has_left_unknown():
                     assert self.shards_lost > self.lost_before, "no session is lost while every shard lives"
                 self.lost_before = self.shards_lost
-                self.ask_for_seat(wire)
+                self.request_seat(connection)
             case ErrorReceived():
                 self.is_asking = False
             case SeatLost():
@@ -450,9 +452,9 @@ class FleetLife:
                 pass
         while self.core.outgoing:
             message = self.core.outgoing.popleft()
-            if wire is not None:
-                wire.to_server.append(message)
-        self.send_commands(wire)
+            if connection is not None:
+                connection.to_server.append(message)
+        self.send_commands(connection)
 
     def _has_left_unknown(self) -> bool:
         """Return whether the client assumes a room that its session has left, on another shard than the room's."""
@@ -467,57 +469,57 @@ class FleetLife:
         self.redirects += 1
         is_match = redirect.ticket == "of the match"
         code = self.rng.choice([1000, 1001, None])
-        if self.wire is None or code is None or (code == 1001 and is_match):
+        if self.connection is None or code is None or (code == 1001 and is_match):
             self.abandoned.add(self.session_id)
         self.drop(client_close_code=code)
         self.core.discard_session()
         self.url, self.ticket = redirect.url, True
 
-    def ask_for_seat(self, wire: FakeConnection | None) -> None:
-        if wire is not None and self.core.joined is None and not self.is_asking:
+    def request_seat(self, connection: FakeConnection | None) -> None:
+        if connection is not None and self.core.joined is None and not self.is_asking:
             self.is_asking = True
             ticket = "of the fleet" if self.ticket else ""
-            wire.to_server.append(self.core.join("notebook", JoinOptions(ticket=ticket)))
+            connection.to_server.append(self.core.join("notebook", JoinOptions(ticket=ticket)))
             self.ticket = False
 
     def command(self) -> None:
         if self.core.joined is not None:
             self.commands += 1
             self.core.command("do", self.commands)
-            self.send_commands(self.wire)
+            self.send_commands(self.connection)
 
-    def send_commands(self, wire: FakeConnection | None) -> None:
+    def send_commands(self, connection: FakeConnection | None) -> None:
         """Send all due commands, some of them twice."""
-        if wire is not None and self.core.resume_token and self.core.joined is not None:
+        if connection is not None and self.core.resume_token and self.core.joined is not None:
             for data in self.core.commands_due(int(self.fleet.clock_s * 1e6)):
-                wire.to_server.extend([data] * self.rng.choice([1, 1, 2]))
+                connection.to_server.extend([data] * self.rng.choice([1, 1, 2]))
 
     def send_input(self) -> None:
-        if self.core.joined is not None and self.wire is not None:
-            self.wire.to_server.append(self.core.input({"dx": self.rng.choice([-1.0, 0.5, 1.0])}))
+        if self.core.joined is not None and self.connection is not None:
+            self.connection.to_server.append(self.core.input({"dx": self.rng.choice([-1.0, 0.5, 1.0])}))
 
-    def quit(self) -> None:
+    def end_session(self) -> None:
         """End the session; the client starts a new one later."""
-        if self.core.resume_token and self.wire is not None:
+        if self.core.resume_token and self.connection is not None:
             if self.rng.random() < 0.5:
-                self.wire.to_server.append(self.core.end_session())
-            if not (self.is_welcome and self.wire.is_open):  # the session may be on another shard
+                self.connection.to_server.append(self.core.end_session())
+            if not (self.is_welcome and self.connection.is_open):  # the session may be on another shard
                 self.abandoned.add(self.session_id)
             self.drop(client_close_code=1000)
             self.core.discard_session()
 
     def leave(self) -> None:
         """Leave the room; the client joins again later."""
-        if self.core.joined is not None and self.wire is not None:
-            self.wire.to_server.append(self.core.leave())
+        if self.core.joined is not None and self.connection is not None:
+            self.connection.to_server.append(self.core.leave())
 
-    def ask_again(self) -> None:
+    def join_again(self) -> None:
         if self.is_welcome:
-            self.ask_for_seat(self.wire)
+            self.request_seat(self.connection)
 
     def ping(self) -> None:
-        if self.wire is not None:
-            self.wire.to_server.append(self.core.ping(1))
+        if self.connection is not None:
+            self.connection.to_server.append(self.core.ping(1))
 
     # -- the fleet --------------------------------------------------------------------------------------------------
 
@@ -536,25 +538,25 @@ class FleetLife:
             if owner is not None and name != owner.name and session.connection is not None and not session.room_id:
                 session.send_message(Redirect(owner.name, ticket="of the match", room_type="notebook"))
 
-    def start_move(self) -> None:
+    def start_migration(self) -> None:
         owner = self.fleet.owner
         if self.move is None and owner is not None and owner.runtime is not None:
             others = [shard for shard in self.fleet.shards.values() if shard is not owner]
             self.move = Move(self.fleet, self.rng.choice(others))
 
-    def step_move(self, *, is_taken: bool | None = None) -> None:
+    def step_migration(self, *, is_taken: bool | None = None) -> None:
         if self.move is not None:
             taken = self.rng.random() < 0.8 if is_taken is None else is_taken
             if self.move.step(self.fleet, is_taken=taken):
                 self.moves += 1
                 self.move = None
 
-    def pass_on(self) -> None:
+    def transfer(self) -> None:
         """Drain the sessions of a shard that are not in a room."""
         shard = self.rng.choice(list(self.fleet.shards.values()))
         for session in shard.registry:
             if session.state is SessionState.IDLE and not session.has_pending_commands:
-                self.fleet.parcels[session.session_id] = session.to_checkpoint()
+                self.fleet.handoffs[session.session_id] = session.to_checkpoint()
                 others = [name for name in self.fleet.shards if name != shard.name]
                 session.redirect(Redirect(self.rng.choice(others), is_resume=True))
 
@@ -570,9 +572,9 @@ class FleetLife:
             self.fleet.saved = self.rng.choice(self.fleet.saves) if self.fleet.saves else None
         self.fleet.crash(name)
         self.shards_lost += 1
-        if self.wire is not None and self.url == name:
-            self.wire.is_cut, self.wire.receiver = True, None
-            self.wire = None
+        if self.connection is not None and self.url == name:
+            self.connection.is_cut, self.connection.receiver = True, None
+            self.connection = None
 
     def recover_by_another(self) -> None:
         """Recover the room of a crashed shard, as the join of another player does."""
@@ -586,34 +588,34 @@ class FleetLife:
 
     # -- the end ----------------------------------------------------------------------------------------------------
 
-    async def heal(self) -> None:
+    async def deliver_all(self) -> None:
         """Deliver all messages until the client has a seat and nothing migrates."""
         while self.move is not None:
-            self.step_move(is_taken=True)
+            self.step_migration(is_taken=True)
         for _ in range(60):
             self.connect()
             for _ in range(20):
-                self.server_reads()
+                self.server_receives()
                 await self.settle()
-                self.client_reads()
+                self.client_receives()
                 self.fleet.tick()
-            self.ask_again()
-            if self.wire is not None and self.core.joined is not None and not self.core.commands_unanswered:
+            self.join_again()
+            if self.connection is not None and self.core.joined is not None and not self.core.commands_unanswered:
                 return
             self.fleet.pass_time(1)  # another session of the player may hold the seat or block this one
         raise AssertionError("the client did not get a seat")
 
     async def check(self) -> None:
         """Assert that no session, seat, command or event is lost or duplicated."""
-        await self.heal()
+        await self.deliver_all()
         if not self.shards_lost:
             others = {each.session_id for _, each in self.fleet.sessions} - {self.session_id}
             assert others <= self.abandoned, "every other session has ended at once"
         for _ in range(4):  # abandoned sessions expire; the client stays connected
             self.ping()
-            self.server_reads()
+            self.server_receives()
             self.fleet.pass_time(10)
-        await self.heal()
+        await self.deliver_all()
         room = self.fleet.room
         assert room is not None
         notebook = room.room
@@ -640,57 +642,57 @@ class FleetLife:
         assert expected <= set(self.events_received), "no event of this session is lost"
 
     async def _check_input(self, room: RoomRuntime) -> None:
-        assert self.wire is not None
+        assert self.connection is not None
         (seat,) = room.seats
         assert seat.player.entity is not None
         before = float(seat.player.entity.x)
-        self.wire.to_server.append(self.core.input({"dx": 1.0}))
-        while self.wire.to_server:
-            self.wire.server_receives()
+        self.connection.to_server.append(self.core.input({"dx": 1.0}))
+        while self.connection.to_server:
+            self.connection.server_receives()
         for _ in range(2):
             self.fleet.tick()
-        self.client_reads()
+        self.client_receives()
         assert self.core.acknowledged_seq == self.core.input_seq, "acknowledged within two ticks"
         assert float(seat.player.entity.x) == before + 1.0
 
 
 ALWAYS = {
-    FleetLife.client_reads: 8,
-    FleetLife.server_reads: 8,
-    FleetLife.connect: 5,
-    FleetLife.step_move: 4,
-    FleetLife.event: 3,
-    FleetLife.command: 2,
-    FleetLife.send_input: 3,
-    FleetLife.ask_again: 2,
-    FleetLife.ping: 1,
+    FleetRun.client_receives: 8,
+    FleetRun.server_receives: 8,
+    FleetRun.connect: 5,
+    FleetRun.step_migration: 4,
+    FleetRun.event: 3,
+    FleetRun.command: 2,
+    FleetRun.send_input: 3,
+    FleetRun.join_again: 2,
+    FleetRun.ping: 1,
 }
 SOMETIMES = [
-    FleetLife.start_move,
-    FleetLife.drop,
-    FleetLife.leave,
-    FleetLife.quit,
-    FleetLife.pass_on,
-    FleetLife.match_redirect,
-    FleetLife.crash,
-    FleetLife.recover_by_another,
+    FleetRun.start_migration,
+    FleetRun.drop,
+    FleetRun.leave,
+    FleetRun.end_session,
+    FleetRun.transfer,
+    FleetRun.match_redirect,
+    FleetRun.crash,
+    FleetRun.recover_by_another,
 ]
 
 
-async def live(seed: int, policy: Policy) -> FleetLife:
-    """Run one random life and check it. The weights of the actions are random, too."""
-    life = FleetLife(seed, policy)
-    weights = ALWAYS | {action: life.rng.choice([0, 1, 2, 5]) for action in SOMETIMES}
-    weights[FleetLife.crash] = life.rng.choice([0, 0, 1, 2])
-    if life.rng.random() < 0.7:
-        await life.heal()  # start in the room
-    for action in life.rng.choices(list(weights), list(weights.values()), k=STEPS):
-        action(life)
-        if life.rng.random() < 0.5:
-            life.fleet.tick()
-        if life.rng.random() < 0.3:
-            life.fleet.save()
-        if life.rng.random() < 0.5:
-            await life.settle()
-    await life.check()
-    return life
+async def simulate(seed: int, policy: Policy) -> FleetRun:
+    """Run one random run and check it. The weights of the actions are random, too."""
+    run = FleetRun(seed, policy)
+    weights = ALWAYS | {action: run.rng.choice([0, 1, 2, 5]) for action in SOMETIMES}
+    weights[FleetRun.crash] = run.rng.choice([0, 0, 1, 2])
+    if run.rng.random() < 0.7:
+        await run.deliver_all()  # start in the room
+    for action in run.rng.choices(list(weights), list(weights.values()), k=STEPS):
+        action(run)
+        if run.rng.random() < 0.5:
+            run.fleet.tick()
+        if run.rng.random() < 0.3:
+            run.fleet.save()
+        if run.rng.random() < 0.5:
+            await run.settle()
+    await run.check()
+    return run

@@ -131,14 +131,14 @@ class SessionRun:
     """All connections of one session."""
 
     def __init__(self, seed: int) -> None:
-        self.chance = random.Random(seed)
+        self.rng = random.Random(seed)
         self.context = FakeSessionContext(EdgeSettings())
         self.core = ClientCore()
         self.connection: FakeConnection | None = None
         self.dead: list[FakeConnection] = []  # cut, but the server has not noticed
         self.commands = 0
         self.events_sent: list[int] = []
-        self.events_heard: list[int] = []
+        self.events_received: list[int] = []
         self.replies: dict[int, Any] = {}
         self.drops = self.resumes = 0
         self.is_welcome = False
@@ -166,7 +166,7 @@ class SessionRun:
     def connect(self) -> None:
         if self.connection is None:
             self.connection = FakeConnection(self.context)
-            self.version = self.chance.choice(VERSIONS)
+            self.version = self.rng.choice(VERSIONS)
             self.connection.to_server.append(with_version(self.core.hello(), self.version))
             self.is_welcome = False
 
@@ -177,41 +177,41 @@ class SessionRun:
         connection, self.connection = self.connection, None
         connection.is_cut = True
         self.drops += 1
-        for _ in range(self.chance.randint(0, len(connection.to_client))):
+        for _ in range(self.rng.randint(0, len(connection.to_client))):
             if connection.to_client:
                 self.receive(connection.to_client.popleft(), None)
-        if self.chance.random() < 0.5:
-            for _ in range(self.chance.randint(0, len(connection.to_server))):
+        if self.rng.random() < 0.5:
+            for _ in range(self.rng.randint(0, len(connection.to_server))):
                 connection.server_receives()
             connection.server_closes()
         else:
             self.dead.append(connection)
 
-    def linger(self) -> None:
+    def deliver_late(self) -> None:
         """Deliver a late message of a dead connection; it may be a Hello."""
         if self.dead:
-            connection = self.chance.choice(self.dead)
+            connection = self.rng.choice(self.dead)
             if connection.to_server:
                 connection.server_receives()
 
-    def bury(self) -> None:
+    def close_dead(self) -> None:
         """Deliver the last messages of a dead connection, and close it on the server."""
         if self.dead:
-            connection = self.dead.pop(self.chance.randrange(len(self.dead)))
-            while connection.to_server and self.chance.random() < 0.8:
+            connection = self.dead.pop(self.rng.randrange(len(self.dead)))
+            while connection.to_server and self.rng.random() < 0.8:
                 connection.server_receives()
             connection.server_closes()
             self.not_replaced()
 
-    def client_hears(self) -> None:
+    def client_receives(self) -> None:
         if self.connection is not None and self.connection.to_client:
-            for _ in range(self.chance.randint(1, len(self.connection.to_client))):
+            for _ in range(self.rng.randint(1, len(self.connection.to_client))):
                 self.receive(self.connection.to_client.popleft(), self.connection)
 
     def server_receives(self) -> None:
         self.not_replaced()
         if self.connection is not None and self.connection.to_server:
-            for _ in range(self.chance.randint(1, len(self.connection.to_server))):
+            for _ in range(self.rng.randint(1, len(self.connection.to_server))):
                 self.connection.server_receives()
 
     def receive(self, data: bytes, connection: FakeConnection | None) -> None:
@@ -220,7 +220,7 @@ class SessionRun:
             case EventReceived(event, missed):
                 assert missed == 0
                 if event.name == "note":
-                    self.events_heard.append(msgspec.msgpack.decode(event.payload))
+                    self.events_received.append(msgspec.msgpack.decode(event.payload))
             case ReplyReceived(reply):
                 value = msgspec.msgpack.decode(reply.payload) if reply.ok else reply.message
                 assert self.replies.setdefault(reply.id, value) == value
@@ -245,7 +245,7 @@ class SessionRun:
     def send_commands(self, connection: FakeConnection) -> None:
         """Send all due commands, some of them twice."""
         for data in self.core.commands_due(self.now_us):
-            connection.to_server.extend([data] * self.chance.choice([1, 1, 2]))
+            connection.to_server.extend([data] * self.rng.choice([1, 1, 2]))
 
     def command(self) -> None:
         if self.core.joined is not None:
@@ -256,7 +256,7 @@ class SessionRun:
 
     def send_input(self) -> None:
         if self.core.joined is not None and self.connection is not None:
-            self.connection.to_server.append(self.core.input({"dx": self.chance.uniform(-1, 1)}))
+            self.connection.to_server.append(self.core.input({"dx": self.rng.uniform(-1, 1)}))
 
     def ping(self) -> None:
         if self.connection is not None:
@@ -268,7 +268,7 @@ class SessionRun:
             self.player.send("note", self.events_sent[-1])
 
     def grow(self) -> None:
-        self.room.flowers.spawn(x=self.chance.uniform(-9, 9), colour=1)  # type: ignore[attr-defined]
+        self.room.flowers.spawn(x=self.rng.uniform(-9, 9), colour=1)  # type: ignore[attr-defined]
 
     def congest(self) -> None:
         if self.connection is not None:
@@ -280,7 +280,7 @@ class SessionRun:
 
     # -- the end --------------------------------------------------------------------------------------------
 
-    async def heal(self) -> None:
+    async def deliver_all(self) -> None:
         for _ in range(50):
             self.connect()
             assert self.connection is not None
@@ -311,7 +311,7 @@ class SessionRun:
         assert self.core.acknowledged_seq == self.core.input_seq
 
     def check(self) -> None:
-        assert self.events_heard == self.events_sent
+        assert self.events_received == self.events_sent
         runs = self.room.runs  # type: ignore[attr-defined]
         assert sorted(runs) == list(range(1, self.commands + 1)), "every command runs exactly once"
         assert {id: value[0] for id, value in self.replies.items()} == {n: n for n in range(1, self.commands + 1)}
@@ -330,7 +330,7 @@ class SessionRun:
 
 ACTIONS = (
     [SessionRun.tick] * 6
-    + [SessionRun.client_hears] * 6
+    + [SessionRun.client_receives] * 6
     + [SessionRun.server_receives] * 6
     + [SessionRun.connect] * 3
     + [SessionRun.event] * 2
@@ -339,8 +339,8 @@ ACTIONS = (
     + [
         SessionRun.drop,
         SessionRun.drop,
-        SessionRun.bury,
-        SessionRun.linger,
+        SessionRun.close_dead,
+        SessionRun.deliver_late,
         SessionRun.ping,
         SessionRun.grow,
         SessionRun.congest,
@@ -348,17 +348,17 @@ ACTIONS = (
 )
 
 
-async def live(seed: int) -> SessionRun:
-    life = SessionRun(seed)
-    life.connect()
+async def simulate(seed: int) -> SessionRun:
+    run = SessionRun(seed)
+    run.connect()
     for _ in range(STEPS):
-        life.chance.choice(ACTIONS)(life)
-        if life.context.tasks and life.chance.random() < 0.7:
-            await life.settle()
-    await life.heal()
-    while life.dead:
-        life.bury()
-    life.grow()
-    await life.heal()
-    life.check()
-    return life
+        run.rng.choice(ACTIONS)(run)
+        if run.context.tasks and run.rng.random() < 0.7:
+            await run.settle()
+    await run.deliver_all()
+    while run.dead:
+        run.close_dead()
+    run.grow()
+    await run.deliver_all()
+    run.check()
+    return run

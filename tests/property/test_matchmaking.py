@@ -87,7 +87,7 @@ class FleetMachine(RuleBasedStateMachine):
         # Nothing ends by itself while a step is looked at: the machine ends it.
         hour = 3_600_000
         self.matchmaker = Matchmaker.from_url(
-            self.url, namespace=self.namespace, ttls=Ttls(hour, hour, hour, heal_ms=hour), deadline_s=10.0
+            self.url, namespace=self.namespace, ttls=Ttls(hour, hour, hour, recovery_ms=hour), deadline_s=10.0
         )
         self.matchmaker.placement._rng = random.Random(1)
         self.hosted: dict[str, dict[str, Hosted]] = {shard: {} for shard in SHARDS}
@@ -229,7 +229,7 @@ class FleetMachine(RuleBasedStateMachine):
 
     @rule()
     def has_healed(self) -> None:
-        self.redis.delete(self.key("healing"))
+        self.redis.delete(self.key("recovering"))
 
     # -- players ----------------------------------------------------------------------------------------------
 

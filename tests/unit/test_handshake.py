@@ -93,7 +93,9 @@ async def test_hello_of_a_session_that_ends_meanwhile_opens_a_new_one() -> None:
     context = FakeSessionContext(EdgeSettings())
     session, welcome = await opened(context)
     hello = Hello(3, resume_token=welcome.resume_token, attempt=2)
-    answer, _ = await answer_to(context, hello, lambda: session.end("its time is over", counted_as="away"))
+    answer, _ = await answer_to(
+        context, hello, lambda: session.end("its time is over", counted_as="resume_window_over")
+    )
     assert isinstance(answer, Welcome)
     assert (answer.generation, answer.session_id != session.session_id) == (1, True)
 

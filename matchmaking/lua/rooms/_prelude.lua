@@ -4,7 +4,7 @@
 -- KEYS[1] names the slot. The scripts create all other keys from the prefix, so they are in the same slot:
 --   PREFIX:epoch                  the last epoch of a lease; only grows. Epochs follow the clock, so that they keep
 --                                 growing if this key is lost
---   PREFIX:healing                TTL: Redis was emptied and the fleet registers again; new names are refused
+--   PREFIX:recovering             TTL: Redis was emptied and the fleet registers again; new names are refused
 --   PREFIX:shards                 sorted set: shard -> its last heartbeat, ms
 --   PREFIX:shard:ID               hash, TTL: the entry of a shard
 --   PREFIX:hosts:REGION:TYPE      sorted set, TTL: ready shards, by id; scripts remove failed shards from it

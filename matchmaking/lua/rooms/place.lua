@@ -11,9 +11,9 @@
 --       party, party_size: the first of a party reserves seats for all of it, the others get those seats}
 -- Result  {status = "ok", room_id, room_type, name, code, labels, shard_id, url, epoch, is_new, is_seated, until_ms}
 --       until_ms: when the reservation ends, by the clock of Redis
---       or {status = "unregistered" | "full" | "locked" | "not_found" | "no_capacity" | "healing" |
+--       or {status = "unregistered" | "full" | "locked" | "not_found" | "no_capacity" | "recovering" |
 --       "not_created" (the room does not exist, and may_not_create)},
---       or {status = "away", wait_ms}: the owner has failed, and its lease has not ended yet
+--       or {status = "owner_failed", wait_ms}: the owner has failed, and its lease has not ended yet
 
 local WALK_MAX = 64
 local here = get_shard(request.shard_id)
@@ -101,7 +101,7 @@ local function join_room(room, may_enter)
     return reply({status = 'not_found'})
   end
   if not get_shard(room.shard) then
-    return reply({status = 'away', wait_ms = redis.call('PTTL', key('room', room.id))})
+    return reply({status = 'owner_failed', wait_ms = redis.call('PTTL', key('room', room.id))})
   end
   local need = count_missing(room.id)
   if party and redis.call('EXISTS', party) == 0 then
@@ -278,8 +278,8 @@ if request.name then
   -- The shard of the room has failed. A durable room is restored and keeps its id. Any other room starts new with a new
   -- id, so that values that games derive from the id, such as idempotency keys, are not repeated.
   request.new_id = request.is_durable and known[1] or request.new_id
-  if not known[2] and redis.call('EXISTS', prefix .. ':healing') == 1 then
-    return reply({status = 'healing', wait_ms = redis.call('PTTL', prefix .. ':healing')})
+  if not known[2] and redis.call('EXISTS', prefix .. ':recovering') == 1 then
+    return reply({status = 'recovering', wait_ms = redis.call('PTTL', prefix .. ':recovering')})
   end
   return create_room()
 end

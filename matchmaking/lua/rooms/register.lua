@@ -1,14 +1,14 @@
 -- Registers a shard, or updates its entry.
 -- KEYS  1 the slot
 -- ARGV  2 {shard_id, url, build, region, state, room_types (list), rooms_max, load_max, ttl_ms, was_registered (the
---       shard was registered before), heal_ms}
+--       shard was registered before), recovery_ms}
 -- Result  {status = "ok"}
 
 local id = request.shard_id
 if redis.call('SETNX', prefix .. ':epoch', 0) == 1 and request.was_registered then
   -- Redis was emptied. Running rooms have names that Redis does not know: refuse new names until their shards have
   -- published them.
-  redis.call('SET', prefix .. ':healing', 1, 'PX', request.heal_ms)
+  redis.call('SET', prefix .. ':recovering', 1, 'PX', request.recovery_ms)
 end
 local before = redis.call('HGET', key('shard', id), 'state')
 redis.call('HSET', key('shard', id), 'shard_id', id, 'url', request.url, 'build', request.build, 'region', request.region,

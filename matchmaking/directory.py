@@ -128,8 +128,8 @@ class Directory:
         Args:
             shard: the entry.
             was_registered: whether this shard was registered before. If Redis then has no entry of the fleet, it was
-                emptied. New names are refused for `Ttls.recovery_ms`, so that all shards can publish the names of their
-                rooms first.
+                emptied. New names are refused for `Ttls.recovery_ms`, so that all shards can publish the names of
+                their rooms first.
 
         Raises:
             MatchmakerUnavailable: Redis does not answer. All other methods raise it too.

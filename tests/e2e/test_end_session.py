@@ -10,17 +10,17 @@ from websockets.asyncio.client import connect as open_websocket
 from websockets.frames import Close, Frame, Opcode
 from websockets.typing import Subprotocol
 
-from tests.e2e.test_resume import Raw
 from tests.harness.polling import eventually
+from tests.harness.raw_client import RawClient
 from tests.harness.shard_process import admin
 from tickwire.schemas import SCHEMA_VERSION, SUBPROTOCOL
 from tickwire.schemas.messages import EndSession, Error, Hello, Join, Joined, MatchRequest, MatchStatus, Welcome
 from tickwire.server.shard import Shard
 
 
-async def opened(shard: Shard, *, version: int = SCHEMA_VERSION, **resume: Any) -> tuple[Raw, Welcome]:
+async def opened(shard: Shard, *, version: int = SCHEMA_VERSION, **resume: Any) -> tuple[RawClient, Welcome]:
     socket = await open_websocket(shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)], compression=None)
-    client = Raw(socket)
+    client = RawClient(socket)
     await client.say(Hello(version, "test", **resume))
     return client, await client.next(Welcome)
 
@@ -32,11 +32,11 @@ async def generation_of_the_next(shard: Shard, welcome: Welcome, attempt: int = 
     return again.generation
 
 
-async def by_message(client: Raw) -> None:
+async def by_message(client: RawClient) -> None:
     await client.say(EndSession())
 
 
-async def by_close(client: Raw) -> None:
+async def by_close(client: RawClient) -> None:
     await client.socket.close(1000)
 
 
@@ -44,7 +44,9 @@ ENDS = pytest.mark.parametrize("end", [by_message, by_close])
 
 
 @ENDS
-async def test_ended_session_releases_its_seat_at_once(shard: Shard, end: Callable[[Raw], Awaitable[None]]) -> None:
+async def test_ended_session_releases_its_seat_at_once(
+    shard: Shard, end: Callable[[RawClient], Awaitable[None]]
+) -> None:
     client, welcome = await opened(shard)
     await client.say(Join("diary"))
     await client.next(Joined)
@@ -59,7 +61,9 @@ async def test_ended_session_releases_its_seat_at_once(shard: Shard, end: Callab
 
 
 @ENDS
-async def test_ended_session_releases_its_queue_position(shard: Shard, end: Callable[[Raw], Awaitable[None]]) -> None:
+async def test_ended_session_releases_its_queue_position(
+    shard: Shard, end: Callable[[RawClient], Awaitable[None]]
+) -> None:
     client, _ = await opened(shard)
     await client.say(MatchRequest("versus"))
     await client.next(MatchStatus)
@@ -114,7 +118,7 @@ async def test_a_library_that_answers_every_close_with_1000_ends_no_session(shar
 
 async def test_a_session_that_has_not_begun_cannot_be_ended(shard: Shard) -> None:
     socket = await open_websocket(shard.url, subprotocols=[Subprotocol(SUBPROTOCOL)], compression=None)
-    client = Raw(socket)
+    client = RawClient(socket)
     await client.say(EndSession())
     assert (await client.next(Error)).code.name == "OUT_OF_ORDER"
     assert await client.close_code() == 1008

@@ -25,7 +25,7 @@ import uvloop
 
 from benchmarks import processes
 from benchmarks.certificates import make_certificate
-from benchmarks.load import RawClient, close_clients, open_clients, send_frames
+from benchmarks.load import LoadClient, close_clients, open_clients, send_frames
 from benchmarks.report import Report, ReportRow, goal, report, row
 from tickwire.server.dev.local_stores import free_port
 
@@ -128,7 +128,7 @@ async def _load(server: MeasuredServer, connections: int, seconds: float) -> Edg
     return EdgeTurn(out_us, in_us, max(late_out, late_in))
 
 
-async def _measure_out(pid: int, clients: list[RawClient], seconds: float) -> tuple[float, float]:
+async def _measure_out(pid: int, clients: list[LoadClient], seconds: float) -> tuple[float, float]:
     os.kill(pid, signal.SIGUSR1)
     await asyncio.sleep(0.3)
     heard, cpu = _bytes(clients), processes.cpu_seconds(pid)
@@ -143,7 +143,7 @@ async def _measure_out(pid: int, clients: list[RawClient], seconds: float) -> tu
     return cpu / (heard / FRAME_BYTES) * 1e6, statistics.quantiles(lateness, n=100)[98]
 
 
-async def _measure_in(pid: int, clients: list[RawClient], count_file: Path, seconds: float) -> tuple[float, float]:
+async def _measure_in(pid: int, clients: list[LoadClient], count_file: Path, seconds: float) -> tuple[float, float]:
     await send_frames(clients, _message, rate_hz=IN_RATE_HZ, seconds=0.3)
     before, cpu = await _received_count(pid, count_file), processes.cpu_seconds(pid)
     lateness = await send_frames(clients, _message, rate_hz=IN_RATE_HZ, seconds=seconds)
@@ -156,7 +156,7 @@ def _message(number: int) -> bytes:
     return bytes((0x82, 0x80 | MESSAGE_BYTES)) + os.urandom(4) + bytes(MESSAGE_BYTES)
 
 
-def _bytes(clients: list[RawClient]) -> int:
+def _bytes(clients: list[LoadClient]) -> int:
     return sum(client.bytes_received for client in clients)
 
 

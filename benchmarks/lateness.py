@@ -22,7 +22,7 @@ import msgspec
 import uvloop
 
 from benchmarks import processes
-from benchmarks.load import RawClient, close_clients, open_clients, send_inputs
+from benchmarks.load import LoadClient, close_clients, open_clients, send_inputs
 from benchmarks.report import Goal, Report, ReportRow, goal, report, row
 from benchmarks.rooms import Fan
 from benchmarks.server_under_load import LATENESS_S_MAX, LOAD_CORE, percentile
@@ -127,7 +127,7 @@ async def _measure(shard: LocalShard, step: LatenessStep) -> list[LatenessPoint]
 
 async def _points(shard: LocalShard, step: LatenessStep) -> AsyncIterator[LatenessPoint]:
     """Add players, and yield a point for each step."""
-    clients: list[RawClient] = []
+    clients: list[LoadClient] = []
     payload, first_seq = pack_input(Fan.input_fields, {"turn": 0.1}), 1
     try:
         while len(clients) < step.players_max:

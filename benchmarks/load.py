@@ -38,7 +38,7 @@ PONG = b"\x8a\x80\0\0\0\0"
 PONG_S = 2.0
 
 
-class RawClient(asyncio.Protocol):
+class LoadClient(asyncio.Protocol):
     """One connection that counts the received bytes.
 
     It sends a pong every two seconds (RFC 6455, 5.5.3, allows unsolicited ones): a shard closes silent connections.
@@ -124,17 +124,17 @@ def cut_frames(data: bytes) -> tuple[list[bytes], bytes]:
 
 async def open_clients(
     port: int, count: int, *, room_type: str = "", tls: SSLContext | None = None
-) -> list[RawClient]:
+) -> list[LoadClient]:
     """Connect `count` clients; with a room type they also send Hello and Join, and wait for their first state."""
     loop = asyncio.get_running_loop()
     first = b""
     if room_type:
         first = masked(encode_client(Hello(SCHEMA_VERSION, "load"))) + masked(encode_client(Join(room_type)))
-    clients: list[RawClient] = []
+    clients: list[LoadClient] = []
     for start in range(0, count, CONNECT_AT_ONCE):
         batch = []
         for _ in range(start, min(start + CONNECT_AT_ONCE, count)):
-            _, client = await loop.create_connection(lambda: RawClient(first), "127.0.0.1", port, ssl=tls)
+            _, client = await loop.create_connection(lambda: LoadClient(first), "127.0.0.1", port, ssl=tls)
             batch.append(client)
         await asyncio.wait_for(asyncio.gather(*(client.is_open for client in batch)), 20)
         clients += batch
@@ -143,7 +143,7 @@ async def open_clients(
     return clients
 
 
-def close_clients(clients: list[RawClient]) -> None:
+def close_clients(clients: list[LoadClient]) -> None:
     """Drop all connections."""
     for client in clients:
         if client.transport is not None:
@@ -151,7 +151,7 @@ def close_clients(clients: list[RawClient]) -> None:
 
 
 async def send_inputs(
-    clients: list[RawClient], *, rate_hz: float, payload: bytes, first_seq: int, seconds: float
+    clients: list[LoadClient], *, rate_hz: float, payload: bytes, first_seq: int, seconds: float
 ) -> list[float]:
     """Send every client's inputs, evenly spread.
 
@@ -166,7 +166,7 @@ async def send_inputs(
 
 
 async def send_frames(
-    clients: list[RawClient], frame: Callable[[int], bytes], *, rate_hz: float, seconds: float
+    clients: list[LoadClient], frame: Callable[[int], bytes], *, rate_hz: float, seconds: float
 ) -> list[float]:
     """Send frames from every client, evenly spread. `frame` returns the nth frame.
 

@@ -11,7 +11,7 @@ import sys
 
 import uvloop
 
-from benchmarks.load import RawClient, open_clients, send_inputs
+from benchmarks.load import LoadClient, open_clients, send_inputs
 from benchmarks.rooms import ROOMS
 from tickwire.schemas.fields import pack_input
 
@@ -32,7 +32,7 @@ async def fill(port: int, count: int, room_type: str) -> None:
             sys.exit("a client received nothing for a second")
 
 
-def count_active(clients: list[RawClient], before: list[int]) -> int:
+def count_active(clients: list[LoadClient], before: list[int]) -> int:
     """Return the number of clients that received data since."""
     return sum(client.reads > reads for client, reads in zip(clients, before, strict=True))
 

@@ -27,7 +27,7 @@ import msgspec
 import uvloop
 
 from benchmarks import processes
-from benchmarks.load import REQUEST, RawClient, cut_frames, masked, send_frames
+from benchmarks.load import REQUEST, LoadClient, cut_frames, masked, send_frames
 from benchmarks.server_under_load import LOAD_CORE, SERVER_CORE, Load, ServerTurn
 from tickwire.server.dev import local_stores
 from tickwire.server.dev.local_stores import die_with_parent
@@ -123,7 +123,7 @@ def measure(variant: str, load: Load, *, rooms: int = 1) -> ServerTurn:
             processes.stop(server)
 
 
-class ColyseusClient(RawClient):
+class ColyseusClient(LoadClient):
     """One connection: answers JOIN_ROOM, then counts patches and their bytes.
 
     Attributes:
@@ -186,7 +186,7 @@ async def _play(pid: int, port: int, variant: str, load: Load) -> ServerTurn:
         turned = masked(bytes((ROOM_DATA, 0)) + msgspec.msgpack.encode(0.1))
 
         async def play(seconds: float) -> list[float]:
-            raw = cast("list[RawClient]", clients)
+            raw = cast("list[LoadClient]", clients)
             return await send_frames(raw, lambda number: turned, rate_hz=load.input_rate_hz, seconds=seconds)
 
         await play(load.warm_s)

@@ -28,7 +28,7 @@ class StateReader:
         Raises:
             RuntimeError: a part's checksum differs.
         """
-        frame = decode_server(data[header_bytes(data) :])
+        frame = decode_server(data[header_bytes(data) :], last_tick=self.world.tick)
         assert isinstance(frame, StateFrame)
         for part in decode_parts(frame):
             if not self.world.apply(part, tick=frame.tick, age=frame.age):

@@ -21,16 +21,15 @@ from contextlib import contextmanager, suppress
 import structlog
 
 from tickwire.matchmaking import MatchmakingError
+from tickwire.retry_delay import RetryDelay
 from tickwire.schemas.messages import ErrorCode, Goodbye
 from tickwire.server.assembly import build, load_certificate
 from tickwire.server.config import ALL_ADDRESSES, Settings
 from tickwire.server.errors import ConfigError, NotSavable, Unavailable
-from tickwire.server.retry_delay import RetryDelay
 
 log = structlog.get_logger(__name__)
 
 UPKEEP_INTERVAL_S = 1.0
-RETRY_S_MAX = 5.0
 STEP_S_MIN = 0.2
 """The least time of a step of the shutdown."""
 
@@ -191,7 +190,7 @@ class Shard:
     # -- background tasks -----------------------------------------------------------------------------------
 
     async def _upkeep(self) -> None:
-        parts, delay = self.parts, RetryDelay(UPKEEP_INTERVAL_S, RETRY_S_MAX)
+        parts, delay = self.parts, RetryDelay(UPKEEP_INTERVAL_S)
         last_s = time.monotonic()
         while True:
             try:
@@ -213,7 +212,7 @@ class Shard:
             await asyncio.sleep(delay.seconds)
 
     async def _monitor_mongo(self) -> None:
-        parts, delay = self.parts, RetryDelay(UPKEEP_INTERVAL_S, RETRY_S_MAX)
+        parts, delay = self.parts, RetryDelay(UPKEEP_INTERVAL_S)
         is_set_up = is_migrated = False
         while True:
             try:

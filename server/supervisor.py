@@ -17,11 +17,11 @@ from typing import NamedTuple
 
 import structlog
 
+from tickwire.retry_delay import RetryDelay
 from tickwire.server.config import Settings
 from tickwire.server.dev.local_stores import end_with
 from tickwire.server.errors import ConfigError
 from tickwire.server.process import EXIT_FAILED, EXIT_STOPPED, stop_events
-from tickwire.server.retry_delay import RetryDelay
 from tickwire.server.startup_check import find_problems
 
 log = structlog.get_logger(__name__)

@@ -26,8 +26,8 @@ import structlog
 from tickwire.matchmaking.errors import MatchmakerUnavailable, MatchmakingError
 from tickwire.matchmaking.queue.slices import run_in_slices
 from tickwire.matchmaking.queue.ticket import Backfill, Entry
-from tickwire.matchmaking.retry import next_pause_s
 from tickwire.matchmaking.script_runner import ScriptRunner
+from tickwire.retry_delay import RetryDelay
 
 log = structlog.get_logger(__name__)
 
@@ -287,16 +287,18 @@ class QueueAgent:
 
     async def run(self) -> None:
         """Sync while the agent has players or changes, until cancelled."""
-        pause_s = SYNC_INTERVAL_S
+        delay = RetryDelay(SYNC_INTERVAL_S)
         while True:
             if not (self._players or self._backfills or self._to_dequeue or self._backfills_to_remove):
                 self._has_changes.clear()
                 await self._has_changes.wait()
             try:
                 has_more = await self.sync()
-                pause_s = 0.0 if has_more else SYNC_INTERVAL_S
+                delay.succeeded()
+                pause_s = 0.0 if has_more else delay.seconds
             except MatchmakingError as error:
-                pause_s = next_pause_s(pause_s, pause_s_min=SYNC_INTERVAL_S)
+                delay.failed()
+                pause_s = delay.seconds
                 log.warning("queue_unavailable", error=error.detail, retry_s=round(pause_s, 2))
             await asyncio.sleep(pause_s)
 

@@ -35,7 +35,7 @@ from tickwire.matchmaking.queue.match_function import STEP_COST, Steps, find_mat
 from tickwire.matchmaking.queue.regional_queue import RegionalQueue
 from tickwire.matchmaking.queue.slices import run_in_slices
 from tickwire.matchmaking.queue.ticket import Backfill, Match, QueueTicket
-from tickwire.matchmaking.retry import next_pause_s
+from tickwire.retry_delay import RetryDelay
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -149,7 +149,7 @@ class Leader:
                 await asyncio.wait([self._room_task])
 
     async def _run_rounds(self) -> None:
-        pause_s = FOLLOWER_INTERVAL_S
+        delay = RetryDelay(ROUND_S)
         while True:
             started_s = self._now_s()
             try:
@@ -157,9 +157,11 @@ class Leader:
                 # A round starts every ROUND_S, regardless of its duration; other tasks run in between.
                 rest_s = max(ROUND_PAUSE_S_MIN, ROUND_S - (self._now_s() - started_s))
                 pause_s = rest_s if is_leader else FOLLOWER_INTERVAL_S
+                delay.succeeded()
             except MatchmakerUnavailable as error:
                 self.epoch = 0
-                pause_s = next_pause_s(pause_s, pause_s_min=ROUND_S)
+                delay.failed()
+                pause_s = delay.seconds
                 log.warning("queue_leader_unavailable", mode=self._mode.name, error=error.detail)
             except Exception:
                 # The match function may be part of the game. After an error in it, the next round tries again.

@@ -6,15 +6,14 @@ import asyncio
 
 import structlog
 
+from tickwire.retry_delay import RetryDelay
 from tickwire.server.admin.ban_enforcer import BanEnforcer
 from tickwire.server.admin.tuning_service import TuningService
 from tickwire.server.errors import Unavailable
-from tickwire.server.retry_delay import RetryDelay
 
 log = structlog.get_logger(__name__)
 
 POLL_S = 0.4
-RETRY_S_MAX = 5.0
 
 
 class OperatorPolicy:
@@ -31,7 +30,7 @@ class OperatorPolicy:
 
     async def run(self) -> None:
         """Poll until cancelled."""
-        delay = RetryDelay(POLL_S, RETRY_S_MAX)
+        delay = RetryDelay(POLL_S)
         while True:
             try:
                 await self.poll()

@@ -21,15 +21,14 @@ from typing import Protocol
 import msgspec
 import structlog
 
+from tickwire.retry_delay import RetryDelay
 from tickwire.server.errors import NotSavable, Unavailable
 from tickwire.server.observability.traces import span
-from tickwire.server.retry_delay import RetryDelay
 from tickwire.server.storage.world_document import SavedWorld, StoredSection, WorldWrite, create_world_write
 from tickwire.server.storage.world_store import DecidedOutcome, WorldStore
 
 log = structlog.get_logger(__name__)
 
-PAUSE_S_MAX = 5.0
 BATCH_WORLDS_MAX = 50
 """The most worlds in one batch, so that a batch is short and its call well within the deadline."""
 
@@ -120,7 +119,7 @@ class WriteBehind:
 
     async def run(self) -> None:
         """Write queued worlds until cancelled."""
-        delay = RetryDelay(self._interval_s, PAUSE_S_MAX, growth=2)
+        delay = RetryDelay(self._interval_s, growth=2)
         while True:
             await asyncio.sleep(delay.seconds)
             if await self._write_all():

@@ -7,6 +7,7 @@ import { Emitter, type ListenerError } from "./emitter.js";
 import { type EntityListener, EntityTracker } from "./entities.js";
 import { CommandFailed, Disconnected, NotMatched, Refused, SessionLost, TickwireError } from "./errors.js";
 import { decode, type Plain } from "./msgpack.js";
+import { REDIRECTS_MAX } from "./retry.js";
 import { Session, type SessionOptions, type SessionState } from "./session.js";
 import type {
   EventMessage,
@@ -27,7 +28,6 @@ const COMMAND_RETRY_MS = 10_000;
 const CANCEL_MS_MAX = 5_000;
 /** How long a join is repeated while it is redirected to a shard that cannot be reached. */
 const JOIN_MS_MAX = 30_000;
-const REDIRECTS_MAX = 5;
 
 export type { Socket };
 export type Options = SessionOptions;

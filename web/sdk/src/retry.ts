@@ -6,7 +6,8 @@
 
 import { Backoff } from "./backoff.js";
 
-const REDIRECTS_MAX = 5;
+/** Redirects in a row that are followed without a pause, of a session or of a join. */
+export const REDIRECTS_MAX = 5;
 /** From this attempt on, every second one goes to the initial URL: the session's shard may be gone. */
 const INITIAL_URL_ATTEMPT_FIRST = 4;
 /** The most that one attempt counts against the limit. */

@@ -1,10 +1,12 @@
-"""The delay between the rounds of a background loop: constant while they succeed, growing while they fail.
+"""The delay between the rounds of a background loop: constant while they succeed, growing while they fail. Pure.
 
-Not the back-off of many clients, which needs jitter (client/backoff.py): a shard has one such loop for each store.
+Not the back-off of many clients, which needs jitter (client/backoff.py): a shard has few such loops for each store.
 """
 
 from __future__ import annotations
 
+LONGEST_S = 5.0
+"""A loop notices within this time that its store answers again."""
 GROWTH = 1.5
 
 
@@ -20,7 +22,7 @@ class RetryDelay:
         seconds: the delay before the next round.
     """
 
-    def __init__(self, interval_s: float, longest_s: float, growth: float = GROWTH) -> None:
+    def __init__(self, interval_s: float, longest_s: float = LONGEST_S, growth: float = GROWTH) -> None:
         self.seconds = interval_s
         self._interval_s = interval_s
         self._longest_s = longest_s

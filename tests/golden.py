@@ -1,7 +1,7 @@
 """Golden vectors: sequences of frames, and the world after each, for every client to agree with.
 
 `python -m tests.golden` writes schemas/golden/ from the encoder itself; `make golden` calls it. The folder version_4
-has the messages of schema version 4; the files beside it are the same sequences for version 3. A file is JSON:
+has the messages of schema version 4; the other files are the same sequences for version 3. A file is JSON:
 
     name, about      what it shows
     description      tables and fields, as in Joined

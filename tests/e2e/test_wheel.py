@@ -121,7 +121,7 @@ def test_the_wheel_brings_one_top_level_package(wheel: Path) -> None:
 
 
 def test_the_wheel_has_the_kernel_in_one_binary_for_all_versions_of_python(wheel: Path, environment: Path) -> None:
-    """Where there is no compiler, a wheel without it works too."""
+    """A wheel built without a compiler works without the kernel."""
     with zipfile.ZipFile(wheel) as archive:
         built = [name for name in archive.namelist() if "/_kernel" in name and not name.endswith(".pyi")]
     if shutil.which("cc") is None:

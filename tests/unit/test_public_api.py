@@ -1,4 +1,4 @@
-"""The names that `tickwire` offers to games, and what importing them costs."""
+"""The names that `tickwire` offers to games, and the cost of importing them."""
 
 from __future__ import annotations
 

@@ -77,7 +77,9 @@ def run(*, quick: bool, peers: bool = False, tls: bool = False) -> Report:
 
 def _plan(*, quick: bool, peers: bool, tls: bool) -> FanoutPlan:
     """Return the measurements; quick ones with peers or TLS have one turn, to end within 45 seconds."""
-    seconds, turns = (4.0, 1 if peers or tls else 2) if quick else (15.0, 4)
+    seconds, turns = (15.0, 4)
+    if quick:
+        seconds, turns = (3.0, 1) if peers or tls else (4.0, 2)
     variants: tuple[str, ...] = ()
     if peers:
         variants = colyseus.VARIANTS[:1] if quick else colyseus.VARIANTS

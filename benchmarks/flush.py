@@ -66,7 +66,7 @@ class FlushTurn:
 
 def run(*, quick: bool) -> Report:
     """Runs the benchmark."""
-    seconds, turns = (6.0, 2) if quick else (20.0, 3)
+    seconds, turns = (4.0, 2) if quick else (20.0, 3)
     logs.configure(format="console", level="warning")
     sys.setswitchinterval(SWITCH_INTERVAL_S)  # as a shard does, and the collector too
     gc.set_threshold(*GC_THRESHOLD)

@@ -16,13 +16,13 @@ INTERVAL_MS = 1e3 / Fan.tick_rate_hz
 
 
 def run(*, quick: bool) -> Report:
-    """Run three turns of 40 s; quick: one of 25 s."""
+    """Run three turns of 40 s; quick: one of 20 s."""
     count = swarm_runner.workers()
     found = []
     for _ in range(1 if quick else 3):
         with swarm_runner.one_shard() as shard:
             arguments = ("-u", str(PLAYERS_PER_WORKER * count), "-r", "100", "--room", Fan.room_type, "--reset-stats")
-            found.append(swarm_runner.swarm(shard.url, *arguments, "-t", "25s" if quick else "40s", count=count))
+            found.append(swarm_runner.swarm(shard.url, *arguments, "-t", "20s" if quick else "40s", count=count))
     over = [one.times["input"].p99_ms - INTERVAL_MS for one in found]
     rows = [
         row("tickwire", "input_p50", "ms", [one.times["input"].p50_ms for one in found]),

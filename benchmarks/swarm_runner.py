@@ -32,7 +32,11 @@ def workers() -> int:
 @contextmanager
 def one_shard(rooms: str = "benchmarks.rooms") -> Iterator[LocalShard]:
     """Run a shard on its own core."""
-    environ = {"TICKWIRE__EDGE__HANDSHAKES_PER_SECOND_MAX": "100000", "TICKWIRE__CAPACITY__LOAD_MAX": "0.99"}
+    environ = {
+        "TICKWIRE__EDGE__HANDSHAKES_PER_SECOND_MAX": "100000",
+        "TICKWIRE__CAPACITY__LOAD_MAX": "0.99",
+        "TICKWIRE__DRAIN_TIMEOUT_S": "0",  # no other shard could take the rooms: a drain would wait for its timeout
+    }
     with fleet(1, rooms=rooms, environ=environ, cpu=processes.CORES[SERVER_CORE]) as (shard,):
         yield shard
 

@@ -3,6 +3,7 @@
  *     _kernel_encode.c    encode_section     TableCodec.encode
  *     _kernel_decode.c    decode_section     TableCodec.decode
  *     _kernel_quantise.c  quantise, widen    Quantiser.quantise
+ *     _kernel_send.c      send               transport.write, for many connections
  *
  * Every function returns the bytes and numbers of its Python counterpart, and raises its errors: tests run on both, and
  * `make fuzz-kernel` compares them under the address and undefined-behaviour sanitizers. schemas/kernel.py loads it.
@@ -54,10 +55,20 @@ PyDoc_STRVAR(widen_doc,
 "    row: the row in `out`.\n"
 "    low, high: the least and the greatest value.");
 
+PyDoc_STRVAR(send_doc,
+"send(writes)\n--\n\n"
+"Send each frame to its socket, without waiting; release the interpreter lock meanwhile.\n\n"
+"Args:\n"
+"    writes: tuples that begin with the descriptor of a socket, and the bytes for it.\n\n"
+"Returns:\n"
+"    The place and the number of sent bytes of each item that was not sent as a whole: the socket's buffer is full, or\n"
+"    its connection is broken.");
+
 static PyMethodDef methods[] = {
     {"encode_section", kernel_encode_section, METH_VARARGS, encode_section_doc},
     {"decode_section", kernel_decode_section, METH_VARARGS, decode_section_doc},
     {"quantise", kernel_quantise, METH_VARARGS, quantise_doc},
+    {"send", kernel_send, METH_VARARGS, send_doc},
     {"widen", kernel_widen, METH_VARARGS, widen_doc},
     {NULL, NULL, 0, NULL},
 };

@@ -12,7 +12,7 @@ import os
 
 import numpy as np
 
-__all__ = ["decode_section", "describe", "encode_section", "is_native", "quantise", "reason", "widen"]
+__all__ = ["decode_section", "describe", "encode_section", "is_native", "quantise", "reason", "send", "widen"]
 
 is_native = False
 """Whether the native kernel runs."""
@@ -34,6 +34,7 @@ else:
         is_native = True
         decode_section, encode_section = _kernel.decode_section, _kernel.encode_section
         quantise, widen = _kernel.quantise, _kernel.widen
+        send = _kernel.send
 
 
 def describe() -> str:

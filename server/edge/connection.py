@@ -49,6 +49,18 @@ def _discard(frames: bytes, /) -> None:
     pass
 
 
+def _zero() -> int:
+    return 0
+
+
+def _find_descriptor(transport: asyncio.BaseTransport) -> int:
+    """Return the socket of a transport that sends bytes as they are; -1 with TLS, and without a socket."""
+    if transport.get_extra_info("sslcontext") is not None or transport.get_extra_info("ssl_object") is not None:
+        return -1
+    found = transport.get_extra_info("socket")
+    return found.fileno() if found is not None else -1
+
+
 class Connection(asyncio.Protocol):
     """The protocol of one accepted socket.
 
@@ -66,6 +78,8 @@ class Connection(asyncio.Protocol):
         is_congested: whether the write buffer holds more than `write_buffer_bytes_max`.
         was_opened: whether the WebSocket handshake has succeeded.
         receiver: handles the client's messages; may be replaced at any time.
+        descriptor: the socket while the connection is open, for direct sends; -1 otherwise, and always with TLS.
+        unsent_bytes: returns the number of bytes that the transport holds; valid while `descriptor` is.
         address: the client's address, as far as proxies are trusted.
         has_received: whether bytes have arrived; the owner resets it when it updates `last_received_s`.
         last_received_s: when the owner last found `has_received` set, on its clock.
@@ -84,6 +98,7 @@ class Connection(asyncio.Protocol):
         "_library",
         "_one_token_bytes_max",
         "_owner",
+        "_plain_descriptor",
         "_queued_bytes",
         "_splitter",
         "_transport",
@@ -91,6 +106,7 @@ class Connection(asyncio.Protocol):
         "accepted_s",
         "address",
         "closing_since_s",
+        "descriptor",
         "has_received",
         "has_session",
         "is_congested",
@@ -99,6 +115,7 @@ class Connection(asyncio.Protocol):
         "last_received_s",
         "limiter",
         "receiver",
+        "unsent_bytes",
         "was_opened",
         "write",
     )
@@ -113,6 +130,8 @@ class Connection(asyncio.Protocol):
         accepted_s: float,
     ) -> None:
         self.write: Callable[[bytes], None] = _discard
+        self.unsent_bytes: Callable[[], int] = _zero
+        self.descriptor = self._plain_descriptor = -1
         self.is_open = False
         self.is_congested = False
         self.has_received = self.has_session = self.is_throttled = False
@@ -164,6 +183,9 @@ class Connection(asyncio.Protocol):
         """Set up the transport of an accepted socket."""
         self._transport = cast("asyncio.Transport", transport)
         self._transport.set_write_buffer_limits(high=self._write_buffer_bytes_max)
+        self._plain_descriptor = _find_descriptor(transport)
+        if self._plain_descriptor >= 0:
+            self.unsent_bytes = self._transport.get_write_buffer_size
         peer = self._transport.get_extra_info("peername")
         self.address = str(peer[0]) if peer else ""
         expects_proxy_header = self._owner.expects_proxy_header(self.address)
@@ -289,7 +311,8 @@ class Connection(asyncio.Protocol):
         self._feed_eof()
         self._transport = None
         self.is_open = self._is_between_frames = self.is_throttled = False
-        self.write = _discard
+        self.descriptor = self._plain_descriptor = -1
+        self.write, self.unsent_bytes = _discard, _zero  # releases the transport
         self._owner.unthrottle(self)
         receiver, self.receiver = self.receiver, None
         if receiver is not None:
@@ -352,6 +375,7 @@ class Connection(asyncio.Protocol):
 
     def abort(self) -> None:
         """Drop the connection without a closing handshake."""
+        self.descriptor = self._plain_descriptor = -1
         if self._transport is not None:
             self._transport.abort()
 
@@ -422,7 +446,10 @@ class Connection(asyncio.Protocol):
     def _flush(self) -> None:
         """Write the library's pending output; an empty piece marks the end of its output."""
         self.is_open = self._library.state is State.OPEN and self.receiver is not None and self._transport is not None
-        self.write = self._transport.write if self.is_open and self._transport is not None else _discard
+        if self.is_open and self._transport is not None:
+            self.write, self.descriptor = self._transport.write, self._plain_descriptor
+        else:
+            self.write, self.descriptor = _discard, -1
         self._is_between_frames = self._is_between_frames and self.is_open
         for data in self._library.data_to_send():
             if self._transport is None:

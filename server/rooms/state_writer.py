@@ -20,6 +20,7 @@ from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.seat import Seat
 from tickwire.server.rooms.send_rate import SLOW_S_MAX, AdaptiveSendRate, SendLevel
+from tickwire.server.rooms.write_batch import WriteBatch
 
 log = structlog.get_logger(__name__)
 
@@ -46,15 +47,25 @@ class StateWriter:
         self._room = room
         self._replicator = replicator
         self._counters = counters
+        self._batch = WriteBatch()
 
     def write(self, seats: list[Seat]) -> list[OversizedState]:
         """Write the state of this tick to all connected sessions.
 
-        This loop runs once per player and tick; whatever can be computed once per tick is computed outside of it.
-
         Returns:
             The seats that were sent nothing because their state exceeds SERVER_MESSAGE_BYTES_MAX.
         """
+        try:
+            return self._write(seats)
+        finally:
+            self._batch.flush()
+
+    def _write(self, seats: list[Seat]) -> list[OversizedState]:
+        """Collect the state of all connected sessions in the batch.
+
+        This loop runs once per player and tick; whatever can be computed once per tick is computed outside of it.
+        """
+        write = self._batch.write
         replicator, tick, sent, bytes_sent = self._replicator, self._room.tick, 0, 0
         oversized: list[OversizedState] = []
         for seat in list(seats):
@@ -92,7 +103,7 @@ class StateWriter:
                 data += seat.subscriber.outbox.dequeue()
                 seat.has_events = False
             if data:
-                connection.write(data)
+                write(connection, data)
                 sent += 1
                 bytes_sent += len(data)
         keyframes, deltas = replicator.reset_counts()

@@ -15,8 +15,15 @@ class SeatConnection(Protocol):
     is_congested: bool
     """Whether the transport holds more than its limit; the session is then skipped in this tick."""
 
+    descriptor: int
+    """The socket, for direct sends while `unsent_bytes` returns 0; -1 if only `write` may be used."""
+
     def write(self, frames: bytes, /) -> None:
         """Write complete WebSocket frames immediately, in one write. Does nothing once the connection is closing."""
+        ...
+
+    def unsent_bytes(self) -> int:
+        """Return the number of bytes that the transport holds. Called only while `descriptor` is valid."""
         ...
 
 

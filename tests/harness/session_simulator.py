@@ -84,6 +84,7 @@ class FakeConnection:
         self.is_open = True
         self.is_cut = False
         self.is_congested = self.has_session = self.is_throttled = False
+        self.descriptor = -1
         self.client_close_code: int | None = None
         self.failure = ""
         self.address = "here"

@@ -155,6 +155,7 @@ class Wire:
     """A connection that keeps every message."""
 
     is_congested = False
+    descriptor = -1
     is_open = True
     address = "test"
     last_received_s = 0.0

@@ -202,6 +202,7 @@ class Onlooker(Spectator):
         self.core = ClientCore()
         self.outbox = Outbox()
         self.is_congested = False
+        self.descriptor = -1
         self.connection = self  # type: ignore[assignment]
         self.written = b""
 

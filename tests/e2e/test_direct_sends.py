@@ -1,0 +1,89 @@
+"""State goes to plain sockets directly, and to TLS connections through their transports."""
+
+from __future__ import annotations
+
+import ssl
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from benchmarks.certificates import make_certificate
+from tests.harness.polling import eventually
+from tests.harness.shard_process import running
+from tickwire.client.client import connect
+from tickwire.schemas import kernel
+from tickwire.server.config import Settings
+from tickwire.server.edge.connection import Connection
+from tickwire.server.rooms.write_batch import WriteBatch
+from tickwire.server.shard import Shard
+
+pytestmark = pytest.mark.skipif(not kernel.is_native, reason=f"no native kernel: {kernel.reason}")
+
+
+@pytest.fixture
+def sent_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of frames in each call of the kernel."""
+    sizes: list[int] = []
+    send = kernel.send
+
+    def record(writes: list[tuple[int, bytes, Any]]) -> list[tuple[int, int]]:
+        sizes.append(len(writes))
+        return send(writes)
+
+    monkeypatch.setattr(kernel, "send", record)
+    return sizes
+
+
+def connections_of(shard: Shard) -> set[Connection]:
+    return shard.parts.edge._connections
+
+
+async def test_state_of_plain_connections_is_sent_in_one_call_a_tick(shard: Shard, sent_sizes: list[int]) -> None:
+    async with connect(shard.url) as walker, connect(shard.url) as watcher:
+        me = (await walker.join("garden")).entity
+        await watcher.join("garden")
+        await walker.send_input({"dx": 1.0})
+        await watcher.wait_for(lambda: me in watcher.world.table("walkers"))
+        await eventually(lambda: 2 in sent_sizes, what="one call for both")
+        assert all(connection.descriptor >= 0 for connection in connections_of(shard))
+        await eventually(lambda: walker.world.checksum() == watcher.world.checksum())
+        assert walker.core.mismatches == walker.core.resyncs == 0
+
+
+async def test_state_of_tls_connections_goes_through_the_transport(
+    shard_settings: Settings, tmp_path: Path, sent_sizes: list[int]
+) -> None:
+    certificate, key = make_certificate(tmp_path)
+    listen = msgspec.structs.replace(
+        shard_settings.listen, certificate=str(certificate), key=str(key), plaintext=False
+    )
+    context = ssl.create_default_context(cafile=str(certificate))
+    context.check_hostname = False
+    settings = msgspec.structs.replace(shard_settings, listen=listen)
+    async with running(settings) as shard, connect(shard.url, tls=context) as client:
+        me = (await client.join("garden")).entity
+        await client.wait_for(lambda: me in client.world.table("walkers"))
+        assert {connection.descriptor for connection in connections_of(shard)} == {-1}
+    assert sent_sizes == []
+
+
+async def test_a_connection_that_closes_has_no_descriptor(shard: Shard) -> None:
+    async with connect(shard.url) as client:
+        await client.join("garden")
+        (connection,) = connections_of(shard)
+        assert connection.descriptor >= 0
+        connection.close(4000, "test")
+        assert connection.descriptor == -1
+    async with connect(shard.url) as client:
+        await client.join("garden")
+        (connection,) = (one for one in connections_of(shard) if one.is_open)
+        connection.abort()
+        assert connection.descriptor == -1
+        connection._flush()
+        assert connection.descriptor == -1
+        batch = WriteBatch()
+        batch.write(connection, b"a frame that nobody receives")
+        batch.flush()
+        await eventually(lambda: connection not in connections_of(shard))

@@ -1,0 +1,177 @@
+"""A batch writes what the transports would write, in the same order, with fewer calls."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterator
+
+import pytest
+import uvloop
+
+from tests.harness.polling import eventually
+from tickwire.schemas import kernel
+from tickwire.server.rooms.write_batch import WriteBatch
+
+needs_kernel = pytest.mark.skipif(not kernel.is_native, reason=f"no native kernel: {kernel.reason}")
+
+
+class FakeConnection:
+    """A connection over one end of a socket pair. Its transport only records."""
+
+    is_congested = False
+
+    def __init__(self) -> None:
+        self.socket, self.peer = socket.socketpair()
+        self.peer.setblocking(False)
+        self.descriptor = self.socket.fileno()
+        self.held = 0
+        self.written: list[bytes] = []
+
+    def write(self, frames: bytes) -> None:
+        self.written.append(frames)
+
+    def unsent_bytes(self) -> int:
+        return self.held
+
+    def received(self, size: int = 1 << 22) -> bytes:
+        found = b""
+        while len(found) < size:
+            try:
+                found += self.peer.recv(1 << 20)
+            except BlockingIOError:
+                break
+        return found
+
+
+@pytest.fixture
+def connections() -> Iterator[list[FakeConnection]]:
+    made = [FakeConnection() for _ in range(3)]
+    yield made
+    for connection in made:
+        connection.socket.close()
+        connection.peer.close()
+
+
+@needs_kernel
+def test_frames_go_to_the_sockets_in_one_flush(connections: list[FakeConnection]) -> None:
+    batch = WriteBatch()
+    for number, connection in enumerate(connections):
+        batch.write(connection, bytes([number]) * 10)
+    assert [connection.received() for connection in connections] == [b"", b"", b""]
+    batch.flush()
+    batch.flush()
+    assert [connection.received() for connection in connections] == [bytes([n]) * 10 for n in range(3)]
+    assert not any(connection.written for connection in connections)
+
+
+def test_a_transport_that_holds_bytes_or_has_no_plain_socket_is_written_to(connections: list[FakeConnection]) -> None:
+    connections[0].held = 1
+    connections[1].descriptor = -1
+    batch = WriteBatch()
+    for connection in connections[:2]:
+        batch.write(connection, b"frame")
+    batch.flush()
+    assert [connection.written for connection in connections[:2]] == [[b"frame"], [b"frame"]]
+    assert connections[0].received() == b""
+
+
+def test_without_the_kernel_every_transport_is_written_to(
+    connections: list[FakeConnection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernel, "is_native", False)
+    batch = WriteBatch()
+    batch.write(connections[0], b"frame")
+    batch.flush()
+    assert connections[0].written == [b"frame"]
+
+
+@needs_kernel
+def test_the_transport_receives_what_a_full_socket_does_not_take(connections: list[FakeConnection]) -> None:
+    frames = bytes(range(256)) * 8192
+    batch = WriteBatch()
+    for connection in connections[:2]:
+        batch.write(connection, frames if connection is connections[0] else b"short")
+    batch.flush()
+    (rest,) = connections[0].written
+    assert 0 < len(rest) < len(frames)
+    assert connections[0].received() + rest == frames
+    assert connections[1].received() == b"short"
+
+
+@needs_kernel
+def test_the_transport_receives_everything_for_a_broken_socket(connections: list[FakeConnection]) -> None:
+    connections[0].peer.close()
+    batch = WriteBatch()
+    batch.write(connections[0], b"lost")
+    batch.write(connections[1], b"sent")
+    batch.flush()
+    assert connections[0].written == [b"lost"]
+    assert connections[1].received() == b"sent"
+
+
+@needs_kernel
+def test_the_kernel_rejects_other_arguments() -> None:
+    with pytest.raises(ValueError, match="out of range"):
+        kernel.send([(-1, b"", None)])
+    with pytest.raises(TypeError):
+        kernel.send([(1, b"", None), (1, "text", None)])  # type: ignore[list-item]
+    with pytest.raises(TypeError):
+        kernel.send(((1, b"", None),))  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        kernel.send([(1,)])  # type: ignore[list-item]
+    with pytest.raises(TypeError):
+        kernel.send([1])  # type: ignore[list-item]
+
+
+class _Transported(asyncio.Protocol):
+    """A connection over a real transport."""
+
+    is_congested = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        self.transport = transport
+        self.write = transport.write
+        self.unsent_bytes = transport.get_write_buffer_size
+        self.descriptor = transport.get_extra_info("socket").fileno()
+
+
+@needs_kernel
+@pytest.mark.parametrize("new_loop", [uvloop.new_event_loop, asyncio.new_event_loop])
+def test_order_is_kept_among_writes_to_transport_and_batch(new_loop: object) -> None:
+    """Numbered frames, some through the batch and some through the transport, to a peer that reads slowly."""
+
+    async def run() -> None:
+        made: list[_Transported] = []
+
+        def create() -> _Transported:
+            made.append(_Transported())
+            return made[-1]
+
+        server = await asyncio.get_running_loop().create_server(create, "127.0.0.1", 0)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=1024)
+        await eventually(lambda: bool(made), 5, "the server has accepted")
+        batch, sent, seen, direct = WriteBatch(), b"", b"", 0
+        for number in range(400):
+            frame = number.to_bytes(4, "big") * (5000 if number % 7 == 0 else 1)
+            if number % 5 == 0:
+                made[0].write(frame)
+            else:
+                direct += not made[0].unsent_bytes()
+                batch.write(made[0], frame)
+            sent += frame
+            if number % 3:
+                batch.flush()
+                seen += await reader.read(1000) if number < 200 else await reader.read(50_000)
+            elif number % 5:
+                batch.flush()
+        while len(seen) < len(sent):
+            seen += await reader.read(1 << 16)
+        assert seen == sent
+        assert direct > 20
+        writer.close()
+        made[0].transport.close()
+        server.close()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:  # type: ignore[arg-type]
+        runner.run(asyncio.wait_for(run(), 30))

@@ -95,7 +95,7 @@ class TimedRuntime(RoomRuntime):
     WRITE_SHARE = 0.6
 
     def __init__(self, room: Room, clock: SimulatedClock, work_s: float) -> None:
-        super().__init__(room, epoch=1, counters=RoomCounters())
+        super().__init__(room, epoch=1, counters=RoomCounters(), now_s=clock.now_s)
         self.work_s = work_s
         self.is_resting = False
         self.started_s: list[float] = []

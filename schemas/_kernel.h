@@ -88,6 +88,23 @@ static inline int64_t shorter(int64_t difference, int bits) {
 /* Checks the widths of wrapping fields, one byte a field; sets an exception and returns -1 if one is too wide. */
 int check_field_bits(const unsigned char *field_bits, Py_ssize_t fields);
 
+/* Eight bytes, the lowest first, whatever the order of this machine. */
+static inline uint64_t load_bytes(const unsigned char *from) {
+    uint64_t value;
+    memcpy(&value, from, sizeof value);
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    value = __builtin_bswap64(value);
+#endif
+    return value;
+}
+
+static inline void store_bytes(unsigned char *to, uint64_t value) {
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    value = __builtin_bswap64(value);
+#endif
+    memcpy(to, &value, sizeof value);
+}
+
 /* -- bit streams, lowest bit first --------------------------------------------------------------------------- */
 
 typedef struct {
@@ -114,13 +131,12 @@ static inline void put(Writer *writer, uint64_t value, int width) {
         value >>= 32;
         width -= 32;
     }
-    writer->bits |= (value & (((uint64_t)1 << width) - 1)) << writer->count;
-    writer->count += width;
-    unsigned char *to = writer->data + writer->used;
-    for (int byte = 0; byte < 8; byte++) to[byte] = (unsigned char)(writer->bits >> 8 * byte); /* one store */
-    writer->used += (size_t)writer->count >> 3;
-    writer->bits >>= writer->count & ~7;
-    writer->count &= 7;
+    uint64_t bits = writer->bits | (value & (((uint64_t)1 << width) - 1)) << writer->count;
+    int count = writer->count + width;
+    store_bytes(writer->data + writer->used, bits);
+    writer->used += (size_t)count >> 3;
+    writer->bits = bits >> (count & ~7);
+    writer->count = count & 7;
 }
 
 typedef struct {
@@ -129,6 +145,17 @@ typedef struct {
     int has_ended;   /* more bits were read than there are */
 } BitStream;
 
+/* Returns the next bits, at least 57 of them, without reading them; zeros behind the end. */
+static inline uint64_t peek(const BitStream *stream) {
+    size_t first = stream->at >> 3, bytes = stream->size >> 3;
+    uint64_t value = 0;
+    if (bytes - first >= 8)
+        value = load_bytes(stream->data + first);
+    else
+        for (size_t byte = first; byte < bytes; byte++) value |= (uint64_t)stream->data[byte] << 8 * (byte - first);
+    return value >> (stream->at & 7);
+}
+
 /* Returns the next `width` bits, 0 to 63; 0, and `has_ended`, if there are fewer. */
 static inline uint64_t take(BitStream *stream, int width) {
     if (stream->size - stream->at < (size_t)width) {
@@ -136,17 +163,9 @@ static inline uint64_t take(BitStream *stream, int width) {
         stream->at = stream->size;
         return 0;
     }
-    size_t first = stream->at >> 3, bytes = stream->size >> 3;
+    uint64_t value = peek(stream);
     int offset = (int)(stream->at & 7);
-    uint64_t value = 0;
-    if (bytes - first >= 8) {
-        for (int byte = 0; byte < 8; byte++) value |= (uint64_t)stream->data[first + byte] << 8 * byte; /* one load */
-        value >>= offset;
-        if (offset + width > 64) value |= (uint64_t)stream->data[first + 8] << (64 - offset);
-    } else {
-        for (size_t byte = first; byte < bytes; byte++) value |= (uint64_t)stream->data[byte] << 8 * (byte - first);
-        value >>= offset;
-    }
+    if (offset + width > 64) value |= (uint64_t)stream->data[(stream->at >> 3) + 8] << (64 - offset);
     stream->at += (size_t)width;
     return value & (((uint64_t)1 << width) - 1);
 }

@@ -150,12 +150,13 @@ static void read_entered(Decoder *decoder, BitStream *stream) {
 /* Reads the unary parts of RICE: zeros, at most ESCAPE of them, and a one. */
 static int read_quotients(BitStream *stream, unsigned char *quotients, Py_ssize_t count) {
     for (Py_ssize_t i = 0; i < count; i++) {
-        int zeros = 0;
-        while (!take(stream, 1) && !stream->has_ended && zeros <= ESCAPE) zeros++;
-        if (stream->has_ended || zeros > ESCAPE) {
+        uint64_t bits = peek(stream); /* behind the end there are zeros only, which are an error too */
+        int zeros = bits ? __builtin_ctzll(bits) : ESCAPE + 1;
+        if (zeros > ESCAPE) {
             PyErr_Format(MalformedMessage, "a unary code is above %d, or ends too early", (int)ESCAPE);
             return -1;
         }
+        stream->at += (size_t)zeros + 1;
         quotients[i] = (unsigned char)zeros;
     }
     return 0;

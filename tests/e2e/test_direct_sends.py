@@ -84,6 +84,6 @@ async def test_a_connection_that_closes_has_no_descriptor(shard: Shard) -> None:
         connection._flush()
         assert connection.descriptor == -1
         batch = WriteBatch()
-        batch.write(connection, b"a frame that nobody receives")
+        batch.write(connection, b"a frame for a closed connection")
         batch.flush()
         await eventually(lambda: connection not in connections_of(shard))

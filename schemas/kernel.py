@@ -24,7 +24,7 @@ if os.environ.get("TICKWIRE_NO_NATIVE", "0") not in ("", "0"):
 elif np.dtype(np.intp).itemsize != 8:
     reason = "it requires a 64-bit system"
 elif importlib.util.find_spec("tickwire.schemas._kernel") is None:
-    reason = "it was not built: no C compiler at the installation"
+    reason = "it was not built: the installation found no C compiler, or no Python.h"
 else:
     try:
         from tickwire.schemas import _kernel

@@ -51,6 +51,7 @@ def compare(seconds: float) -> int:
     from hypothesis import HealthCheck, seed, settings
 
     from tests.property import test_kernel as properties
+    from tests.unit import test_write_batch as batches
     from tickwire.schemas import _kernel, kernel
 
     assert kernel.is_native, kernel.reason
@@ -59,6 +60,8 @@ def compare(seconds: float) -> int:
     named = [test for name, test in sorted(vars(properties).items()) if name.startswith("test_")]
     tests = [quiet(test) for test in named if hasattr(test, "hypothesis")]
     properties.test_the_kernel_rejects_arrays_of_other_shapes_and_types()
+    batches.test_the_kernel_rejects_other_arguments()
+    batches.test_the_transport_receives_what_a_full_socket_does_not_take([batches.FakeConnection() for _ in range(3)])
     for predictor, parameter in itertools.product(range(4), range(64)):
         properties.test_every_width_of_every_predictor_has_an_equal_result(predictor, parameter)
     started, cases, number = time.monotonic(), 0, time.time_ns()

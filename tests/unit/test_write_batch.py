@@ -16,7 +16,7 @@ from tickwire.server.rooms.write_batch import WriteBatch
 needs_kernel = pytest.mark.skipif(not kernel.is_native, reason=f"no native kernel: {kernel.reason}")
 
 
-class FakeConnection:
+class BatchConnection:
     """A connection over one end of a socket pair. Its transport only records."""
 
     is_congested = False
@@ -45,8 +45,8 @@ class FakeConnection:
 
 
 @pytest.fixture
-def connections() -> Iterator[list[FakeConnection]]:
-    made = [FakeConnection() for _ in range(3)]
+def connections() -> Iterator[list[BatchConnection]]:
+    made = [BatchConnection() for _ in range(3)]
     yield made
     for connection in made:
         connection.socket.close()
@@ -54,7 +54,7 @@ def connections() -> Iterator[list[FakeConnection]]:
 
 
 @needs_kernel
-def test_frames_go_to_the_sockets_in_one_flush(connections: list[FakeConnection]) -> None:
+def test_frames_go_to_the_sockets_in_one_flush(connections: list[BatchConnection]) -> None:
     batch = WriteBatch()
     for number, connection in enumerate(connections):
         batch.write(connection, bytes([number]) * 10)
@@ -65,7 +65,9 @@ def test_frames_go_to_the_sockets_in_one_flush(connections: list[FakeConnection]
     assert not any(connection.written for connection in connections)
 
 
-def test_a_transport_that_holds_bytes_or_has_no_plain_socket_is_written_to(connections: list[FakeConnection]) -> None:
+def test_a_transport_that_holds_bytes_or_has_no_plain_socket_is_written_to(
+    connections: list[BatchConnection],
+) -> None:
     connections[0].held = 1
     connections[1].descriptor = -1
     batch = WriteBatch()
@@ -77,7 +79,7 @@ def test_a_transport_that_holds_bytes_or_has_no_plain_socket_is_written_to(conne
 
 
 def test_without_the_kernel_every_transport_is_written_to(
-    connections: list[FakeConnection], monkeypatch: pytest.MonkeyPatch
+    connections: list[BatchConnection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernel, "is_native", False)
     batch = WriteBatch()
@@ -87,7 +89,7 @@ def test_without_the_kernel_every_transport_is_written_to(
 
 
 @needs_kernel
-def test_the_transport_receives_what_a_full_socket_does_not_take(connections: list[FakeConnection]) -> None:
+def test_the_transport_receives_what_a_full_socket_does_not_take(connections: list[BatchConnection]) -> None:
     frames = bytes(range(256)) * 8192
     batch = WriteBatch()
     for connection in connections[:2]:
@@ -100,7 +102,7 @@ def test_the_transport_receives_what_a_full_socket_does_not_take(connections: li
 
 
 @needs_kernel
-def test_the_transport_receives_everything_for_a_broken_socket(connections: list[FakeConnection]) -> None:
+def test_the_transport_receives_everything_for_a_broken_socket(connections: list[BatchConnection]) -> None:
     connections[0].peer.close()
     batch = WriteBatch()
     batch.write(connections[0], b"lost")

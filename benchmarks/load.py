@@ -45,13 +45,15 @@ class LoadClient(asyncio.Protocol):
 
     Args:
         first: sent as soon as the handshake is answered; empty: nothing is sent, and no state is expected.
+        is_recorded: whether all received bytes are kept.
 
     Attributes:
         is_open: completes with the answer to the handshake.
         has_state: completes with the first state.
+        recorded: all received bytes; None if they are not kept.
     """
 
-    def __init__(self, first: bytes) -> None:
+    def __init__(self, first: bytes, *, is_recorded: bool = False) -> None:
         loop = asyncio.get_running_loop()
         self._time = loop.time
         self._pong_due_s = 0.0
@@ -60,6 +62,7 @@ class LoadClient(asyncio.Protocol):
         self.is_open = loop.create_future()
         self.has_state = loop.create_future()
         self.transport: asyncio.Transport | None = None
+        self.recorded: list[bytes] | None = [] if is_recorded else None
         self._first = first
         self._unread = b""
         self._finds_state = bool(first)
@@ -71,6 +74,8 @@ class LoadClient(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.bytes_received += len(data)
         self.reads += 1
+        if self.recorded is not None:
+            self.recorded.append(data)
         now_s = self._time()
         if not self.is_open.done():
             assert self.transport is not None
@@ -123,9 +128,17 @@ def cut_frames(data: bytes) -> tuple[list[bytes], bytes]:
 
 
 async def open_clients(
-    port: int, count: int, *, room_type: str = "", tls: SSLContext | None = None
+    port: int, count: int, *, room_type: str = "", tls: SSLContext | None = None, record_every: int = 0
 ) -> list[LoadClient]:
-    """Connect `count` clients; with a room type they also send Hello and Join, and wait for their first state."""
+    """Connect `count` clients; with a room type they also send Hello and Join, and wait for their first state.
+
+    Args:
+        port: the server's port.
+        count: the number of clients.
+        room_type: the room type that they join; empty: they only connect.
+        tls: the context of a server with TLS.
+        record_every: records one in this number of clients; 0: none.
+    """
     loop = asyncio.get_running_loop()
     first = b""
     if room_type:
@@ -133,8 +146,9 @@ async def open_clients(
     clients: list[LoadClient] = []
     for start in range(0, count, CONNECT_AT_ONCE):
         batch = []
-        for _ in range(start, min(start + CONNECT_AT_ONCE, count)):
-            _, client = await loop.create_connection(lambda: LoadClient(first), "127.0.0.1", port, ssl=tls)
+        for number in range(start, min(start + CONNECT_AT_ONCE, count)):
+            client = LoadClient(first, is_recorded=record_every > 0 and number % record_every == 0)
+            await loop.create_connection(lambda client=client: client, "127.0.0.1", port, ssl=tls)
             batch.append(client)
         await asyncio.wait_for(asyncio.gather(*(client.is_open for client in batch)), 20)
         clients += batch

@@ -17,11 +17,14 @@ import uvloop
 
 from benchmarks import processes
 from benchmarks.load import close_clients, open_clients, send_inputs
+from benchmarks.receiver import count_states
 from tickwire import Room
 from tickwire.schemas.fields import pack_input
 from tickwire.server.dev import local_stores
 
 SERVER_CORE, LOAD_CORE = 0, 1
+RECORD_EVERY = 50
+"""One in this number of players is recorded, and all of its states are decoded after the measurement."""
 LATENESS_S_MAX = 0.02
 """If the 99th percentile of the load's lateness is above this, the load was measured, and not the server."""
 
@@ -131,7 +134,9 @@ def server_environ(stores: local_stores.LocalStores, port: int, operations: int,
 async def _play(server: LoadedServer, room: type[Room], load: Load) -> ServerTurn:
     loop, pid, operations = asyncio.get_running_loop(), server.pid, server.operations
     resident, started = processes.resident_bytes(pid), loop.time()
-    clients = await open_clients(server.port, load.players, room_type=room.room_type, tls=server.tls)
+    clients = await open_clients(
+        server.port, load.players, room_type=room.room_type, tls=server.tls, record_every=RECORD_EVERY
+    )
     joined_s = loop.time() - started
     try:
         payload = pack_input(room.input_fields, {"turn": 0.1})
@@ -149,6 +154,9 @@ async def _play(server: LoadedServer, room: type[Room], load: Load) -> ServerTur
         resident = processes.resident_bytes(pid) - resident
     finally:
         close_clients(clients)
+    for client in clients:
+        if client.recorded is not None:
+            count_states(b"".join(client.recorded))
     grown = {name: after[name] - before.get(name, 0.0) for name in after}
     client_ticks = grown["tickwire_player_ticks_total"]
     return ServerTurn(

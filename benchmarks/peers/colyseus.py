@@ -135,7 +135,6 @@ class ColyseusClient(LoadClient):
         super().__init__(b"")
         self.patch_bytes = 0
         self.patch_hashes: list[int] = []
-        self.recorded: list[bytes] | None = None
         self._request = REQUEST.replace(b"GET / ", f"GET {path} ".encode())
         self._data = b""
         self._is_upgraded = False

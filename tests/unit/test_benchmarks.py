@@ -17,9 +17,14 @@ from benchmarks.asteroids import BOUNDS, FRICTION, SPEED_MAX, SPEED_MIN, Asteroi
 from benchmarks.lateness import LatenessPoint, Sample, find_limit, point_between
 from benchmarks.load import cut_frames
 from benchmarks.peers.colyseus import is_run_of
+from benchmarks.receiver import count_states
 from benchmarks.scene import BODIES, HEADER_BYTES, TICK_RATE_HZ, Bodies, SmallestThree
 from benchmarks.server_under_load import ServerTurn
+from tickwire.client.world import WrongBaseline
+from tickwire.schemas.codec import encode_server
 from tickwire.schemas.framing import binary_frame
+from tickwire.schemas.messages import Joined, StateDescription
+from tickwire.server.replication.replicator import Replicator
 
 ROOT = Path(__file__).parents[2]
 NOT_IN_BENCH = {Name.SOAK, Name.DECODE}
@@ -147,6 +152,24 @@ def test_patches_have_to_be_a_run_of_the_recorded_ones() -> None:
     assert not is_run_of([14, 15, 16], recorded), "the recorded client did not receive the last one"
     assert not is_run_of([99], recorded)
     assert not is_run_of([], recorded), "no patch arrived"
+
+
+def test_recorded_states_are_all_decoded_and_a_missing_one_is_an_error() -> None:
+    bodies = Bodies()
+    body = bodies.spawn(qw=1)
+    replicator, view, states = Replicator((bodies,)), None, []
+    for tick in range(1, 5):
+        body.x = tick * tick
+        replicator.capture(tick)
+        frame, view = replicator.update(view, replicator.everyone)
+        states.append(bytes(frame))
+    joined = Joined("r", "scene", description=StateDescription((Bodies.describe("bodies"),)))
+    start = b"HTTP/1.1 101 Switching Protocols\r\n\r\n" + binary_frame(encode_server(joined))
+    assert count_states(start + b"".join(states)) == 4
+    with pytest.raises(WrongBaseline):
+        count_states(start + states[0] + states[1] + states[3])
+    with pytest.raises(RuntimeError, match="no state"):
+        count_states(start)
 
 
 def test_frames_are_cut_wherever_the_bytes_end() -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from ssl import SSLContext
 from typing import cast
 
@@ -145,16 +146,22 @@ async def open_clients(
         first = masked(encode_client(Hello(SCHEMA_VERSION, "load"))) + masked(encode_client(Join(room_type)))
     clients: list[LoadClient] = []
     for start in range(0, count, CONNECT_AT_ONCE):
-        batch = []
-        for number in range(start, min(start + CONNECT_AT_ONCE, count)):
-            client = LoadClient(first, is_recorded=record_every > 0 and number % record_every == 0)
-            await loop.create_connection(lambda client=client: client, "127.0.0.1", port, ssl=tls)
-            batch.append(client)
+        batch = [
+            LoadClient(first, is_recorded=record_every > 0 and number % record_every == 0)
+            for number in range(start, min(start + CONNECT_AT_ONCE, count))
+        ]
+        # At once, because a client with TLS waits for the server twice before the connection is made.
+        connecting = [loop.create_connection(partial(_same, client), "127.0.0.1", port, ssl=tls) for client in batch]
+        await asyncio.gather(*connecting)
         await asyncio.wait_for(asyncio.gather(*(client.is_open for client in batch)), 20)
         clients += batch
     if room_type:
         await asyncio.wait_for(asyncio.gather(*(client.has_state for client in clients)), STATE_S_MAX)
     return clients
+
+
+def _same(client: LoadClient) -> LoadClient:
+    return client
 
 
 def close_clients(clients: list[LoadClient]) -> None:

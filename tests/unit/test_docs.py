@@ -66,6 +66,13 @@ def test_every_close_code_is_documented(code: SessionCloseCode) -> None:
     assert re.search(rf"^\| [\d, ]*\b{code.value}\b", PROTOCOL, re.MULTILINE)
 
 
+def test_decisions_are_numbered_without_gaps_and_titled_by_their_number() -> None:
+    decisions = sorted((ROOT / "docs" / "decisions").glob("0*.md"))
+    assert [int(path.name[:4]) for path in decisions] == list(range(1, len(decisions) + 1))
+    for number, path in enumerate(decisions, 1):
+        assert path.read_text().startswith(f"# {number}. "), path.name
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_resolve(document: Path) -> None:
     for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):

@@ -89,7 +89,7 @@ def test_without_the_kernel_every_transport_is_written_to(
 
 
 @needs_kernel
-def test_the_transport_receives_what_a_full_socket_does_not_take(connections: list[BatchConnection]) -> None:
+def test_transport_buffers_the_bytes_that_a_full_socket_does_not_accept(connections: list[BatchConnection]) -> None:
     frames = bytes(range(256)) * 8192
     batch = WriteBatch()
     for connection in connections[:2]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -139,6 +139,11 @@ class EdgeServer:
             now_us=self.now_us,
             spawn=self.spawn,
         )
+
+    @property
+    def connections(self) -> Collection[Connection]:
+        """The open sockets."""
+        return self._connections
 
     @property
     def connection_count(self) -> int:

@@ -127,7 +127,7 @@ async def test_proxy_protocol_header_sets_the_client_address(shard_settings: Set
             await asyncio.sleep(0)
         writer.write(request)
         assert (await asyncio.wait_for(reader.readline(), 20)).startswith(b"HTTP/1.1 101")
-        assert [connection.address for connection in shard.parts.edge._connections] == ["1.2.3.4"]
+        assert [connection.address for connection in shard.parts.edge.connections] == ["1.2.3.4"]
         writer.close()
         reader, writer = await asyncio.open_connection("127.0.0.1", shard.parts.edge.port)
         writer.write(request)

@@ -37,7 +37,7 @@ def sent_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def connections_of(shard: Shard) -> set[Connection]:
-    return shard.parts.edge._connections
+    return shard.parts.edge.connections
 
 
 async def test_state_of_plain_connections_is_sent_in_one_call_a_tick(shard: Shard, sent_sizes: list[int]) -> None:

@@ -130,7 +130,7 @@ async def send_until(peer: RawPeer, data: bytes, is_over: Callable[[], object], 
 
 def waiting_bytes(shard: Shard) -> int:
     """The most that waits for any one client."""
-    return max((connection.backlog_bytes for connection in shard.parts.edge._connections), default=0)
+    return max((connection.backlog_bytes for connection in shard.parts.edge.connections), default=0)
 
 
 @pytest.fixture

@@ -402,7 +402,7 @@ async def test_operator_can_see_why_a_strong_player_waits(fleet: tuple[Shard, Sh
         await eventually(lambda: bool(one.queue_status and one.queue_status.position))
         assert one.queue_status is not None
         assert (one.queue_status.state, one.queue_status.mode) == (QueueState.WAITING, "versus")
-        player_id = next(iter(a.parts.queue_service._queued.values())).subscriber.player_id
+        player_id = next(iter(a.parts.edge.registry)).player_id
         why = await ask(b, f"/queues/versus/players/{player_id}")
         assert (why["blocked_by"], why["in_region"], why["in_window"], why["matched_in_s"]) == ("skill", 1, 0, None)
         assert await ask(a, "/queues") == ["pairs", "team", "trios", "versus"]

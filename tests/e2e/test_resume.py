@@ -276,7 +276,7 @@ async def test_a_connection_that_ended_leaves_nothing_to_the_collector(shard: Sh
     gc.disable()
     try:
         async with raw(shard, hello()) as (first, welcome):
-            (connection,) = shard.parts.edge._connections
+            (connection,) = shard.parts.edge.connections
             library = weakref.ref(connection._library)
             del connection
             await first.say(Join("diary"))

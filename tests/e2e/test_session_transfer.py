@@ -31,13 +31,16 @@ async def test_queued_session_is_matched_on_another_shard(settings: Settings) ->
         waiting = asyncio.create_task(ann.match("versus", options={"skill": 10}, timeout_s=30))
         await eventually(lambda: is_waiting(one))
         (before,) = one.parts.edge.registry
-        since = next(iter(one.parts.queue_service._queued.values())).since_s
+        position = one.parts.queue_service.find_position(before)
+        assert position is not None
         await one.drain()
         await eventually(lambda: is_waiting(other))
         assert len(one.parts.edge.registry) == 0
         (after,) = (session for session in other.parts.edge.registry if session.session_id == before.session_id)
         assert after.player_id == before.player_id
-        assert abs(other.parts.queue_service._queued[after.session_id].since_s - since) < 1.0
+        moved = other.parts.queue_service.find_position(after)
+        assert moved is not None
+        assert (moved.entry.entry_id, moved.enqueued_ms) == (position.entry.entry_id, position.enqueued_ms)
         joined = await asyncio.gather(waiting, bob.match("versus", options={"skill": 20}, timeout_s=30))
         assert joined[0].room_id == joined[1].room_id
         assert ann.sessions_lost == 0

@@ -316,13 +316,17 @@ async def test_queued_player_in_a_migrating_room_keeps_its_position(two: tuple[S
         session_id = client.core.resume_token.partition(".")[0]
         waiting = asyncio.create_task(client.match("versus", timeout_s=60))
         await eventually(lambda: len(one.parts.queue_service) == 1)
-        (before,) = one.parts.queue_service._queued.values()
+        (session,) = one.parts.edge.registry
+        before = one.parts.queue_service.find_position(session)
+        assert before is not None
         await one.drain()
         await client.wait_for(lambda: client.is_connected and client.url == other.url)
         await eventually(lambda: len(other.parts.queue_service) == 1)
-        (after,) = other.parts.queue_service._queued.values()
-        assert (after.subscriber.session_id, after.entry_id) == (session_id, before.entry_id)
-        assert abs(after.since_s - before.since_s) < 0.01, "the time that the player has waited counts"
+        (session,) = other.parts.edge.registry
+        after = other.parts.queue_service.find_position(session)
+        assert after is not None
+        assert (session.session_id, after.entry.entry_id) == (session_id, before.entry.entry_id)
+        assert after.enqueued_ms == before.enqueued_ms, "the time that the player has waited counts"
         await plays_on(client, session_id)
         async with connect(other.url) as opponent:
             await asyncio.gather(waiting, opponent.match("versus", timeout_s=30))

@@ -44,7 +44,7 @@ def transport_of(client: Client) -> Any:
 
 def waiting_bytes(shard: Shard) -> int:
     """The most that waits for any one client."""
-    connections = list(shard.parts.edge._connections)
+    connections = list(shard.parts.edge.connections)
     return max(c._transport.get_write_buffer_size() for c in connections if c._transport is not None)
 
 

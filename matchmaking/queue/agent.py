@@ -313,7 +313,8 @@ class QueueAgent:
         """
         if self._to_attach:
             to_attach, self._to_attach = self._to_attach, []
-            await self._reassign(to_attach)
+            # A player that was detached meanwhile waits at the agent of a third shard.
+            await self._reassign([one for one in to_attach if one[1] in self._players or one[1] in self._to_dequeue])
         enqueued = [entry for entry in self._take_to_enqueue() if entry.entry_id in self._players]
         dequeued = [player.entry for player in islice(self._to_dequeue.values(), DEQUEUED_PER_SYNC_MAX)]
         changed, removed = list(self._backfills_to_send), list(self._backfills_to_remove)

@@ -1044,6 +1044,29 @@ async def test_a_player_is_attached_when_redis_answers_again(
     assert two.waiting_total == 0, "the player does not wait for another match"
 
 
+async def test_a_pending_attach_does_not_take_a_player_back_from_a_third_agent(
+    queue: QueueFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two, three, leader = queue.agent("a"), queue.agent("b"), queue.agent("c"), queue.leader()
+    for player in ("p1", "p2"):
+        queue.enqueue(one, player)
+    await one.sync()
+
+    async def fails(*call: Any) -> None:
+        raise MatchmakerUnavailable("Redis does not answer")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(two._scripts, "run", fails)
+        with pytest.raises(MatchmakerUnavailable):
+            await pass_on(queue, "p1", one, two)
+    await pass_on(queue, "p1", two, three)
+    await two.sync()
+    assert await leader.round()
+    for agent in (one, two, three):
+        await agent.sync()
+    assert queue.ends("p1") == queue.ends("p2") == ["found"]
+
+
 async def test_a_match_without_a_room_notifies_the_new_agent(queue: QueueFixture) -> None:
     one, two, leader = queue.agent("a"), queue.agent("b"), queue.leader()
     for player in ("p1", "p2"):

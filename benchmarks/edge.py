@@ -131,16 +131,16 @@ async def _load(server: MeasuredServer, connections: int, seconds: float) -> Edg
 async def _measure_out(pid: int, clients: list[LoadClient], seconds: float) -> tuple[float, float]:
     os.kill(pid, signal.SIGUSR1)
     await asyncio.sleep(0.3)
-    heard, cpu = _bytes(clients), processes.cpu_seconds(pid)
+    received, cpu = _bytes(clients), processes.cpu_seconds(pid)
     lateness = []
     ended = time.monotonic() + seconds
     while (now := time.monotonic()) < ended:
         await asyncio.sleep(0.005)
         lateness.append(time.monotonic() - now - 0.005)
-    cpu, heard = processes.cpu_seconds(pid) - cpu, _bytes(clients) - heard
+    cpu, received = processes.cpu_seconds(pid) - cpu, _bytes(clients) - received
     os.kill(pid, signal.SIGUSR1)
     await asyncio.sleep(0.1)
-    return cpu / (heard / FRAME_BYTES) * 1e6, statistics.quantiles(lateness, n=100)[98]
+    return cpu / (received / FRAME_BYTES) * 1e6, statistics.quantiles(lateness, n=100)[98]
 
 
 async def _measure_in(pid: int, clients: list[LoadClient], count_file: Path, seconds: float) -> tuple[float, float]:

@@ -75,7 +75,7 @@ class BareServer(Subject):
 
 
 class BareServerProtocol(asyncio.Protocol):
-    """One connection of `Bare`."""
+    """One connection of `BareServer`."""
 
     def __init__(self, subject: BareServer) -> None:
         self._subject = subject

@@ -161,11 +161,11 @@ async def _listen(pid: int, port: int, size: int, seconds: float) -> ServerTurn:
     try:
         payload = pack_input(Fan.input_fields, {"turn": 0.1})
         await send_inputs(clients, rate_hz=INPUT_RATE_HZ, payload=payload, first_seq=1, seconds=1.0)
-        heard, cpu = sum(client.bytes_received for client in clients), processes.cpu_seconds(pid)
+        received, cpu = sum(client.bytes_received for client in clients), processes.cpu_seconds(pid)
         lateness = await send_inputs(clients, rate_hz=INPUT_RATE_HZ, payload=payload, first_seq=1000, seconds=seconds)
         cpu = processes.cpu_seconds(pid) - cpu
-        heard = sum(client.bytes_received for client in clients) - heard
+        received = sum(client.bytes_received for client in clients) - received
     finally:
         close_clients(clients)
     late = statistics.quantiles(lateness, n=100)[98]
-    return ServerTurn(cpu / (heard / size) * 1e6, float(size), load_lateness_s=late)
+    return ServerTurn(cpu / (received / size) * 1e6, float(size), load_lateness_s=late)

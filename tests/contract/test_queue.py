@@ -654,9 +654,9 @@ async def test_a_ticket_that_cannot_be_matched_is_explained(
     if is_matched:
         assert await leader.acquire_lease()
         assert await leader.commit(await leader.match(await leader.read()), 0)
-    told = await queues.explain("duel", "p1")
-    assert told is not None
-    assert (told.blocked_by, told.message) == (blocked_by, words)
+    explanation = await queues.explain("duel", "p1")
+    assert explanation is not None
+    assert (explanation.blocked_by, explanation.message) == (blocked_by, words)
     assert await queues.explain("duel", "nobody") is None
     await queues.close()
 
@@ -670,9 +670,9 @@ async def test_a_ticket_beyond_the_inspected_ones_is_explained(
     for n in range(6):
         queue.enqueue(agent, f"p{n}", skill=1000 * n)
     await agent.sync()
-    told = await queues.explain("duel", "p5")
-    assert told is not None
-    assert (told.blocked_by, told.in_region) == ("skill", 3)
+    explanation = await queues.explain("duel", "p5")
+    assert explanation is not None
+    assert (explanation.blocked_by, explanation.in_region) == ("skill", 3)
     await queues.close()
 
 

@@ -28,7 +28,7 @@ from tickwire.server.rooms.seat import SeatRequest
 # -- frames -------------------------------------------------------------------------------------------------
 
 
-class Heard:
+class RecordedFrames:
     def __init__(self, payload_bytes_max: int = 1 << 20) -> None:
         self.messages: list[bytes] = []
         self.other: list[bytes] = []
@@ -41,36 +41,36 @@ class Heard:
 def test_messages_do_not_depend_on_the_chunks_of_bytes(messages: list[bytes], cuts: list[int], is_long: bool) -> None:
     if is_long:
         messages = [*messages, bytes(70_000)]
-    heard, stream = Heard(), b"".join(map(binary_frame, messages))
+    recorded, stream = RecordedFrames(), b"".join(map(binary_frame, messages))
     at, turn = 0, 0
     while at < len(stream):
         size = cuts[turn % len(cuts)]
-        heard.cutter.feed(stream[at : at + size])
+        recorded.cutter.feed(stream[at : at + size])
         at, turn = at + size, turn + 1
         if is_long and at > 20_000:
             size = len(stream)
-            heard.cutter.feed(stream[at:])
+            recorded.cutter.feed(stream[at:])
             break
-    assert heard.messages == messages
-    assert heard.other == []
+    assert recorded.messages == messages
+    assert recorded.other == []
 
 
 def test_control_frames_are_passed_whole_to_the_library() -> None:
-    heard = Heard()
+    recorded = RecordedFrames()
     stream = binary_frame(b"a") + b"\x89\x02hi" + binary_frame(b"b") + b"\x88\x02\x03\xe8"
     for byte in stream:
-        heard.cutter.feed(bytes([byte]))
-    assert heard.messages == [b"a", b"b"]
-    assert heard.other == [b"\x89\x02hi", b"\x88\x02\x03\xe8"]
+        recorded.cutter.feed(bytes([byte]))
+    assert recorded.messages == [b"a", b"b"]
+    assert recorded.other == [b"\x89\x02hi", b"\x88\x02\x03\xe8"]
 
 
 @pytest.mark.parametrize("wrong", [b"\x82\x81\0\0\0\0x", binary_frame(bytes(2000))])
 def test_invalid_frame_is_passed_to_the_library_with_all_later_bytes(wrong: bytes) -> None:
-    heard = Heard(payload_bytes_max=1000)
-    heard.cutter.feed(binary_frame(b"a") + wrong[:7])
-    heard.cutter.feed(wrong[7:] + binary_frame(b"b"))
-    assert heard.messages == [b"a"]
-    assert b"".join(heard.other).endswith(binary_frame(b"b"))
+    recorded = RecordedFrames(payload_bytes_max=1000)
+    recorded.cutter.feed(binary_frame(b"a") + wrong[:7])
+    recorded.cutter.feed(wrong[7:] + binary_frame(b"b"))
+    assert recorded.messages == [b"a"]
+    assert b"".join(recorded.other).endswith(binary_frame(b"b"))
 
 
 @given(st.binary(max_size=70_000), st.binary(min_size=4, max_size=4))
@@ -91,15 +91,15 @@ class Watching(RecordingSubscriber):
 
     def __init__(self, player_id: str) -> None:
         super().__init__(player_id)
-        self.heard: list[bytes] = []
+        self.received: list[bytes] = []
 
     def write(self, frames: bytes) -> None:
-        cutter = Heard()
+        cutter = RecordedFrames()
         cutter.cutter.feed(frames)
-        self.heard += cutter.messages
+        self.received += cutter.messages
 
     def send_message(self, message: Message) -> None:
-        self.heard.append(encode_server(message))
+        self.received.append(encode_server(message))
 
 
 def frames_of_a_room(players: int, ticks: int) -> Iterator[tuple[int, bytes]]:
@@ -112,9 +112,9 @@ def frames_of_a_room(players: int, ticks: int) -> Iterator[tuple[int, bytes]]:
             room.seat(SeatRequest(watching[-1], f"p{tick}"))
         room.step()
         for number, one in enumerate(watching):
-            for message in one.heard:
+            for message in one.received:
                 yield number, message
-            one.heard = []
+            one.received = []
 
 
 def test_shared_worlds_equal_separate_ones() -> None:

@@ -46,7 +46,7 @@ TICK_DELAY_MS_MAX = 5.0
 
 
 class FlushTurn:
-    """What the ticks of one turn were like."""
+    """Records the ticks of one turn."""
 
     def __init__(self) -> None:
         self.lateness_ms: list[float] = []

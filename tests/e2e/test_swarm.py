@@ -348,7 +348,7 @@ async def test_two_workers_play_as_one_swarm(shard: Shard, tmp_path: Path) -> No
     assert summary.times["input"].count > 20 * 10 * 5
 
 
-# -- what cannot be -----------------------------------------------------------------------------------------
+# -- runs that are refused -----------------------------------------------------------------------------------
 
 
 async def test_a_missing_server_is_one_sentence(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a swarm computes: histograms, service levels, shapes, results, and the outcome. No process, no socket."""
+"""The figures of a swarm: histograms, service levels, shapes, results, and the outcome. No process, no socket."""
 
 from __future__ import annotations
 

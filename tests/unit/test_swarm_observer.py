@@ -1,4 +1,4 @@
-"""What a player sees: late and missed states, inputs shown, darkness. Time is a number here."""
+"""A player's view: late and missed states, acknowledged inputs, blackouts. Time is a number here."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tickwire.loadtest.observer import BASE_WINDOW_S, PlayerObserver, TrafficTal
 
 
 def observe(ticks: dict[int, float], *, rate_hz: float = 20.0, **attributes: bool) -> Measures:
-    """What a player measures who gets the state of each tick at a moment."""
+    """Return the measurements of a player that receives the state of each tick at a given time."""
     observer, measures = PlayerObserver(), Measures()
     observer.joined(rate_hz)
     for name, value in attributes.items():
@@ -111,7 +111,7 @@ def test_unacknowledged_inputs_count_with_their_age() -> None:
 
 
 def playing(seconds: float, *, acknowledged_until_s: float, held_back: tuple[float, float] = (0.0, 0.0)) -> Measures:
-    """What a player measures that sends ten inputs a second into a room of 20 Hz.
+    """Return the measurements of a player that sends ten inputs a second into a room of 20 Hz.
 
     Args:
         acknowledged_until_s: inputs sent later are never acknowledged.

@@ -87,7 +87,7 @@ def test_server_reads_the_frames_of_a_swarm(payload: bytes, key: bytes) -> None:
 
 
 class Watching(RecordingSubscriber):
-    """A subscriber that keeps what it gets."""
+    """A subscriber that keeps the messages it receives."""
 
     def __init__(self, player_id: str) -> None:
         super().__init__(player_id)
@@ -103,7 +103,7 @@ class Watching(RecordingSubscriber):
 
 
 def frames_of_a_room(players: int, ticks: int) -> Iterator[tuple[int, bytes]]:
-    """What a room sends to players who come one after the other: (whose, message)."""
+    """Yield the number of a player and a message that the room sends to it; players join one after the other."""
     room = create_runtime(Fan)
     watching: list[Watching] = []
     for tick in range(ticks):

@@ -71,6 +71,7 @@ class SessionTransfer:
         self._session_handoffs = session_handoffs
         self._ready_shards = ready_shards
         self._random = random.Random().random  # noqa: S311 - spreads load, keeps no secret
+        self._receiving: dict[str, asyncio.Task[bool]] = {}
 
     async def transfer_all(self, timeout_s: float) -> int:
         """Transfer all sessions without a room to other shards, once another shard is ready.
@@ -156,12 +157,23 @@ class SessionTransfer:
     async def receive(self, session_id: str) -> bool:
         """Take a transferred session from Redis and restore it.
 
+        Redis does not have a session any more that was taken. Therefore this continues if the caller is cancelled,
+        because its connection has ended, and calls for the same session wait for one result.
+
         Returns:
             Whether there was a session, and it was restored.
 
         Raises:
             TickwireError: Redis does not answer; the client retries.
         """
+        receiving = self._receiving.get(session_id)
+        if receiving is None:
+            receiving = asyncio.create_task(self._receive(session_id), name=f"transfer of {session_id}")
+            self._receiving[session_id] = receiving
+            receiving.add_done_callback(lambda _: self._receiving.pop(session_id))
+        return await asyncio.shield(receiving)
+
+    async def _receive(self, session_id: str) -> bool:
         try:
             data = await self._session_handoffs.take(session_id)
         except MatchmakingError as error:

@@ -92,6 +92,38 @@ async def test_disconnected_session_keeps_its_queue_position_on_any_shard(settin
         await asyncio.gather(waiting, return_exceptions=True)
 
 
+async def test_transfer_is_received_although_its_connection_ends_meanwhile(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client reconnects while Redis stalls: its first Hello is cancelled, its second one finds the session."""
+    async with fleet(settings) as (one, other), connect(one.url, reconnect_s=0) as ann:
+        waiting = asyncio.create_task(ann.match("versus", options={"skill": 10}, timeout_s=30))
+        await eventually(lambda: is_waiting(one))
+        (session,) = one.parts.edge.registry
+        await ann.drop()
+        await eventually(lambda: one.parts.edge.registry.disconnected_count == 1)
+        await one.drain()
+        transfer, is_taken, may_continue = other.parts.session_transfer, asyncio.Event(), asyncio.Event()
+        publish_location = transfer.publish_location
+
+        async def stalled(session_id: str, shard_id: str) -> None:
+            is_taken.set()
+            await may_continue.wait()
+            await publish_location(session_id, shard_id)
+
+        monkeypatch.setattr(transfer, "publish_location", stalled)
+        first = asyncio.create_task(transfer.receive(session.session_id))
+        await is_taken.wait()
+        first.cancel()
+        second = asyncio.create_task(transfer.receive(session.session_id))
+        await asyncio.wait([first])
+        may_continue.set()
+        assert await second
+        assert is_waiting(other)
+        assert [each.session_id for each in other.parts.edge.registry] == [session.session_id]
+        await asyncio.gather(waiting, return_exceptions=True)
+
+
 async def test_session_stays_until_the_drain_ends_without_another_shard(settings: Settings) -> None:
     short = msgspec.structs.replace(settings, drain_timeout_s=1.0)
     async with fleet(short, 1) as (one,), connect(one.url) as ann:

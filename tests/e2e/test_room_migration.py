@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 
 import msgspec
 import pytest
 from structlog.testing import capture_logs
 
+from tests.harness.fleets import fleet, moves_with
 from tests.harness.polling import eventually
 from tests.harness.sample_rooms import Duel, Pulse
 from tests.harness.shard_process import running
-from tickwire.client.client import Client, connect
+from tickwire.client.client import connect
 from tickwire.matchmaking import StaleLease
 from tickwire.server.config import Settings
 from tickwire.server.migration import room_sender
@@ -23,13 +24,6 @@ from tickwire.server.shard import Shard
 from tickwire.server.storage.ledger_documents import TransactionRequest, TransactionResult
 
 
-@asynccontextmanager
-async def fleet(settings: Settings, count: int = 2) -> AsyncIterator[list[Shard]]:
-    """Shards of one fleet, in this process."""
-    async with AsyncExitStack() as stack:
-        yield [await stack.enter_async_context(running(settings)) for _ in range(count)]
-
-
 @pytest.fixture
 async def two(shard_settings: Settings) -> AsyncIterator[tuple[Shard, Shard]]:
     settings = msgspec.structs.replace(
@@ -37,12 +31,6 @@ async def two(shard_settings: Settings) -> AsyncIterator[tuple[Shard, Shard]]:
     )
     async with fleet(settings) as (one, other):
         yield one, other
-
-
-async def moves_with(client: Client, shard: Shard) -> None:
-    """Wait until the client plays on a shard."""
-    await client.wait_for(lambda: client.url == shard.url and client.is_connected)
-    await eventually(lambda: client.core.world is not None and client.world.tick > 0)
 
 
 async def test_room_migrates_with_its_players_without_loss(two: tuple[Shard, Shard]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.e2e.test_room_migration import fleet, moves_with
+from tests.harness.fleets import fleet, moves_with
 from tests.harness.polling import acknowledges, eventually
 from tests.harness.schema_versions import VERSIONS, assert_has_form, with_version
 from tickwire.client.client import Client, connect

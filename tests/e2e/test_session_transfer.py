@@ -8,7 +8,7 @@ import msgspec
 import pytest
 from structlog.testing import capture_logs
 
-from tests.e2e.test_room_migration import fleet
+from tests.harness.fleets import fleet
 from tests.harness.polling import eventually
 from tickwire.client.client import connect
 from tickwire.matchmaking import MatchmakerUnavailable

@@ -10,9 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.e2e.test_floods import HELLO, frame, raw_peer
 from tests.harness.lightweight_clients import crowd
 from tests.harness.polling import eventually
+from tests.harness.raw_peer import HELLO, frame, raw_peer
 from tests.harness.shard_process import running
 from tickwire.client.client import Client
 from tickwire.schemas.codec import encode_client

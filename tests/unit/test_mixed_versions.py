@@ -15,6 +15,8 @@ from tickwire.server.replication import replicator
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 OLD, NEW = 3, 4
 
 

@@ -26,6 +26,8 @@ from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import INBOX_MAX, Seat, SeatRequest
 from tickwire.server.rooms.transactions import Decision, RecordVersion
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 
 def garden(kind: type[Garden] = Garden) -> RoomRuntime:
     return create_runtime(kind)

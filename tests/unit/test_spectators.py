@@ -16,6 +16,8 @@ from tickwire.server.rooms.checkpoint import RoomCheckpoint
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest
 
+pytestmark = pytest.mark.usefixtures("each_kernel")
+
 
 class Marks(Table):
     x = real(0, 1000, step=1 / 16)

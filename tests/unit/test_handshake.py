@@ -136,7 +136,9 @@ async def test_disconnected_client_ends_its_session_with_hello_and_close_1000(co
     assert len(context.registry) == lives
 
 
-@pytest.mark.parametrize(("code", "version", "lives"), [(1000, 3, False), (1000, 2, True), (1001, 3, True)])
+@pytest.mark.parametrize(
+    ("code", "version", "lives"), [(1000, 3, False), (1000, 4, False), (1001, 3, True), (1001, 4, True)]
+)
 async def test_close_by_the_client_while_its_hello_is_checked(code: int, version: int, lives: bool) -> None:
     context = FakeSessionContext(EdgeSettings())
     session, welcome = await opened(context)
@@ -148,6 +150,7 @@ async def test_close_by_the_client_while_its_hello_is_checked(code: int, version
     while context.tasks:
         await asyncio.wait(context.tasks)
     connection.server_closes()
+    assert not connection.to_client, "the Hello is neither refused nor answered"
     assert list(context.registry) == ([session] if lives else [])
     assert session.generations.current == 1
 

@@ -15,9 +15,10 @@ import msgspec
 import pytest
 from pymongo.errors import PyMongoError
 
-from tests.harness.mongo_process import MongoProcess, MongoSet, small_disk
+from tests.harness.mongo_process import MongoProcess, MongoSet
 from tests.harness.polling import eventually
 from tests.harness.shard_process import readiness, running, scrape, settings_of
+from tests.harness.store_process import fill_disk, small_disk
 from tests.harness.tcp_proxy import TcpProxy
 from tickwire.client.client import Client, connect
 from tickwire.client.updates import ReplyReceived, Update
@@ -279,7 +280,7 @@ async def test_full_disk_loses_no_acknowledged_write(redis_url: str, redis_names
         async def trouble() -> AsyncIterator[None]:
             with mongo.client() as others:
                 others["others"]["logs"].insert_one({})
-            await asyncio.to_thread(fill, filler)
+            await asyncio.to_thread(fill_disk, filler)
             await eventually(lambda: asyncio.to_thread(write_until_it_ends, mongo), 30, "the disk is full")
             yield
             filler.unlink()
@@ -290,12 +291,6 @@ async def test_full_disk_loses_no_acknowledged_write(redis_url: str, redis_names
     finally:
         mongo.kill()
         disk.__exit__(None, None, None)
-
-
-def fill(path: Path) -> None:
-    with path.open("wb", buffering=0) as file, suppress(OSError):
-        while True:
-            file.write(b"\0" * 65536)
 
 
 def write_until_it_ends(mongo: MongoProcess) -> bool:

@@ -9,13 +9,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.harness.mongo_process import small_disk
+from tests.harness.dev_process import is_alive
 from tests.harness.polling import eventually
+from tests.harness.store_process import fill_disk, small_disk
 from tickwire.server.dev import local_stores as embedded
 from tickwire.server.dev.child_process import LOG_BYTES_MAX, EmbeddedError
 
@@ -28,13 +29,6 @@ services = embedded.start(Path(sys.argv[1]), with_mongo=sys.argv[2] == "both")
 print(*services.pids.values(), flush=True)
 time.sleep(600)
 """
-
-
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 @contextmanager
@@ -135,18 +129,11 @@ def test_full_disk_is_reported_in_one_sentence(which: str, tmp_path: Path) -> No
     except OSError:
         pytest.skip("this user cannot mount a file system")
     try:
-        fill(tmp_path / "disk" / "filler")
+        fill_disk(tmp_path / "disk" / "filler")
         with pytest.raises(EmbeddedError, match=r"space"):
             embedded.start(tmp_path / "disk", with_redis=which == "redis", with_mongo=which == "mongo")
     finally:
         disk.__exit__(None, None, None)
-
-
-def fill(path: Path) -> None:
-    """Write until the disk is full."""
-    with path.open("wb", buffering=0) as file, suppress(OSError):
-        while True:
-            file.write(b"x" * 4096)
 
 
 def test_unwritable_directory_is_reported_in_one_sentence(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from collections.abc import AsyncIterator
 import msgspec
 import pytest
 
-from tests.harness.network_path import NetworkPath
 from tests.harness.shard_process import running
+from tests.harness.tcp_proxy import TcpProxy
 from tickwire.client.client import Client, MessageTooLarge, NotMatched, connect
 from tickwire.server.config import Settings
 from tickwire.server.shard import Shard
@@ -25,6 +25,10 @@ async def shard(shard_settings: Settings) -> AsyncIterator[Shard]:
         yield made
 
 
+def url_of(proxy: TcpProxy) -> str:
+    return f"ws://127.0.0.1:{proxy.port}"
+
+
 async def plays_on(client: Client) -> None:
     """Return once an input of now is part of the world."""
     seq = await client.send_input({"dx": 0.1})
@@ -35,24 +39,28 @@ async def plays_on(client: Client) -> None:
 async def test_path_that_dies_silently_is_noticed_in_ten_seconds_and_the_session_is_the_same(
     shard: Shard,
 ) -> None:
-    async with NetworkPath(shard.url) as path, connect(path.url) as client:
+    async with TcpProxy(shard.parts.edge.port) as proxy, connect(url_of(proxy)) as client:
         joined = await client.join("garden", name="home")
         await plays_on(client)
-        path.die()
+        proxy.drop_silently()
         started_s = time.monotonic()
         await client.wait_for(lambda: client.resumes == 1, 20)
         assert time.monotonic() - started_s < 10.5
         assert client.core.joined is not None
-        assert (client.core.joined.room_id, client.sessions_lost, path.connections) == (joined.room_id, 0, 2)
+        assert (client.core.joined.room_id, client.sessions_lost, proxy.connections) == (joined.room_id, 0, 2)
         await plays_on(client)
         assert client.core.mismatches == client.core.events_missed == 0
 
 
 async def test_queued_player_keeps_its_position_after_a_silent_path_loss(shard: Shard) -> None:
-    async with NetworkPath(shard.url) as path, connect(path.url) as client, connect(shard.url) as other:
+    async with (
+        TcpProxy(shard.parts.edge.port) as proxy,
+        connect(url_of(proxy)) as client,
+        connect(shard.url) as other,
+    ):
         waiting = asyncio.create_task(client.match("versus"))
         await client.wait_for(lambda: client.queue_status is not None)
-        path.die()
+        proxy.drop_silently()
         await client.wait_for(lambda: client.resumes == 1, 20)
         joined = await asyncio.gather(waiting, other.match("versus"))
         assert joined[0].room_id == joined[1].room_id
@@ -60,17 +68,17 @@ async def test_queued_player_keeps_its_position_after_a_silent_path_loss(shard: 
 
 async def test_network_stall_of_five_seconds_keeps_session_and_world(shard: Shard) -> None:
     """And then delivers it at once, inputs at the rate that Welcome names among it."""
-    async with NetworkPath(shard.url) as path, connect(path.url) as client:
+    async with TcpProxy(shard.parts.edge.port) as proxy, connect(url_of(proxy)) as client:
         await client.join("garden")
         await plays_on(client)
-        path.hold()
+        proxy.stall()
         until_s = time.monotonic() + 5.0
         while time.monotonic() < until_s:
             assert await client.send_input({"dx": 0.01})
             await asyncio.sleep(1 / 60)
-        path.release()
+        proxy.deliver()
         await plays_on(client)
-        assert (client.resumes, client.sessions_lost, path.connections) == (0, 0, 1)
+        assert (client.resumes, client.sessions_lost, proxy.connections) == (0, 0, 1)
 
 
 async def test_client_that_closes_releases_its_seat_and_queue_position_at_once(shard: Shard) -> None:

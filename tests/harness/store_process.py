@@ -1,11 +1,12 @@
-"""A store as a child process that a test can pause, continue and kill."""
+"""A store as a child process that a test can pause, continue and kill, and a disk that a test can fill."""
 
 from __future__ import annotations
 
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tickwire.server.dev.local_stores import die_with_parent
@@ -58,3 +59,27 @@ class StoreProcess:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
+
+
+@contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[None]:
+    """Mount a file system of this size at a folder.
+
+    Raises:
+        OSError: this user cannot mount a file system.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+    if subprocess.run(command, check=False, capture_output=True).returncode:
+        raise OSError("cannot mount a small disk")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill_disk(path: Path) -> None:
+    """Write a file until the disk is full."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"\0" * 4096)

@@ -1,4 +1,4 @@
-/* Sends frames to many sockets in one call; server/rooms/state_writer.py chooses the sockets.
+/* Sends frames to many sockets in one call; server/rooms/write_batch.py chooses the sockets.
  *
  * A socket is only sent to while its transport holds no unsent bytes, so that the order of bytes is kept. Whatever the
  * kernel of the system does not take, because its buffer is full or the connection is broken, is left to the

@@ -193,7 +193,7 @@ def client_message(data: bytes) -> None:
 
 
 def server_message(data: bytes) -> None:
-    """What a server says to a client in a room: its core takes it, or says that it is malformed."""
+    """The messages of a server to a client in a room: its core applies them, or raises MalformedMessage."""
     core = ClientCore()
     core.receive(encode_server(Welcome("s", "t", generation=1)), now_us=1)
     core.receive(encode_server(Joined("room", description=DESCRIPTION)), now_us=1)
@@ -255,4 +255,4 @@ SAMPLES: dict[str, list[bytes]] = {
     "server_message": [bytes((len(m),)) + m for m in SERVER_MESSAGES],
     "session": [bytes((len(m),)) + m for m in (encode_client(Join("diary")), encode_client(Hello(SCHEMA_VERSION)))],
 }
-"""What a fuzzer starts from."""
+"""The corpus that a fuzzer starts from, by target."""

@@ -5,24 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
-import msgspec
-
 from tests.harness.polling import eventually
 from tests.harness.shard_process import running
 from tickwire.client.client import Client
 from tickwire.server.config import Settings
 from tickwire.server.shard import Shard
 
-LEASE_S = 10.0
-"""The default of the product. All shards of a fleet share one event loop: a pause of it that is as long as the lease
-removes them from the directory, and until their next heartbeat they refuse joins. No shard is killed here, so that no
-test waits for the end of a lease."""
-
 
 @asynccontextmanager
 async def fleet(settings: Settings, count: int = 2) -> AsyncIterator[list[Shard]]:
-    """Run shards of one fleet, and wait until they are ready. Their leases are `LEASE_S` long."""
-    settings = msgspec.structs.replace(settings, redis=msgspec.structs.replace(settings.redis, lease_s=LEASE_S))
+    """Run shards of one fleet, and wait until they are ready."""
     async with AsyncExitStack() as stack:
         yield [await stack.enter_async_context(running(settings)) for _ in range(count)]
 

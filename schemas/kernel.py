@@ -27,14 +27,11 @@ elif importlib.util.find_spec("tickwire.schemas._kernel") is None:
     reason = "it was not built: the installation found no C compiler, or no Python.h"
 else:
     try:
-        from tickwire.schemas import _kernel
-    except ImportError as error:
+        from tickwire.schemas._kernel import decode_section, encode_section, quantise, send, widen
+    except ImportError as error:  # also a kernel of an earlier build, without one of the functions
         reason = f"it cannot be loaded: {error}"
     else:
         is_native = True
-        decode_section, encode_section = _kernel.decode_section, _kernel.encode_section
-        quantise, widen = _kernel.quantise, _kernel.widen
-        send = _kernel.send
 
 
 def describe() -> str:

@@ -307,3 +307,16 @@ def test_the_environment_selects_the_python_implementation() -> None:
     command = [sys.executable, "-m", "tickwire", "version"]
     printed = subprocess.run(command, env=environ, check=True, capture_output=True, text=True, timeout=60).stdout
     assert printed.splitlines()[1] == "kernel: python (TICKWIRE_NO_NATIVE is set)"
+
+
+def test_a_kernel_of_an_earlier_build_is_not_used(tmp_path: Path) -> None:
+    """An editable installation keeps the kernel that was built last, which may lack functions of newer sources."""
+    (tmp_path / "_kernel.py").write_text("def encode_section(): ...\n")
+    code = (
+        "import sys, tickwire.schemas; tickwire.schemas.__path__.insert(0, sys.argv[1])\n"
+        "from tickwire.schemas import kernel; print(kernel.is_native, kernel.reason)"
+    )
+    environ = {**os.environ, "TICKWIRE_NO_NATIVE": "0"}
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, env=environ, check=False, capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("False it cannot be loaded: cannot import name"), done.stderr

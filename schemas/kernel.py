@@ -27,8 +27,12 @@ elif importlib.util.find_spec("tickwire.schemas._kernel") is None:
     reason = "it was not built: the installation found no C compiler, or no Python.h"
 else:
     try:
-        from tickwire.schemas._kernel import decode_section, encode_section, quantise, send, widen
-    except ImportError as error:  # also a kernel of an earlier build, without one of the functions
+        from tickwire.schemas import _kernel
+
+        decode_section, encode_section = _kernel.decode_section, _kernel.encode_section
+        quantise, widen = _kernel.quantise, _kernel.widen
+        send = _kernel.send
+    except (ImportError, AttributeError) as error:  # a kernel of an earlier build may lack a function
         reason = f"it cannot be loaded: {error}"
     else:
         is_native = True

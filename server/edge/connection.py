@@ -41,6 +41,7 @@ from tickwire.server.edge.receiver import ConnectionOwner, Receiver
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.edge.tcp_info import read_rtt_ms
 
+_SUBPROTOCOLS = [Subprotocol(SUBPROTOCOL)]
 _SHORT_FRAME_BYTES_MAX = 131
 """The size of a masked frame with a payload of 125 bytes, the largest whose length fits into the second byte."""
 
@@ -143,8 +144,8 @@ class Connection(asyncio.Protocol):
         self._counters = counters
         self._owner = owner
         self._write_buffer_bytes_max = settings.write_buffer_bytes_max
-        self._library = ServerProtocol(subprotocols=[Subprotocol(SUBPROTOCOL)], max_size=settings.message_bytes_max)
-        self._handshake_reader = HandshakeReader(expects_proxy_header=False)
+        self._library = ServerProtocol(subprotocols=_SUBPROTOCOLS, max_size=settings.message_bytes_max)
+        self._handshake_reader: HandshakeReader | None = None
         self._is_page = False
         self._fragments = Fragments()
         self._splitter = FrameSplitter(payload_bytes_max=settings.message_bytes_max)
@@ -384,6 +385,7 @@ class Connection(asyncio.Protocol):
     def _handshake(self, data: bytes) -> bytes:
         """Read the HTTP request; return the bytes that follow it."""
         reader = self._handshake_reader
+        assert reader is not None, "connection_made creates it, and only a successful handshake releases it"
         try:
             request = reader.feed(data)
         except InvalidProxyHeader:
@@ -398,6 +400,7 @@ class Connection(asyncio.Protocol):
             self._counters.refused["handshake"] += self._library.handshake_exc is not None and not self._is_page
             self._end()
             return b""
+        self._handshake_reader = None
         return reader.rest
 
     def _respond(self, request: Request) -> None:
@@ -418,6 +421,16 @@ class Connection(asyncio.Protocol):
         if self._library.state is State.OPEN:
             self.was_opened = True
             self.receiver = self._owner.create_receiver(self, request)
+            self._release_request()
+
+    def _release_request(self) -> None:
+        """Release the HTTP request, which the library's parser would keep for as long as the connection is open.
+
+        A request and its headers use more than 2 KB. The library has parsed all bytes that it was fed, so another
+        parser, which starts with the next bytes, continues where this one has stopped.
+        """
+        self._library.parser.close()
+        self._library.parser = self._library.parse()
 
     # -- the library ----------------------------------------------------------------------------------------
 

@@ -20,19 +20,19 @@ class Fragments:
     __slots__ = ("_data", "_is_text")
 
     def __init__(self) -> None:
-        self._data = bytearray()
+        self._data: bytearray | None = None  # None between messages: few clients send fragments
         self._is_text = False
 
     def add(self, frame: Frame) -> FragmentedMessage | None:
         """Add a frame; return the message that it completes. Control frames are ignored: the library handles them."""
         if frame.opcode in (Opcode.TEXT, Opcode.BINARY):
             self._is_text = frame.opcode is Opcode.TEXT
-            self._data.clear()
+            self._data = bytearray()
         elif frame.opcode is not Opcode.CONT:
             return None
+        assert self._data is not None, "the library rejects a continuation without a first fragment"
         self._data += frame.data
         if not frame.fin:
             return None
-        data = bytes(self._data)
-        self._data.clear()
+        data, self._data = bytes(self._data), None
         return FragmentedMessage(data, self._is_text)

@@ -7,7 +7,6 @@ that ends a session repeats the last events, and the admin API returns them whil
 from __future__ import annotations
 
 import datetime
-from collections import deque
 from typing import Any
 
 import structlog
@@ -16,6 +15,7 @@ log = structlog.get_logger(__name__)
 
 ENTRIES_MAX = 32
 ENTRY_CHARACTERS_MAX = 300
+_UTC_SUFFIX = "+00:00"
 
 
 class SessionHistory:
@@ -30,7 +30,7 @@ class SessionHistory:
     def __init__(self, session_id: str, player_id: str) -> None:
         self._session_id = session_id
         self._player_id = player_id
-        self._entries: deque[str] = deque(maxlen=ENTRIES_MAX)
+        self._entries: list[str] = []  # a deque would allocate space for 64 entries at once
 
     @property
     def entries(self) -> list[str]:
@@ -45,7 +45,8 @@ class SessionHistory:
             event: a past participle.
             details: values that an operator needs; never a secret.
         """
-        at = datetime.datetime.fromtimestamp(at_us / 1e6, datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3]
+        at = datetime.datetime.fromtimestamp(at_us / 1e6, datetime.UTC).isoformat(timespec="milliseconds")
         words = " ".join(f"{name}={value}" for name, value in details.items() if value != "")
-        self._entries.append(f"{at}Z {event} {words}".rstrip()[:ENTRY_CHARACTERS_MAX])
+        self._entries.append(f"{at.removesuffix(_UTC_SUFFIX)}Z {event} {words}".rstrip()[:ENTRY_CHARACTERS_MAX])
+        del self._entries[:-ENTRIES_MAX]
         log.info(f"session_{event}", session_id=self._session_id, player_id=self._player_id, **details)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 
 from tickwire.server.edge.context import SessionContext
@@ -44,7 +43,7 @@ class SessionRegistry:
         self._duplicate_sessions = settings.duplicate_sessions
         self._get_context = get_context
         self._by_id: dict[str, Session] = {}
-        self._by_player: defaultdict[str, set[Session]] = defaultdict(set)
+        self._by_player: dict[str, tuple[Session, ...]] = {}
         self._disconnected = DisconnectedSessions[Session](
             most=settings.connections_max, most_per_address=settings.connections_per_address_max
         )
@@ -129,7 +128,7 @@ class SessionRegistry:
 
     def _insert(self, session: Session) -> None:
         self._by_id[session.session_id] = session
-        self._by_player[session.player_id].add(session)
+        self._by_player[session.player_id] = (*self._by_player.get(session.player_id, ()), session)
         self.counters.sessions_opened += 1
 
     # -- finding sessions -----------------------------------------------------------------------------------
@@ -176,9 +175,10 @@ class SessionRegistry:
         self.counters.ended[counted_as] += 1
         self._disconnected.discard(session)
         del self._by_id[session.session_id]
-        ours = self._by_player[session.player_id]
-        ours.discard(session)
-        if not ours:
+        others = self._others_of_player(session)
+        if others:
+            self._by_player[session.player_id] = tuple(others)
+        else:
             del self._by_player[session.player_id]
         return True
 

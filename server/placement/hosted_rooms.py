@@ -78,6 +78,7 @@ class HostedRooms:
         self._lease_keeper = lease_keeper
         self._saver = saver
         self._transactions = transactions
+        self._on_seat_ended = self._seat_ended  # one object for all seats
         # A lock exists while a join holds it or waits for it.
         self._creation_locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
@@ -109,14 +110,13 @@ class HostedRooms:
         Raises:
             TickwireError: the room refuses the player, or MongoDB does not answer.
         """
-
-        def on_ended(seat: Seat) -> None:
-            self.publisher.seat_released(seat.room_id, seat.player_id, runtime.epoch)
-
         if runtime.room.uses_ledger:
             records = await self._transactions.load([request.player_id])
             request = msgspec.structs.replace(request, record=records[request.player_id])
-        return self._host.seat(runtime.room.room_id, request, on_ended)
+        return self._host.seat(runtime.room.room_id, request, self._on_seat_ended)
+
+    def _seat_ended(self, seat: Seat) -> None:
+        self.publisher.seat_released(seat.room_id, seat.player_id, seat.runtime.epoch)
 
     async def get_or_create(self, ticket: Ticket, options: dict[str, Any]) -> RoomRuntime:
         """Return the ticket's room, creating it if it does not run here. Concurrent calls create it once.
@@ -184,11 +184,7 @@ class HostedRooms:
             records = await self._transactions.load([seat.player_id for seat in checkpoint.seats])
             seats = await self._transactions.add_replies(checkpoint.seats)
             checkpoint = msgspec.structs.replace(checkpoint, seats=seats)
-
-        def on_ended(seat: Seat) -> None:
-            self.publisher.seat_released(seat.room_id, seat.player_id, seat.runtime.epoch)
-
-        return RestoreRequest(checkpoint, sessions, on_ended, records)
+        return RestoreRequest(checkpoint, sessions, self._on_seat_ended, records)
 
     async def _claim(self, ticket: Ticket) -> tuple[RoomCheckpoint | None, int]:
         """Claim a durable room in the store.

@@ -25,6 +25,9 @@ UNSENT_MAX = 256
 """The number of unsent events at which a connection is written to before the next tick. A client whose congested
 connection has left more than this unsent for two ticks is a slow consumer."""
 
+_NO_FRAMES: deque[EventFrame] = deque(maxlen=0)
+"""The frames of every empty outbox. A deque allocates space for 64 items at once, and most outboxes are empty."""
+
 LOST_MAX = 1_000_000
 """Above the number of events that a shard sends to one session in the second of state that a crash can lose."""
 
@@ -44,7 +47,7 @@ class Outbox:
         self.last_number = 0
         self.unsent = 0
         self.has_lost_unsent = False
-        self._frames: deque[EventFrame] = deque()
+        self._frames = _NO_FRAMES
         self._bytes = self._unsent_bytes = 0
         self._restored_at: int | None = None
 
@@ -70,11 +73,13 @@ class Outbox:
                 `rewind` may renumber events above it.
         """
         self.last_number = last_number
+        kept: deque[EventFrame] = deque()
         for frame in reversed(list(frames)):
             try:
-                self._frames.appendleft(event_frame_from_bytes(frame))
+                kept.appendleft(event_frame_from_bytes(frame))
             except WireError:
                 break
+        self._frames = kept or _NO_FRAMES
         self._bytes = sum(frame.size for frame in self._frames)
         self._restored_at = last_number if restored_at is None else restored_at
 
@@ -88,6 +93,8 @@ class Outbox:
     def push(self, frame: EventFrame) -> None:
         """Append an event under the next number."""
         self.last_number += 1
+        if self._frames is _NO_FRAMES:
+            self._frames = deque()
         self._frames.append(frame)
         self._bytes += frame.size
         self._unsent_bytes += frame.size
@@ -116,6 +123,8 @@ class Outbox:
         sent = len(self._frames) - self.unsent
         for _ in range(min(sent, number - self._first + 1)):
             self._discard_oldest()
+        if not self._frames:
+            self._frames = _NO_FRAMES
 
     def rewind(self, last_seen: int) -> int:
         """Mark all events above `last_seen` as unsent again, for a client that resumes.
@@ -141,7 +150,7 @@ class Outbox:
         """
         kept = list(self._frames)[len(self._frames) - min(fresh, len(self._frames)) :]
         self.last_number = last_seen + fresh
-        self._frames = deque(kept)
+        self._frames = deque(kept) if kept else _NO_FRAMES
         self._bytes = self._unsent_bytes = sum(frame.size for frame in kept)
         self.unsent = len(kept)
 

@@ -94,7 +94,7 @@ class Player:
         self.skill = state.skill
         self.is_connected = True
         self.data: dict[str, Any] = {} if state.data is None else state.data
-        self._record = state.record or RecordVersion()
+        self._record = state.record
         self._record_reads = record_reads or RecordReads()
         self.watched: frozenset[int] = state.watched
         self._entity: Row | None = None
@@ -118,6 +118,8 @@ class Player:
 
         A decision of `on_command` that reads the record is committed only if that version is still the newest.
         """
+        if self._record is None:
+            self._record = RecordVersion()
         self._record_reads.add(self.id, self._record.version)
         return self._record
 

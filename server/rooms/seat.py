@@ -12,7 +12,6 @@ one. The port `SeatRoom` names what a seat needs of its room. Pure; output goes 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -204,7 +203,8 @@ class Seat:
             runtime.record_reads,
         )
         self.player.is_connected = checkpoint is None
-        self.inbox: deque[Input] = deque(maxlen=INBOX_MAX)
+        # Lists: a deque allocates space for 64 items at once, and these hold at most 16.
+        self.inbox: list[Input] = []
         self.interest: InterestSet = runtime.replicator.everyone
         self.view: ClientView | None = None
         self.applied_seq = 0
@@ -220,7 +220,7 @@ class Seat:
         self._received_seq = 0
         self._may_restart = False
         self._recent: tuple[TickBaselines, ...] = ()
-        self._sent_interests: deque[tuple[int, InterestSet]] = deque(maxlen=SENT_INTERESTS_MAX)
+        self._sent_interests: list[tuple[int, InterestSet]] = []
         self._on_ended = on_ended
         self._input_size = runtime.input_size
         self._newest_inputs = runtime.newest_inputs
@@ -272,6 +272,7 @@ class Seat:
             return
         if len(self.inbox) == INBOX_MAX:
             self.inputs_superseded += 1
+            del self.inbox[0]
         self.inbox.append(message)
 
     def run_command(self, message: Command) -> Reply | Decision:
@@ -297,6 +298,7 @@ class Seat:
         """Record that the client was sent a frame after which it holds this view."""
         if self.view is None or self.view.interest is not view.interest or not self._sent_interests:
             self._sent_interests.append((tick, view.interest))
+            del self._sent_interests[:-SENT_INTERESTS_MAX]
         self.view = view
 
     def disconnected(self) -> None:

@@ -37,6 +37,17 @@ def test_events_are_dequeued_once_and_in_order() -> None:
     assert numbers(outbox.dequeue()) == [4]
 
 
+def test_an_outbox_that_becomes_empty_shares_no_events_with_others() -> None:
+    first, second = filled(1), filled(1)
+    first.dequeue()
+    second.dequeue()
+    first.acknowledge(1)
+    second.acknowledge(1)
+    first.push(encode_event("e", b""))
+    assert (len(first), len(second), len(Outbox())) == (1, 0, 0)
+    assert numbers(first.dequeue()) == [2]
+
+
 def test_a_rewind_sends_unseen_events_again() -> None:
     outbox = filled(5)
     outbox.dequeue()

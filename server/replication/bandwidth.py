@@ -1,6 +1,7 @@
 """The share of each field in a room's traffic, from samples of the encoded deltas, and advice on how to reduce it.
 
-One tick in SAMPLE_TICKS is sampled, by reading the bytes of its deltas; nothing is counted between samples. Pure.
+Each channel is sampled in one tick of SAMPLE_TICKS, by reading the bytes of its delta; nothing is counted between
+samples. Pure.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ class BandwidthProfile:
         tables: the names of the room's tables with their fields, in order.
 
     Attributes:
-        samples: the number of sampled ticks.
-        client_ticks: the number of updates in those ticks, summed over the clients.
+        samples: the number of samples of each channel.
+        client_ticks: the number of updates in those samples, summed over the clients.
         bits: the bits by table and field, summed over the clients; the name IDS counts the lists of ids.
     """
 

@@ -11,7 +11,7 @@ Pure; reads no clock: the caller passes the tick.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 
 from tickwire.schemas.columns import CHECKSUM_BYTES
@@ -184,19 +184,33 @@ class Replicator:
         overrides = {number: baselines.without_history(number) for number in interest.channels}
         return ClientView(interest, baselines, tick, overrides, is_exact=False)
 
-    def profile(self, profile: BandwidthProfile) -> None:
-        """Add the sizes of this tick's updates to a profile. Called after `encode`, in sampled ticks."""
-        receivers: Counter[int] = Counter()
-        for interest in self._interests.values():
-            if interest.subscribers:
-                receivers.update(dict.fromkeys(interest.channels, interest.subscribers))
-        profile.samples += 1
-        profile.client_ticks += sum(interest.subscribers for interest in self._interests.values())
-        for number, update in self._current_updates.items():
-            channel = self._channels[number]
+    def profile(self, profile: BandwidthProfile, *, interval: int = 1) -> bool:
+        """Add the sizes of this tick's updates to a profile. Called after `encode`.
+
+        Args:
+            profile: receives the sizes.
+            interval: each channel is read in one of this number of ticks, in a tick of its own, because reading a
+                channel takes far longer than encoding it.
+
+        Returns:
+            Whether anything was added.
+        """
+        last = self._tick + 1
+        due = [number for number in self._current_updates if not (last + number) % interval]
+        if is_counted := not last % interval:
+            profile.samples += 1
+            profile.client_ticks += sum(interest.subscribers for interest in self._interests.values())
+        for number in due:
+            channel, update = self._channels[number], self._current_updates[number]
             base = channel.empty if update.is_keyframe else channel.previous
             packed = update.packed[: -CHECKSUM_BYTES if update.has_checksum else None]
-            profile.add(profile_bits(self._codecs, base, packed), update.baseline.tables, receivers[number])
+            bits = profile_bits(self._codecs, base, packed)
+            profile.add(bits, update.baseline.tables, self._count_receivers(number))
+        return is_counted or bool(due)
+
+    def _count_receivers(self, number: int) -> int:
+        """Return the number of connected sessions that subscribe to a channel."""
+        return sum(interest.subscribers for interest in self._interests.values() if number in interest.numbers)
 
     def reset_counts(self) -> tuple[int, int]:
         """Return the numbers of keyframes and deltas that were encoded since the last call."""

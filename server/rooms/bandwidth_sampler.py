@@ -22,22 +22,28 @@ class BandwidthSampler:
         profile: the bytes of all sampled ticks, by field.
     """
 
-    __slots__ = ("_clamped_counted", "_counters", "_replicator", "_room", "profile")
+    __slots__ = ("_bits_counted", "_clamped_counted", "_counters", "_replicator", "_room", "profile")
 
     def __init__(self, room: Room, replicator: Replicator, counters: RoomCounters) -> None:
         self._room = room
         self._replicator = replicator
         self._counters = counters
+        self._bits_counted: Counter[tuple[str, str]] = Counter()
         self._clamped_counted: Counter[tuple[str, str]] = Counter()
         self.profile = BandwidthProfile({name: table.fields for name, table in room.tables.items()})
 
     def sample(self) -> None:
-        """Profile the bytes of this tick by field, and count them for all ticks until the next sample."""
+        """Profile the channels that are due in this tick, and count their bytes for all ticks until the next time.
+
+        Called in every tick, after the deltas have been encoded.
+        """
         profile, room_type = self.profile, self._room.room_type
-        before = Counter(profile.bits)
-        self._replicator.profile(profile)
+        if not self._replicator.profile(profile, interval=SAMPLE_TICKS):
+            return
         for (table, field), bits in profile.bits.items():
-            self._counters.field_bits[room_type, table, field] += (bits - before[table, field]) * SAMPLE_TICKS
+            grown = bits - self._bits_counted[table, field]
+            self._counters.field_bits[room_type, table, field] += grown * SAMPLE_TICKS
+        self._bits_counted = Counter(profile.bits)
         for table, clamped in self.clamped_counts().items():
             for field, count in clamped.items():
                 self._counters.clamped[room_type, table, field] += count - self._clamped_counted[table, field]

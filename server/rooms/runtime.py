@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from tickwire.schemas.messages import Command, Error, ErrorCode, Redirect, Reply
 from tickwire.server.errors import RoomClosed, RoomFull, Unavailable
-from tickwire.server.replication.bandwidth import SAMPLE_TICKS
 from tickwire.server.replication.replicator import Replicator
 from tickwire.server.rooms.attributes import GameAttributes
 from tickwire.server.rooms.bandwidth_sampler import BandwidthSampler
@@ -267,8 +266,7 @@ class RoomRuntime:
         """Run the second part of a step: encode the deltas that nearly all clients share."""
         if any(seat.connection is not None for seat in self.seats):
             self.replicator.encode()
-            if self.room.tick % SAMPLE_TICKS == SAMPLE_TICKS - 1:
-                self.bandwidth.sample()
+            self.bandwidth.sample()
 
     def write(self) -> None:
         """Run the third part of a step: one write a session; see server/rooms/state_writer.py."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
@@ -9,7 +11,7 @@ import pytest
 
 from tests.harness.sample_rooms import Garden
 from tests.unit.test_runtime import garden, seated, step_input
-from tickwire.schemas.columns import CHECKSUM_BYTES
+from tickwire.schemas.columns import CHECKSUM_BYTES, Columns
 from tickwire.schemas.delta import decode_channel
 from tickwire.schemas.size_profile import profile_bits
 from tickwire.server.admin.api import AdminApi
@@ -93,6 +95,38 @@ def test_report_lists_the_largest_field_first_with_advice() -> None:
     assert "range: 3 values were out of range" in hp["advice"][0]
     assert "bits=4 is enough" in hp["advice"][1]
     assert weights.client_ticks == 8
+
+
+class AddedChannels(BandwidthProfile):
+    """A profile that lists the entities of the channels that were added to it, one entity a channel."""
+
+    def add(self, bits: Mapping[tuple[int, str], int], tables: tuple[Columns, ...], receivers: int) -> None:
+        super().add(bits, tables, receivers)
+        self.entities.extend(tables[0].ids.tolist())
+
+    def __init__(self) -> None:
+        super().__init__({"rocks": Rocks.fields})
+        self.entities: list[int] = []
+
+
+def test_each_tick_of_an_interval_reads_its_share_of_the_channels() -> None:
+    rocks, interval, channels = Rocks(), 4, range(1, 9)
+    replication = Replicator((rocks,))
+    interest = replication.subscribe(replication.get_interest(frozenset(channels)))
+    for channel in channels:
+        rocks.spawn(channel=channel)
+    view, added = None, []
+    for tick in range(1, 2 + interval):
+        rocks.x += np.float32(1)
+        replication.capture(tick)
+        _, view = replication.update(view, interest)
+        profile = AddedChannels()
+        assert replication.profile(profile, interval=interval) == bool(profile.entities)
+        added.append(profile.entities)
+        assert profile.client_ticks == profile.samples == (tick % interval == interval - 1)
+    assert [len(entities) for entities in added] == [2] * (1 + interval)
+    assert sorted(chain.from_iterable(added[1:])) == rocks.ids.tolist(), "each channel once in an interval"
+    assert added[0] == added[-1]
 
 
 def test_running_room_is_sampled_and_clamped_values_are_counted() -> None:

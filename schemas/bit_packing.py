@@ -90,8 +90,13 @@ class ByteReader:
             raise MalformedMessage(f"{len(self._data) - self._at} surplus bytes at the end of the packed part")
 
 
+_ONE_BYTE = [bytes((value,)) for value in range(0x80)]
+
+
 def varint(value: int) -> bytes:
     """Return a number as LEB128."""
+    if value <= 0x7F:
+        return _ONE_BYTE[value]
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)
@@ -170,7 +175,8 @@ class BitReader:
         start = self._at
         most = self.bits(min(count * (limit + 1), self._size - start))
         ones = np.flatnonzero(most)[:count]
-        numbers = np.diff(ones, prepend=-1) - 1
+        numbers = ones.copy()
+        numbers[1:] -= ones[:-1] + 1
         if ones.size < count or (numbers > limit).any():
             raise MalformedMessage(f"a unary code is above {limit}, or ends too early")
         self._at = start + int(ones[-1]) + 1

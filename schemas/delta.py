@@ -114,7 +114,7 @@ class TableCodec:
             pairs: `base` and `now` of each channel.
         """
         if kernel.is_native:
-            return [self._encode_native(base, now) for base, now in pairs]
+            return self._encode_many_native(pairs)
         sections = [b""] * len(pairs)
         steady: list[int] = []
         for number, (base, now) in enumerate(pairs):
@@ -137,6 +137,11 @@ class TableCodec:
             if stream != idle:
                 sections[number] = tag + stream
         return sections
+
+    def _encode_many_native(self, pairs: Sequence[tuple[Columns, Columns]]) -> list[bytes]:
+        if self.texts:
+            return [self._encode_native(base, now) for base, now in pairs]
+        return [self._encode_native(base, now) for base, now in pairs]
 
     def _encode_native(self, base: Columns, now: Columns) -> bytes:
         texts = NO_CHANGED_TEXTS

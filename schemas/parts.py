@@ -9,6 +9,8 @@ in the same frame has moved. Pure; imports schemas only.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 
 from tickwire.schemas.bit_packing import ByteReader, varint
@@ -31,7 +33,11 @@ class Part(msgspec.Struct, frozen=True):
 
 def encode_part(channel: int, packed: bytes, *, is_keyframe: bool, has_checksum: bool) -> bytes:
     """Return one encoded part."""
-    return varint(channel << 2 | is_keyframe << 1 | has_checksum) + varint(len(packed)) + packed
+    return _encode_tag(channel << 2 | is_keyframe << 1 | has_checksum) + varint(len(packed)) + packed
+
+
+# A room encodes the same tags in every tick: one a channel.
+_encode_tag = lru_cache(maxsize=4096)(varint)
 
 
 def decode_parts(frame: StateFrame) -> list[Part]:

@@ -289,6 +289,7 @@ def skip_column(stream: BitReader, count: int) -> None:
     if predictor == Predictor.CHANGED:
         stream.bits(int(stream.bits(count).sum()) * parameter)
     elif predictor == Predictor.RICE:
-        _read_rice(stream, count, parameter)
+        escaped = int(np.count_nonzero(stream.unary(count, ESCAPE) == ESCAPE))
+        stream.bits(escaped * RAW_BITS + (count - escaped) * parameter)
     else:
         stream.bits(count * parameter)

@@ -24,7 +24,6 @@ import msgspec
 from tickwire.schemas.columns import Columns, checksum, successor
 from tickwire.schemas.delta import NO_SECTIONS, TableCodec
 from tickwire.schemas.parts import encode_part
-from tickwire.server.replication.partition import ChannelRows
 
 _NEVER = -1
 
@@ -106,14 +105,14 @@ class Channel:
         self.deltas = 0
         self.empty = self.previous = tuple([codec.empty for codec in codecs])
         self._codecs = codecs
-        self._rows: tuple[ChannelRows, ...] = ()
+        self._rows: tuple[Columns, ...] = ()
         self._tick = 0
         self._has_checksum = False
         self._updates: dict[Baseline | int | None, ChannelUpdate] = {}
         self._advanced: dict[int, Baseline] = {}
         self._version_before = _NEVER
 
-    def begin(self, tick: int, rows: tuple[ChannelRows, ...], *, has_changed: bool, has_checksum: bool) -> None:
+    def begin(self, tick: int, rows: tuple[Columns, ...], *, has_changed: bool, has_checksum: bool) -> None:
         """Start a new tick.
 
         Args:
@@ -177,7 +176,8 @@ class Channel:
             sections: the sections of the room's tables, in order.
         """
         self.deltas += 1
-        update = self._build_update(self._advance(baseline), b"".join(sections) + NO_SECTIONS, is_keyframe=False)
+        packed = b"".join((*sections, NO_SECTIONS))
+        update = self._build_update(self._advance(baseline), packed, is_keyframe=False)
         self._updates[self._key(baseline)] = update
         return update
 
@@ -208,8 +208,7 @@ class Channel:
         """Return the baseline of clients that know this tick and the one before, by a keyframe or by every delta."""
         full = self._advanced.get(_NEVER)
         if full is None:
-            tables = tuple([Columns(rows.ids, rows.values, rows.before, rows.texts) for rows in self._rows])
-            full = self._advanced[_NEVER] = Baseline(self._tick, self.version, tables)
+            full = self._advanced[_NEVER] = Baseline(self._tick, self.version, self._rows)
         return full
 
     def _build_update(self, baseline: Baseline, packed: bytes, *, is_keyframe: bool) -> ChannelUpdate:

@@ -6,21 +6,11 @@ that no entity entered or left. Pure; imports schemas only.
 
 from __future__ import annotations
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tickwire.schemas.columns import Ids, Matrix, Texts, empty_texts, find_common
+from tickwire.schemas.columns import NO_TEXTS, Columns, Matrix, Texts, empty_columns, find_common
 from tickwire.server.replication.table import EVERYONE, NOBODY, Table
-
-
-class ChannelRows(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A channel's rows of one table at a tick; `before` has their values one tick earlier, in whichever channel."""
-
-    ids: Ids
-    values: Matrix
-    before: Matrix
-    texts: Texts
 
 
 class ChannelPartition:
@@ -30,18 +20,18 @@ class ChannelPartition:
         table: the table.
 
     Attributes:
-        by_channel: the rows of each channel; a channel that is missing has no row of the table.
+        by_channel: the rows of each channel, with their values one tick earlier, in whichever channel; a channel that
+            is missing has no row of the table.
         empty: the rows of a channel that is not in `by_channel`.
     """
 
     def __init__(self, table: Table) -> None:
-        values = np.empty((len(table.numeric), 0), np.int64)
-        self.empty = ChannelRows(np.empty(0, np.uint32), values, values, empty_texts(len(table.textual), 0))
-        self.by_channel: dict[int, ChannelRows] = {}
+        self.empty = empty_columns(len(table.numeric), len(table.textual))
+        self.by_channel: dict[int, Columns] = {}
         self._table = table
         self._layout_version = -1
         self._ids = self.empty.ids
-        self._values = values
+        self._values = self.empty.values
         self._texts = self.empty.texts
         self._channels: NDArray[np.uint16] | None = None
         self._order: NDArray[np.intp] | None = None
@@ -82,7 +72,7 @@ class ChannelPartition:
         )
         self._texts = texts
         if has_changed or self._changed:
-            self.by_channel[EVERYONE] = ChannelRows(self.by_channel[EVERYONE].ids, values, before, texts)
+            self.by_channel[EVERYONE] = Columns(self.by_channel[EVERYONE].ids, values, before, texts)
         self._changed = {EVERYONE} if has_changed else set()
         return self._changed
 
@@ -126,39 +116,37 @@ class ChannelPartition:
         """Cut the table by channel; a channel without changes keeps its rows object."""
         ids, values, texts, order = self._ids, self._values, self._texts, self._order
         if order is not None:
-            ids, values, before, differs = ids[order], values[:, order], before[:, order], differs[order]
+            values, differs = values[:, order], differs[order]
             texts = texts[:, order] if texts.size else texts
-        changed: set[int] = set()
-        known_rows, self.by_channel = self.by_channel, {}
+            if regrouped:
+                ids, before = ids[order], before[:, order]
         # NOBODY's rows are last and in no span: their changes must not be visible to any client.
         end_of_all = self._spans[-1][2] if self._spans else 0
         starts = [start for _, start, _ in self._spans]
         is_changed = np.logical_or.reduceat(differs[:end_of_all], starts).tolist() if starts else []
-        changed_now: set[int] = set()
+        changed: set[int] = set()
+        known_rows, rows = self.by_channel, {}
         for (channel, start, end), has_changed in zip(self._spans, is_changed, strict=True):
-            known, own = known_rows.get(channel), None
+            known = known_rows.get(channel)
             if channel in regrouped:
                 own = ids[start:end]
-                if known is not None and known.ids.size == own.size and bool((known.ids == own).all()):
-                    own = known.ids
-                    has_changed = has_changed and not self._is_unchanged(known, values, texts, start, end)
-                else:
-                    has_changed = True
-            elif known is not None:
-                own = known.ids
+                if known is None or known.ids.size != own.size or not (known.ids == own).all():
+                    own_texts = texts[:, start:end] if texts.size else NO_TEXTS
+                    rows[channel] = Columns(own, values[:, start:end], before[:, start:end], own_texts)
+                    changed.add(channel)
+                    continue
+                has_changed = has_changed and not self._is_unchanged(known, values, texts, start, end)
+            assert known is not None
             if has_changed:
+                own_texts = texts[:, start:end] if texts.size else NO_TEXTS
+                rows[channel] = Columns(known.ids, values[:, start:end], known.values, own_texts)
                 changed.add(channel)
-                changed_now.add(channel)
-            elif known is not None and channel not in self._changed:
-                self.by_channel[channel] = known
-                continue
-            assert own is not None
-            cut = texts[:, start:end] if texts.size else self.empty.texts
-            self.by_channel[channel] = ChannelRows(own, values[:, start:end], before[:, start:end], cut)
-        self._changed = changed_now
-        return changed | (known_rows.keys() - self.by_channel.keys())
+            else:
+                rows[channel] = known.without_history if channel in self._changed else known
+        self.by_channel, self._changed = rows, changed
+        return changed | (known_rows.keys() - rows.keys())
 
-    def _is_unchanged(self, known: ChannelRows, values: Matrix, texts: Texts, start: int, end: int) -> bool:
+    def _is_unchanged(self, known: Columns, values: Matrix, texts: Texts, start: int, end: int) -> bool:
         if not np.array_equal(known.values, values[:, start:end]):
             return False
         return not texts.size or bool((known.texts == texts[:, start:end]).all())

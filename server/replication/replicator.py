@@ -11,10 +11,10 @@ Pure; reads no clock: the caller passes the tick.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
 
-from tickwire.schemas.columns import CHECKSUM_BYTES
+from tickwire.schemas.columns import CHECKSUM_BYTES, Columns
 from tickwire.schemas.delta import create_codecs
 from tickwire.schemas.framing import binary_frame
 from tickwire.schemas.parts import HAS_CHECKSUM, HAS_PARTS, IS_COMPLETE
@@ -62,7 +62,7 @@ class Replicator:
         self._tick = 0
         self._baselines = self._previous_baselines = TickBaselines(0, {})
         self._current_updates: dict[int, ChannelUpdate] = {}
-        self._current_parts: dict[int, bytes] = {}
+        self._current_parts: defaultdict[int, bytes] = defaultdict(bytes)
         self._individual_updates: dict[tuple[ClientView, InterestSet], tuple[bytes, ClientView]] = {}
         self._table_frames: dict[bytes, bytes] = {}
         self._recent: deque[TickBaselines] = deque(maxlen=RECENT_TICKS_MAX)
@@ -238,33 +238,44 @@ class Replicator:
         """Encode the updates of the clients that received every frame, all channels in one pass. Once a tick."""
         if self._baselines.tick == self._tick:
             return
-        due = [
-            (channel, channel.current, channel.delta_inputs(channel.current))
-            for channel in self._channels.values()
-            if channel.current is not None and channel.is_due(channel.current)
-        ]
-        if len(due) > 1:
-            by_table = [
-                codec.encode_many([(base[index], now[index]) for _, _, (base, now) in due])
-                for index, codec in enumerate(self._codecs)
-            ]
-            for (channel, baseline, _), sections in zip(due, zip(*by_table, strict=True), strict=True):
-                channel.store(baseline, sections)
+        encoded = self._encode_due()
         current: dict[int, Baseline] = {}
         self._current_updates.clear()
         self._current_parts.clear()
+        has_parts = len(self._channels) > 1
         for number, channel in self._channels.items():
-            channel.previous = channel.current.tables if channel.current is not None else channel.empty
-            update = channel.update(channel.current)
+            baseline = channel.current
+            channel.previous = baseline.tables if baseline is not None else channel.empty
+            update = encoded.get(number) or channel.update(baseline)
             if update is not None:
                 self._current_updates[number] = update
-                if len(self._channels) > 1:
+                if has_parts:
                     self._current_parts[number] = update.part
-                channel.current = update.baseline
-            if channel.current is not None:
-                current[number] = channel.current
+                channel.current = baseline = update.baseline
+            if baseline is not None:
+                current[number] = baseline
         self._previous_baselines, self._baselines = self._baselines, TickBaselines(self._tick, current)
         self._recent.append(self._baselines)
+
+    def _encode_due(self) -> dict[int, ChannelUpdate]:
+        """Encode the deltas of all channels together, table by table; a single one is left to `Channel.update`."""
+        due: list[tuple[Channel, Baseline]] = []
+        inputs: list[tuple[tuple[Columns, ...], tuple[Columns, ...]]] = []
+        for channel in self._channels.values():
+            baseline = channel.current
+            if baseline is not None and channel.is_due(baseline):
+                due.append((channel, baseline))
+                inputs.append(channel.delta_inputs(baseline))
+        if len(due) < 2:
+            return {}
+        by_table = [
+            codec.encode_many([(base[index], now[index]) for base, now in inputs])
+            for index, codec in enumerate(self._codecs)
+        ]
+        return {
+            channel.number: channel.store(baseline, sections)
+            for (channel, baseline), sections in zip(due, zip(*by_table, strict=True), strict=True)
+        }
 
     def _compose(self, interest: InterestSet) -> None:
         """Compose the frame of the clients of an interest set that received every frame."""
@@ -277,7 +288,7 @@ class Replicator:
             return
         parts, age = self._current_parts, self._tick - last_sent_tick
         if len(interest.channels) > 1:
-            packed = b"".join([parts[number] for number in interest.channels if number in parts])
+            packed = b"".join(map(parts.__getitem__, interest.channels))
             if packed:
                 interest.data = binary_frame(encode_state(self._tick, 0, age, HAS_PARTS, packed))
         else:

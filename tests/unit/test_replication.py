@@ -231,6 +231,23 @@ def test_entities_in_the_channel_nobody_are_not_sent() -> None:
     assert world.table("ships").ids.tolist() == [1], "a subscriber of NOBODY receives no entity"
 
 
+def test_channel_that_rests_in_the_tick_of_its_checksum_moves_on_from_rest() -> None:
+    """A checksum without changes still brings the client one tick further: it predicts from rest."""
+    ships = LocalShips()
+    for number in range(8):
+        ships.spawn(x=number, channel=1)
+    room = TickedReplicator(ships, checksum_ticks=3)
+    interest = room.replication.subscribe(room.replication.get_interest(frozenset((1,))))
+    world, view = World(StateDescription((LocalShips.describe("ships"),))), None
+    for tick in range(1, 10):
+        ships.x += 0.0 if tick == 5 else 3.0  # the checksums are due at 2, 5 and 8
+        room.next()
+        (frame,), view = room.update(view, interest)
+        assert bool(frame.flags & HAS_CHECKSUM) == (tick % 3 == 2)
+        assert apply(world, frame)
+        assert world.table("ships").column("x").tolist() == ships.x.tolist()
+
+
 def test_interest_set_that_is_skipped_receives_one_cumulative_update() -> None:
     ships = LocalShips()
     ships.spawn(x=1.0, channel=1)

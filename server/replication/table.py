@@ -146,7 +146,9 @@ class Row:
 
     def row_in(self, table: Table) -> int | None:
         """Return the entity's row index in a table; None if it is not an existing entity of that table."""
-        return self._table._rows.get(self._id) if self._table is table and self.exists else None
+        if self._table is not table or table._generations.get(self._id, 0) != self._generation:
+            return None
+        return table._rows.get(self._id)
 
     @property
     def channel(self) -> int:

@@ -20,7 +20,8 @@ from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.seat import Seat
 from tickwire.server.rooms.send_rate import SLOW_S_MAX, AdaptiveSendRate, SendLevel
-from tickwire.server.rooms.write_batch import WriteBatch
+from tickwire.server.rooms.subscriber import SeatConnection
+from tickwire.server.rooms.write_batch import write_batch
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +48,6 @@ class StateWriter:
         self._room = room
         self._replicator = replicator
         self._counters = counters
-        self._batch = WriteBatch()
 
     def write(self, seats: list[Seat]) -> list[OversizedState]:
         """Write the state of this tick to all connected sessions.
@@ -55,17 +55,18 @@ class StateWriter:
         Returns:
             The seats that were sent nothing because their state exceeds SERVER_MESSAGE_BYTES_MAX.
         """
+        writes: list[tuple[SeatConnection, bytes]] = []
         try:
-            return self._write(seats)
+            return self._compose(seats, writes)
         finally:
-            self._batch.flush()
+            write_batch(writes)
 
-    def _write(self, seats: list[Seat]) -> list[OversizedState]:
-        """Collect the state of all connected sessions in the batch.
+    def _compose(self, seats: list[Seat], writes: list[tuple[SeatConnection, bytes]]) -> list[OversizedState]:
+        """Append the state of all connected sessions to `writes`.
 
         This loop runs once per player and tick; whatever can be computed once per tick is computed outside of it.
         """
-        write = self._batch.write
+        write = writes.append
         replicator, tick, sent, bytes_sent = self._replicator, self._room.tick, 0, 0
         oversized: list[OversizedState] = []
         for seat in list(seats):
@@ -103,7 +104,7 @@ class StateWriter:
                 data += seat.subscriber.outbox.dequeue()
                 seat.has_events = False
             if data:
-                write(connection, data)
+                write((connection, data))
                 sent += 1
                 bytes_sent += len(data)
         keyframes, deltas = replicator.reset_counts()

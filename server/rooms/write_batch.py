@@ -8,30 +8,22 @@ the order is kept. Without the native kernel all frames go to the transports.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from tickwire.schemas import kernel
 from tickwire.server.rooms.subscriber import SeatConnection
 
 
-class WriteBatch:
-    """Collects writes until `flush`. Every connection is written to at most once."""
-
-    __slots__ = ("_writes",)
-
-    def __init__(self) -> None:
-        self._writes: list[tuple[int, bytes, SeatConnection]] = []
-
-    def write(self, connection: SeatConnection, frames: bytes) -> None:
-        """Write complete frames: now to the transport, or in `flush` to the socket."""
-        if (descriptor := connection.descriptor) >= 0 and kernel.is_native and not connection.unsent_bytes():
-            self._writes.append((descriptor, frames, connection))
+def write_batch(writes: Iterable[tuple[SeatConnection, bytes]]) -> None:
+    """Write complete frames to many connections, to each at most once."""
+    direct: list[tuple[int, bytes, SeatConnection]] = []
+    is_native = kernel.is_native
+    for connection, frames in writes:
+        if is_native and (descriptor := connection.descriptor) >= 0 and not connection.unsent_bytes():
+            direct.append((descriptor, frames, connection))
         else:
             connection.write(frames)
-
-    def flush(self) -> None:
-        """Send all collected frames. The caller must not return to the event loop between `write` and `flush`."""
-        if not self._writes:
-            return
-        writes, self._writes = self._writes, []
-        for place, taken in kernel.send(writes):
-            _, frames, connection = writes[place]
+    if direct:
+        for place, taken in kernel.send(direct):
+            _, frames, connection = direct[place]
             connection.write(frames[taken:])

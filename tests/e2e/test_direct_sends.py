@@ -16,7 +16,7 @@ from tickwire.client.client import connect
 from tickwire.schemas import kernel
 from tickwire.server.config import Settings
 from tickwire.server.edge.connection import Connection
-from tickwire.server.rooms.write_batch import WriteBatch
+from tickwire.server.rooms.write_batch import write_batch
 from tickwire.server.shard import Shard
 
 pytestmark = pytest.mark.skipif(not kernel.is_native, reason=f"no native kernel: {kernel.reason}")
@@ -83,7 +83,5 @@ async def test_a_connection_that_closes_has_no_descriptor(shard: Shard) -> None:
         assert connection.descriptor == -1
         connection._flush()
         assert connection.descriptor == -1
-        batch = WriteBatch()
-        batch.write(connection, b"a frame for a closed connection")
-        batch.flush()
+        write_batch([(connection, b"a frame for a closed connection")])
         await eventually(lambda: connection not in connections_of(shard))

@@ -11,7 +11,7 @@ import uvloop
 
 from tests.harness.polling import eventually
 from tickwire.schemas import kernel
-from tickwire.server.rooms.write_batch import WriteBatch
+from tickwire.server.rooms.write_batch import write_batch
 
 needs_kernel = pytest.mark.skipif(not kernel.is_native, reason=f"no native kernel: {kernel.reason}")
 
@@ -54,13 +54,8 @@ def connections() -> Iterator[list[BatchConnection]]:
 
 
 @needs_kernel
-def test_frames_go_to_the_sockets_in_one_flush(connections: list[BatchConnection]) -> None:
-    batch = WriteBatch()
-    for number, connection in enumerate(connections):
-        batch.write(connection, bytes([number]) * 10)
-    assert [connection.received() for connection in connections] == [b"", b"", b""]
-    batch.flush()
-    batch.flush()
+def test_frames_go_to_the_sockets_directly(connections: list[BatchConnection]) -> None:
+    write_batch((connection, bytes([number]) * 10) for number, connection in enumerate(connections))
     assert [connection.received() for connection in connections] == [bytes([n]) * 10 for n in range(3)]
     assert not any(connection.written for connection in connections)
 
@@ -70,10 +65,7 @@ def test_a_transport_that_holds_bytes_or_has_no_plain_socket_is_written_to(
 ) -> None:
     connections[0].held = 1
     connections[1].descriptor = -1
-    batch = WriteBatch()
-    for connection in connections[:2]:
-        batch.write(connection, b"frame")
-    batch.flush()
+    write_batch((connection, b"frame") for connection in connections[:2])
     assert [connection.written for connection in connections[:2]] == [[b"frame"], [b"frame"]]
     assert connections[0].received() == b""
 
@@ -82,19 +74,14 @@ def test_without_the_kernel_every_transport_is_written_to(
     connections: list[BatchConnection], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(kernel, "is_native", False)
-    batch = WriteBatch()
-    batch.write(connections[0], b"frame")
-    batch.flush()
+    write_batch([(connections[0], b"frame")])
     assert connections[0].written == [b"frame"]
 
 
 @needs_kernel
 def test_transport_buffers_the_bytes_that_a_full_socket_does_not_accept(connections: list[BatchConnection]) -> None:
     frames = bytes(range(256)) * 8192
-    batch = WriteBatch()
-    for connection in connections[:2]:
-        batch.write(connection, frames if connection is connections[0] else b"short")
-    batch.flush()
+    write_batch([(connections[0], frames), (connections[1], b"short")])
     (rest,) = connections[0].written
     assert 0 < len(rest) < len(frames)
     assert connections[0].received() + rest == frames
@@ -104,10 +91,7 @@ def test_transport_buffers_the_bytes_that_a_full_socket_does_not_accept(connecti
 @needs_kernel
 def test_the_transport_receives_everything_for_a_broken_socket(connections: list[BatchConnection]) -> None:
     connections[0].peer.close()
-    batch = WriteBatch()
-    batch.write(connections[0], b"lost")
-    batch.write(connections[1], b"sent")
-    batch.flush()
+    write_batch([(connections[0], b"lost"), (connections[1], b"sent")])
     assert connections[0].written == [b"lost"]
     assert connections[1].received() == b"sent"
 
@@ -153,20 +137,17 @@ def test_order_is_kept_among_writes_to_transport_and_batch(new_loop: object) -> 
         server = await asyncio.get_running_loop().create_server(create, "127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=1024)
         await eventually(lambda: bool(made), 5, "the server has accepted")
-        batch, sent, seen, direct = WriteBatch(), b"", b"", 0
+        sent, seen, direct = b"", b"", 0
         for number in range(400):
             frame = number.to_bytes(4, "big") * (5000 if number % 7 == 0 else 1)
             if number % 5 == 0:
                 made[0].write(frame)
             else:
                 direct += not made[0].unsent_bytes()
-                batch.write(made[0], frame)
+                write_batch([(made[0], frame)])
             sent += frame
             if number % 3:
-                batch.flush()
                 seen += await reader.read(1000) if number < 200 else await reader.read(50_000)
-            elif number % 5:
-                batch.flush()
         while len(seen) < len(sent):
             seen += await reader.read(1 << 16)
         assert seen == sent

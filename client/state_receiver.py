@@ -59,6 +59,11 @@ class StateReceiver:
         """The tick that the server may send a delta to after a resume; 0 if the world is absent or incorrect."""
         return self.world.tick if self.world is not None and not self._awaiting_keyframe else 0
 
+    @property
+    def is_awaiting_keyframe(self) -> bool:
+        """Whether a channel's deltas are ignored until its keyframe arrives."""
+        return bool(self._awaiting_keyframe)
+
     def enter(self, joined: Joined) -> None:
         """Begin the state of a room. A room that moved to another shard keeps its World object, without entities."""
         world = self.world

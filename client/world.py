@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,10 +20,24 @@ from tickwire.schemas.messages import FieldKind, StateDescription
 from tickwire.schemas.parts import Part
 
 NEVER = -1
+Channels = dict[int, tuple[int, tuple[Columns, ...]]]
+"""By channel: the tick of its last part, and its tables after it."""
 
 
 class WrongBaseline(Exception):
     """The client does not have the baseline of a delta: a frame is missing."""
+
+
+class WorldState(msgspec.Struct, frozen=True, eq=False):
+    """All channels of a room at one tick. Nothing in it changes, so worlds with equal contents may share it.
+
+    Args:
+        tick: the tick of the last frame.
+        channels: the channels.
+    """
+
+    tick: int
+    channels: Channels
 
 
 class TableView:
@@ -102,7 +117,8 @@ class World:
         self._fields = [tuple(from_description(f) for f in table.fields) for table in description.tables]
         self._codecs = create_codecs(self._fields)
         self._empty = tuple(codec.empty for codec in self._codecs)
-        self._channels: dict[int, tuple[int, tuple[Columns, ...]]] = {}
+        self._channels: Channels = {}
+        self._state: WorldState | None = None  # None: changed since it was taken
 
     @property
     def table_names(self) -> tuple[str, ...]:
@@ -112,7 +128,17 @@ class World:
     def clear(self) -> None:
         """Remove all entities, before the room's state is sent again. References to this world stay valid."""
         self.tick = 0
-        self._channels.clear()
+        self._channels, self._state = {}, None
+
+    def take_state(self) -> WorldState:
+        """Return the current contents; the same object until the world changes."""
+        if self._state is None:
+            self._state = WorldState(self.tick, self._channels)
+        return self._state
+
+    def restore(self, state: WorldState) -> None:
+        """Replace the contents by those of a world of the same description, at the same room's tick."""
+        self.tick, self._channels, self._state = state.tick, state.channels, state
 
     @property
     def channels(self) -> set[int]:
@@ -144,6 +170,7 @@ class World:
         if len(part.packed) < 1:
             raise MalformedMessage("a state frame without a packed part")
         tables, agrees = self._decode(part, base, tick)
+        self._begin_change()
         self._channels[part.channel] = (tick, tables)
         return agrees
 
@@ -157,13 +184,20 @@ class World:
             tick: the tick of the frame.
             keep: the channels that remain; None: all.
         """
+        self._begin_change()
         self.tick = tick
         if keep is not None:
             self._channels = {channel: tables for channel, tables in self._channels.items() if channel in keep}
 
+    def _begin_change(self) -> None:
+        """Copy the channels that a taken state has, before they are changed."""
+        if self._state is not None:
+            self._channels, self._state = self._channels.copy(), None
+
     def clear_history(self) -> None:
         """Discard the previous values of all channels after a resume, as the server does."""
         self._channels = {channel: (NEVER, tables) for channel, (_, tables) in self._channels.items()}
+        self._state = None
 
     def table(self, name: str) -> TableView:
         """Return a table by its name, merged over all channels.

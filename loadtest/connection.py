@@ -307,7 +307,7 @@ class SwarmConnection:
     def _receive(self, data: bytes) -> None:
         self._heartbeat.record_received()
         try:
-            update = self.core.receive(data, now_us=now_us())
+            update = self._swarm.worlds.receive(self.core, data, now_us=now_us)
         except MalformedMessage as error:
             self._measures.fail("world", f"malformed message: {error}")
             if self._connection is not None:

@@ -10,7 +10,14 @@ from collections.abc import Callable
 
 from websockets.speedups import apply_mask
 
-from tickwire.schemas.framing import FIN_BINARY, HEADER_BYTES, MASKED, masked_frame_header, payload_bytes
+from tickwire.schemas.framing import (
+    FIN_BINARY,
+    HEADER_BYTES,
+    MASKED,
+    SHORT_PAYLOAD_MAX,
+    masked_frame_header,
+    payload_bytes,
+)
 
 
 class FrameReader:
@@ -47,6 +54,10 @@ class FrameReader:
         at, size = 0, len(data)
         while size - at >= 2:
             second = data[at + 1]
+            if second <= SHORT_PAYLOAD_MAX and data[at] == FIN_BINARY and at + 2 + second <= size:  # nearly always
+                start, at = at + 2, at + 2 + second
+                self._on_message(data[start:at])
+                continue
             start, length = at + HEADER_BYTES[second], payload_bytes(data, at)
             if second >= MASKED or length > self._payload_max:
                 self._passes_through = True
@@ -61,7 +72,7 @@ class FrameReader:
             else:
                 self._on_other(data[at:end])
             at = end
-        self._pending = data[at:] if at else data
+        self._pending = data[at:] if at < size else b""
 
 
 def _ignore(data: bytes) -> None:

@@ -1,7 +1,7 @@
 """One WebSocket on gevent, for a thousand connections in a process.
 
-The event loop's callbacks read the bytes, without a greenlet for each connection. TLS and all WebSocket frames except
-complete binary ones are handled by Sans-I/O libraries (`ssl.SSLObject`, `websockets.client.ClientProtocol`).
+The ReadPoller calls back to read the bytes, without a greenlet for each connection. TLS and all WebSocket frames
+except complete binary ones are handled by Sans-I/O libraries (`ssl.SSLObject`, `websockets.client.ClientProtocol`).
 
     connecting -> open -> ended        `on_end` is called once, also if connecting fails
 """
@@ -31,13 +31,14 @@ from tickwire.client.core import MESSAGE_BYTES_MAX
 from tickwire.client.errors import ConnectFailed
 from tickwire.client.reconnect import is_retry_status
 from tickwire.loadtest.frames import FrameReader, masked_frame
+from tickwire.loadtest.read_poller import ReadPoller, get_read_poller
 from tickwire.schemas import SUBPROTOCOL
 
 READ_BYTES = 64 * 1024
 UNSENT_BYTES_MAX = 1024 * 1024
 """The connection is closed if the server leaves more than this unread."""
 HEAD_BYTES_MAX = 64 * 1024
-_READ, _WRITE = 1, 2
+_WRITE = 2
 _END_OF_HEAD = b"\r\n\r\n"
 _RawSocket: Any = monkey.get_original("socket", "socket")
 _random = random.Random()  # noqa: S311 - masks prevent proxies from reading frames as requests; they are not secrets
@@ -79,7 +80,7 @@ class GeventConnection:
         self._head = b""
         self._unsent = b""
         self._updated = Event()
-        self._reader: Any = None
+        self._poller: ReadPoller | None = None
         self._writer: Any = None
         self._is_ended = False
 
@@ -113,10 +114,9 @@ class GeventConnection:
         family, kind, proto = made.family, made.type, made.proto
         self._socket = _RawSocket(family, kind, proto, fileno=made.detach())
         self._socket.setblocking(False)
-        loop = gevent.get_hub().loop
-        self._reader = loop.io(self._socket.fileno(), _READ)
-        self._writer = loop.io(self._socket.fileno(), _WRITE)
-        self._reader.start(self._readable)
+        self._writer = gevent.get_hub().loop.io(self._socket.fileno(), _WRITE)
+        self._poller = get_read_poller()
+        self._poller.add(self._socket.fileno(), self._readable)
         if tls is not None:
             self._tls = tls.wrap_bio(self._tls_in, self._tls_out, server_hostname=host)
             self._until(self._handshake_is_done)
@@ -297,13 +297,13 @@ class GeventConnection:
 
     def pause(self) -> None:
         """Stop reading, as a phone in a tunnel does."""
-        if not self._is_ended:
-            self._reader.stop()
+        if not self._is_ended and self._poller is not None:
+            self._poller.remove(self._socket.fileno())
 
     def resume(self) -> None:
         """Start reading again."""
-        if not self._is_ended:
-            self._reader.start(self._readable)
+        if not self._is_ended and self._poller is not None:
+            self._poller.add(self._socket.fileno(), self._readable)
 
     # -- the end --------------------------------------------------------------------------------------------
 
@@ -330,10 +330,11 @@ class GeventConnection:
             return
         self._is_ended = True
         self.close_reason = close_reason
-        for io in (self._reader, self._writer):
-            if io is not None:
-                io.stop()
-                io.close()
+        if self._writer is not None:
+            self._writer.stop()
+            self._writer.close()
+        if self._poller is not None:
+            self._poller.remove(self._socket.fileno())
         if self._socket is not None:
             self._socket.close()
         self._updated.set()
@@ -341,7 +342,7 @@ class GeventConnection:
         on_end()
         # Break reference cycles: thousands of ended connections would otherwise wait for the garbage collector.
         self._frames.close()
-        self._reader = self._writer = None
+        self._poller = self._writer = None
         if self._protocol is not None:
             self._protocol.parser.close()
 

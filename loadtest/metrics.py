@@ -6,10 +6,14 @@ Pure: the caller passes the readings. Workers send each `Second` to the master a
 from __future__ import annotations
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 SUB_BITS = 6
 """The resolution of times is one part in 64: the error of a percentile is at most 1.6 %. Buckets as in
 HdrHistogram."""
+PENDING_MAX = 1024
+"""The number of times that wait for their buckets."""
 
 TIMES = {
     "connect": "TCP, TLS and WebSocket handshake",
@@ -30,31 +34,63 @@ TIMES = {
 class Histogram(msgspec.Struct):
     """A histogram of times, with buckets of about 1.6 %.
 
+    A swarm records some hundred thousand times a second. A recorded time is only appended; the buckets of many times
+    are then computed at once.
+
     Attributes:
-        counts: the number of times by bucket.
-        sum_s, max_s: the sum and the maximum of all times.
+        buckets, bucketed_sum_s, bucketed_max_s: the number of times by bucket, their sum and their maximum, without
+            `pending`. `counts`, `sum_s` and `max_s` include these.
+        pending: times that are not in a bucket yet.
     """
 
-    counts: dict[int, int] = {}
-    sum_s: float = 0.0
-    max_s: float = 0.0
+    buckets: dict[int, int] = {}
+    bucketed_sum_s: float = 0.0
+    bucketed_max_s: float = 0.0
+    pending: list[float] = []
 
     def record(self, seconds: float) -> None:
         """Add a time. Negative times count as 0."""
-        us = int(seconds * 1e6) if seconds > 0 else 0
-        shift = us.bit_length() - SUB_BITS - 1
-        key = us if shift <= 0 else (shift << (SUB_BITS + 1)) + (us >> shift)
-        self.counts[key] = self.counts.get(key, 0) + 1
-        self.sum_s += seconds
-        if seconds > self.max_s:
-            self.max_s = seconds
+        self.pending.append(seconds)
+        if len(self.pending) >= PENDING_MAX:
+            self._sort_pending()
 
     def add(self, other: Histogram) -> None:
         """Add all times of another histogram."""
+        self._sort_pending()
         for key, count in other.counts.items():
-            self.counts[key] = self.counts.get(key, 0) + count
-        self.sum_s += other.sum_s
-        self.max_s = max(self.max_s, other.max_s)
+            self.buckets[key] = self.buckets.get(key, 0) + count
+        self.bucketed_sum_s += other.sum_s
+        self.bucketed_max_s = max(self.bucketed_max_s, other.max_s)
+
+    def _sort_pending(self) -> None:
+        """Move the pending times to their buckets."""
+        if not self.pending:
+            return
+        seconds = np.array(self.pending)
+        self.pending.clear()
+        keys, counts = np.unique(_keys(seconds), return_counts=True)
+        for key, count in zip(keys.tolist(), counts.tolist(), strict=True):
+            self.buckets[key] = self.buckets.get(key, 0) + count
+        self.bucketed_sum_s += float(seconds.sum())
+        self.bucketed_max_s = max(self.bucketed_max_s, float(seconds.max()))
+
+    @property
+    def counts(self) -> dict[int, int]:
+        """The number of times by bucket."""
+        self._sort_pending()
+        return self.buckets
+
+    @property
+    def sum_s(self) -> float:
+        """The sum of all times."""
+        self._sort_pending()
+        return self.bucketed_sum_s
+
+    @property
+    def max_s(self) -> float:
+        """The largest time; 0 without times."""
+        self._sort_pending()
+        return self.bucketed_max_s
 
     @property
     def count(self) -> int:
@@ -82,6 +118,14 @@ class Histogram(msgspec.Struct):
     def items_ms(self) -> list[tuple[float, int]]:
         """Return (milliseconds, count) for each bucket, ascending."""
         return [(min(_middle_us(key) / 1e3, self.max_s * 1e3), self.counts[key]) for key in sorted(self.counts)]
+
+
+def _keys(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the buckets of times: whole microseconds, without the bits after the first SUB_BITS + 1."""
+    us = (np.maximum(seconds, 0.0) * 1e6).astype(np.int64)
+    bit_lengths = np.frexp(us)[1].astype(np.int64)
+    shift = np.maximum(bit_lengths - SUB_BITS - 1, 0)
+    return (shift << (SUB_BITS + 1)) + (us >> shift)
 
 
 def _middle_us(key: int) -> float:

@@ -71,24 +71,29 @@ class PlayerObserver:
     def state_received(self, tick: int, now_s: float, measures: Measures) -> None:
         """Record a state."""
         interval_s = self._interval_s
-        if self._tick and not self.is_slow_reader:
+        if not self.has_state:
+            self._first_state_received(now_s, measures)
+        elif self._tick and not self.is_slow_reader:
             took_s, ticks = now_s - self._state_s, tick - self._tick
             measures.times["tick"].record(took_s)
             measures.times["jitter"].record(abs(took_s - ticks * interval_s))
             if ticks > 1 and not self.has_quiet_ticks:
                 measures.count("missed_ticks", ticks - 1)
-        if not self.has_state:
-            self.has_state = True
-            if self._dark_since_s:
-                measures.times["blackout"].record(now_s - self._dark_since_s)
-                self._dark_since_s = 0.0
-            self._base_s = self._next_base_s = NEVER_S
         self._tick, self._state_s = tick, now_s
-        self._check_acknowledged(int(now_s), measures)
+        if int(now_s) != self._last_second:
+            self._last_second = int(now_s)
+            self._check_acknowledged(measures)
         if not self.is_slow_reader:
             measures.count("states")
             if self._lateness_s(now_s - tick * interval_s, now_s) > LATE_SHARE * interval_s:
                 measures.count("late_states")
+
+    def _first_state_received(self, now_s: float, measures: Measures) -> None:
+        self.has_state = True
+        if self._dark_since_s:
+            measures.times["blackout"].record(now_s - self._dark_since_s)
+            self._dark_since_s = 0.0
+        self._base_s = self._next_base_s = NEVER_S
 
     def _lateness_s(self, at_s: float, now_s: float) -> float:
         """Return the delay of a state relative to the earliest one of the last seconds.
@@ -105,16 +110,15 @@ class PlayerObserver:
             self._base_s = min(self._base_s, at_s)
         return at_s - self._base_s
 
-    def _check_acknowledged(self, second: int, measures: Measures) -> None:
-        """Count a failure if states arrive and the player's inputs are not acknowledged."""
+    def _check_acknowledged(self, measures: Measures) -> None:
+        """Count a failure if states arrive and the player's inputs are not acknowledged. Called in each second."""
         if len(self._inputs) < UNACKNOWLEDGED_INPUTS_MIN:
             self._unacknowledged_s = 0
-        elif second != self._last_second:
-            self._unacknowledged_s += 1
-            if self._unacknowledged_s > UNACKNOWLEDGED_S_MAX:
-                measures.fail("inputs", "not acknowledged")
-                self._unacknowledged_s = 0
-        self._last_second = second
+            return
+        self._unacknowledged_s += 1
+        if self._unacknowledged_s > UNACKNOWLEDGED_S_MAX:
+            measures.fail("inputs", "not acknowledged")
+            self._unacknowledged_s = 0
 
     # -- inputs ---------------------------------------------------------------------------------------------
 

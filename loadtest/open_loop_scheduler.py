@@ -92,18 +92,19 @@ class OpenLoopScheduler:
 
     def run_due(self, now: float) -> None:
         """Run the actions that are due, for at most BATCH_S_MAX."""
-        until = now + BATCH_S_MAX
-        while self._due and self._due[0][0] <= now < until:
-            due, _, action = heapq.heappop(self._due)
+        until, heap = now + BATCH_S_MAX, self._due
+        while heap and heap[0][0] <= now < until:
+            due, _, action = heap[0]
             if action.is_over:
+                heapq.heappop(heap)
                 continue
-            self._on_late(now - due)
-            action.work(due)
             next_due = due + action.period_s
             if now - next_due > LATENESS_S_MAX:
                 skipped = int((now - next_due) / action.period_s)
                 self._on_skipped(skipped)
                 next_due += skipped * action.period_s
-            if not action.is_over:
-                heapq.heappush(self._due, (next_due, next(self._order), action))
+            # Replaced before the work runs, which may add actions. A stopped action is removed when it is due.
+            heapq.heapreplace(heap, (next_due, next(self._order), action))
+            self._on_late(now - due)
+            action.work(due)
             now = time.monotonic()

@@ -16,7 +16,8 @@ from struct import Struct
 FIN_BINARY = 0x82
 MASKED = 0x80
 MASK_BYTES = 4
-_SHORT_MAX = 125
+SHORT_PAYLOAD_MAX = 125
+"""The largest payload whose size is in the second byte."""
 _SHORT = Struct("!BB")
 _MEDIUM = Struct("!BBH")
 _LONG = Struct("!BBQ")
@@ -24,7 +25,7 @@ _LONG = Struct("!BBQ")
 
 def _header_bytes(second: int) -> int:
     length_code = second & ~MASKED
-    size = _SHORT.size if length_code <= _SHORT_MAX else _MEDIUM.size if length_code == 126 else _LONG.size
+    size = _SHORT.size if length_code <= SHORT_PAYLOAD_MAX else _MEDIUM.size if length_code == 126 else _LONG.size
     return size + (MASK_BYTES if second & MASKED else 0)
 
 
@@ -39,7 +40,7 @@ def binary_frame(payload: bytes) -> bytes:
 
 def frame_header(size: int) -> bytes:
     """Return the header of an unmasked, final binary frame with a payload of `size` bytes."""
-    if size <= _SHORT_MAX:
+    if size <= SHORT_PAYLOAD_MAX:
         return _SHORT.pack(FIN_BINARY, size)
     if size < 1 << 16:
         return _MEDIUM.pack(FIN_BINARY, 126, size)
@@ -48,7 +49,7 @@ def frame_header(size: int) -> bytes:
 
 def masked_frame_header(size: int) -> bytes:
     """Return the header of a masked, final binary frame with a payload of `size` bytes, without the mask itself."""
-    if size <= _SHORT_MAX:
+    if size <= SHORT_PAYLOAD_MAX:
         return _SHORT.pack(FIN_BINARY, MASKED | size)
     if size < 1 << 16:
         return _MEDIUM.pack(FIN_BINARY, MASKED | 126, size)
@@ -58,7 +59,7 @@ def masked_frame_header(size: int) -> bytes:
 def payload_bytes(data: bytes, at: int = 0) -> int:
     """Return the payload size of the frame that begins at `at`; 0 while bytes of a long length are still missing."""
     length = data[at + 1] & ~MASKED
-    if length <= _SHORT_MAX:
+    if length <= SHORT_PAYLOAD_MAX:
         return length
     end = at + (_MEDIUM.size if length == 126 else _LONG.size)
     return int.from_bytes(data[at + 2 : end], "big") if len(data) >= end else 0

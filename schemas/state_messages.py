@@ -30,6 +30,7 @@ from tickwire.schemas.parts import IS_COMPLETE
 _STATE_FRAME, _DELTA_FRAME, _INPUT_ACK = 1, 3, 5
 _KIND_BITS = 3
 _KIND_MASK = (1 << _KIND_BITS) - 1
+_STATE_BYTES = frozenset(byte for byte in range(256) if byte & _KIND_MASK in (_STATE_FRAME, _DELTA_FRAME))
 _FULL = Struct("<BBHI")  # kind and flags, age, channel, tick
 _SHORT = Struct("<BBH")  # kind and flags, age, the lowest bits of the tick
 _ACK = Struct("<BBHI")  # kind, reserved, the lowest bits of the sequence number, tick
@@ -62,6 +63,11 @@ def frame_ack(tick: int, seq: int) -> bytes:
 def is_struct(data: bytes) -> bool:
     """Return whether a message of a server is a struct; otherwise it is a table."""
     return bool(data) and bool(data[0] & 1)
+
+
+def is_state(data: bytes) -> bool:
+    """Return whether a message of a server is a state frame in a struct."""
+    return bool(data) and data[0] in _STATE_BYTES
 
 
 def decode_struct(data: bytes, *, last_tick: int, last_seq: int) -> StateFrame | InputAck:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from benchmarks import fanout, lateness, scene
+from benchmarks import fanout, lateness, scene, swarm
 from benchmarks.__main__ import WITH_PEERS, WITH_TLS, Name
 from benchmarks.asteroids import BOUNDS, FRICTION, SPEED_MAX, SPEED_MIN, Asteroids
 from benchmarks.lateness import LatenessPoint, Sample, find_limit, point_between
@@ -20,7 +20,9 @@ from benchmarks.peers.colyseus import is_run_of
 from benchmarks.receiver import count_states
 from benchmarks.scene import BODIES, HEADER_BYTES, TICK_RATE_HZ, Bodies, SmallestThree
 from benchmarks.server_under_load import ServerTurn
+from benchmarks.swarm_runner import Shares
 from tickwire.client.world import WrongBaseline
+from tickwire.loadtest.load_plan import Step
 from tickwire.schemas.codec import encode_server
 from tickwire.schemas.framing import binary_frame
 from tickwire.schemas.messages import Joined, StateDescription
@@ -180,3 +182,39 @@ def test_frames_are_cut_wherever_the_bytes_end() -> None:
         second, rest = cut_frames(rest + data[cut:])
         assert first + second == payloads
         assert rest == b""
+
+
+# -- swarm ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("last", "shares", "found"),
+    [
+        (Step(900, True), Shares(), (900, "the number of players")),
+        (Step(2700, True), Shares(), (2700, None)),
+        (Step(900, False, "late", is_load=True), Shares(), (600, None)),
+        (
+            Step(900, False, "late", is_load=True),
+            Shares(worker_waiting=0.2),
+            (600, "other processes on the core of the worker"),
+        ),
+        (Step(900, False, "input_p99 was 11 s"), Shares(), (600, "the server: input_p99 was 11 s")),
+        (Step(900, True), Shares(late_ticks=0.25), (600, "the server: 25% of its ticks were late at 900 players")),
+    ],
+)
+def test_swarm_reports_what_ended_the_steps(
+    monkeypatch: pytest.MonkeyPatch, last: Step, shares: Shares, found: tuple[int, str | None]
+) -> None:
+    monkeypatch.setattr(swarm.processes, "CORES", [0, 1])
+    steps = [Step(300, True), Step(600, True), last]
+    assert swarm.find_carried(steps, [Shares(), Shares(late_ticks=0.005), shares]) == found
+
+
+def test_worker_on_the_core_of_the_server_is_not_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(swarm.processes, "CORES", [0])
+    assert swarm.find_carried([Step(300, False, is_load=True)], [Shares()])[1] is not None
+
+
+def test_server_that_fails_beyond_the_goal_does_not_limit_the_result() -> None:
+    steps = [Step(swarm.GOAL, True), Step(swarm.GOAL + 300, True)]
+    assert swarm.find_carried(steps, [Shares(), Shares(late_ticks=0.5)]) == (swarm.GOAL, None)

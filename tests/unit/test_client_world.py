@@ -99,3 +99,26 @@ def test_equal_worlds_have_equal_checksums_in_any_channels() -> None:
     shown(cut, 0, 1, columns([2], [2], [0], [0]))
     shown(cut, 1, 1, columns([1], [1], [0], [0]))
     assert whole.checksum() == cut.checksum() != World(DESCRIPTION).checksum()
+
+
+def test_taken_state_does_not_change_with_the_world_and_can_be_restored() -> None:
+    world = World(DESCRIPTION)
+    shown(world, 0, 1, columns([4], [0], [0], [0]))
+    before = world.take_state()
+    assert world.take_state() is before
+    shown(world, 0, 2, columns([4], [40], [0], [0]))
+    shown(world, 7, 2, columns([9], [20], [0], [0]))
+    after = world.take_state()
+    assert (world.tick, world.channels, after is not before) == (2, {0, 7}, True)
+    world.restore(before)
+    assert (world.tick, world.channels, world.table("ships").column("x").tolist()) == (1, {0}, [-10.0])
+    world.finish(3, keep=set())
+    assert (world.tick, len(world.table("ships"))) == (3, 0)
+    world.restore(after)
+    world.clear_history()
+    world.clear()
+    other = World(DESCRIPTION)
+    other.restore(before)
+    assert other.table("ships").entity(4)["x"] == -10.0
+    other.restore(after)
+    assert (other.tick, other.table("ships").ids.tolist()) == (2, [4, 9])

@@ -19,8 +19,13 @@ from tickwire.loadtest.frames import FrameReader, masked_frame
 from tickwire.loadtest.open_loop_scheduler import BATCH_S_MAX, LATENESS_S_MAX, OpenLoopScheduler
 from tickwire.loadtest.world_cache import SharedWorlds
 from tickwire.schemas.codec import encode_server
+from tickwire.schemas.columns import Columns, checksum
+from tickwire.schemas.delta import create_codecs, encode_channel
+from tickwire.schemas.fields import real as real_field
 from tickwire.schemas.framing import binary_frame
-from tickwire.schemas.messages import Message
+from tickwire.schemas.messages import Joined, Message, StateDescription, TableDescription
+from tickwire.schemas.parts import HAS_CHECKSUM
+from tickwire.schemas.state_messages import encode_state
 from tickwire.server.edge.frame_splitter import FrameSplitter, payload_from_frame
 from tickwire.server.replication import channel
 from tickwire.server.rooms.seat import SeatRequest
@@ -117,6 +122,11 @@ def frames_of_a_room(players: int, ticks: int) -> Iterator[tuple[int, bytes]]:
             one.received = []
 
 
+def zero() -> int:
+    """Return the clock of the tests."""
+    return 0
+
+
 def test_shared_worlds_equal_separate_ones() -> None:
     """Five players join one after the other, and decode the room's frames separately and shared."""
     shared = SharedWorlds()
@@ -124,16 +134,25 @@ def test_shared_worlds_equal_separate_ones() -> None:
     alone = [ClientCore() for _ in range(5)]
     for number, message in frames_of_a_room(players=5, ticks=300):
         a, b = together[number], alone[number]
-        a.receive(message, now_us=0)
-        b.receive(message, now_us=0)
+        assert shared.receive(a, message, now_us=zero) == b.receive(message, now_us=0)
         assert (a.world is None) == (b.world is None)
         if a.world is None or b.world is None:
             continue
+        assert (a.world.tick, a.world.checksum()) == (b.world.tick, b.world.checksum())
         mine, other = a.world.table("movers"), b.world.table("movers")
         assert np.array_equal(mine.ids, other.ids)
         assert all(np.array_equal(mine.quantised(field), other.quantised(field)) for field in ("x", "y", "heading"))
     assert [core.mismatches for core in together] == [0] * 5
-    assert shared.shared > 2 * shared.decoded, "players with equal baselines decode once"
+    assert shared.frames_shared > 2 * shared.decoded, "players with equal baselines decode once"
+
+
+def test_part_that_several_players_receive_in_different_frames_is_decoded_once() -> None:
+    shared = SharedWorlds()
+    cores = [ClientCore(shared.create_world) for _ in range(3)]
+    for number, message in frames_of_a_room(players=3, ticks=100):
+        cores[number].receive(message, now_us=0)
+    assert [core.mismatches for core in cores] == [0] * 3
+    assert shared.shared > shared.decoded
 
 
 def test_wrong_bytes_are_detected_by_every_player(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,8 +160,69 @@ def test_wrong_bytes_are_detected_by_every_player(monkeypatch: pytest.MonkeyPatc
     shared = SharedWorlds()
     cores = [ClientCore(shared.create_world) for _ in range(2)]
     for number, message in frames_of_a_room(players=2, ticks=110):
-        cores[number].receive(message, now_us=0)
+        shared.receive(cores[number], message, now_us=zero)
     assert [core.mismatches for core in cores] == [1, 1]
+
+
+SHIPS = (real_field("x", 0, 200, 1.0),)
+CODECS = create_codecs((SHIPS,))
+
+
+def seated(shared: SharedWorlds, low: float = 0.0) -> ClientCore:
+    """Return the client of a player in a room of ships, whose positions begin at `low`."""
+    field = real_field("x", low, low + 200, 1.0)
+    core = ClientCore(shared.create_world)
+    joined = Joined("room", description=StateDescription((TableDescription("ships", (field.describe(),)),)))
+    core.receive(encode_server(joined), now_us=0)
+    return core
+
+
+def ships_at(*xs: int) -> tuple[Columns, ...]:
+    return (Columns(np.arange(1, 1 + len(xs), dtype=np.uint32), np.array([xs]), np.array([xs])),)
+
+
+def ships_frame(
+    tick: int, base: tuple[Columns, ...], now: tuple[Columns, ...], *, has_checksum: bool = False
+) -> bytes:
+    packed = encode_channel(CODECS, base, now)
+    if has_checksum:
+        return encode_state(tick, 0, int(tick > 1), HAS_CHECKSUM, packed + checksum(now))
+    return encode_state(tick, 0, int(tick > 1), 0, packed)
+
+
+@pytest.mark.parametrize("victim", range(3))
+@pytest.mark.parametrize("ship", range(40))
+def test_one_wrong_value_is_detected_by_the_player_that_received_it(victim: int, ship: int) -> None:
+    """One player receives one value that is 1 too large. Its next checksum differs, and those of all others agree."""
+    shared = SharedWorlds()
+    cores = [seated(shared) for _ in range(3)]
+    right, wrong = list(range(40)), list(range(40))
+    wrong[ship] += 1
+    keyframe = ships_frame(1, (CODECS[0].empty,), ships_at(*right))
+    base = ships_at(*right)
+    steady = ships_frame(3, base, base, has_checksum=True)
+    for number, core in enumerate(cores):
+        shared.receive(core, keyframe, now_us=zero)
+        shared.receive(core, ships_frame(2, base, ships_at(*(wrong if number == victim else right))), now_us=zero)
+    assert [core.mismatches for core in cores] == [0, 0, 0]
+    for core in cores:
+        shared.receive(core, steady, now_us=zero)
+    assert [core.mismatches for core in cores] == [int(number == victim) for number in range(3)]
+    assert [core.state.is_awaiting_keyframe for core in cores] == [number == victim for number in range(3)]
+
+
+def test_worlds_with_different_descriptions_share_nothing() -> None:
+    """The same bytes are other positions if the field begins at another one."""
+    shared = SharedWorlds()
+    cores = [seated(shared, low) for low in (0.0, 100.0)]
+    base = (CODECS[0].empty,)
+    for tick in range(1, 4):
+        now = ships_at(tick)
+        for core in cores:
+            shared.receive(core, ships_frame(tick, base, now), now_us=zero)
+        base = now
+    assert [core.world.table("ships").column("x").tolist() for core in cores if core.world] == [[3.0], [103.0]]
+    assert (shared.shared, shared.frames_shared) == (0, 0)
 
 
 # -- the metronome ------------------------------------------------------------------------------------------
@@ -177,6 +257,25 @@ def test_actions_that_are_too_late_are_skipped_and_counted() -> None:
     actions.scheduler.every(0.1, actions.due.append, first_s=0.0)
     actions.scheduler.run_due(time.monotonic() + 10 * LATENESS_S_MAX)
     assert actions.skipped == pytest.approx(10 * LATENESS_S_MAX / 0.1, abs=3)
+
+
+def test_action_that_stops_itself_or_adds_another_leaves_the_rest_as_they_are() -> None:
+    actions = Actions()
+    scheduler = actions.scheduler
+
+    def once(due_s: float) -> None:
+        actions.due.append(due_s)
+        first.stop()
+        scheduler.every(1.0, actions.due.append, first_s=-0.5)
+
+    first = scheduler.every(1.0, once, first_s=-0.2)
+    scheduler.every(1.0, actions.due.append, first_s=-0.1)
+    now_s = time.monotonic()
+    scheduler.run_due(now_s)
+    assert [due_s - now_s for due_s in actions.due] == pytest.approx([-0.2, -0.5, -0.1], abs=0.01)
+    for _ in range(3):  # each run does at least one due action
+        scheduler.run_due(now_s + 0.95)
+    assert [due_s - now_s for due_s in actions.due[3:]] == pytest.approx([0.5, 0.9], abs=0.01)
 
 
 def test_stopped_action_does_not_run() -> None:

@@ -35,6 +35,10 @@ class ByteReader:
 
     def varint(self) -> int:
         """Return the next LEB128 number, of at most 35 bits."""
+        at = self._at
+        if at < len(self._data) and self._data[at] < 0x80:  # most numbers have one byte
+            self._at = at + 1
+            return self._data[at]
         value = 0
         for shift in range(0, 35, 7):
             byte = self.byte()

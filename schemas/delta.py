@@ -325,7 +325,7 @@ def decode_channel(
         MalformedMessage: the bytes do not fit the baseline.
     """
     source = ByteReader(packed)
-    tables = [successor(table, table.ids, table.values, table.texts) for table in base]
+    tables: list[Columns | None] = [None] * len(base)
     seen = 0
     while tag := source.varint():
         number, flags = divmod(tag, 8)
@@ -333,7 +333,10 @@ def decode_channel(
             raise MalformedMessage(f"section for table {number - 1}: out of order, or no such table")
         seen = number
         tables[number - 1] = codecs[number - 1].decode(source, base[number - 1], flags)
-    now = tuple(tables)
+    now = tuple(
+        table if table is not None else Columns(known.ids, known.values, known.values, known.texts)
+        for table, known in zip(tables, base, strict=True)
+    )
     agrees = not has_checksum or source.read(CHECKSUM_BYTES) == checksum(now)
     source.finish()
     return now, agrees

@@ -6,6 +6,7 @@ A worker sends its seconds to the master with locust's own report; the master, o
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import gevent
@@ -99,12 +100,12 @@ class Recorder:
     def _run(self) -> None:
         while True:
             gevent.sleep(1.0 - time.time() % 1.0)
-            self._finish_second()
+            self._finish_second(pause=yield_to_others)
 
-    def _finish_second(self) -> None:
+    def _finish_second(self, *, pause: Callable[[], None] = lambda: None) -> None:
         assert self._swarm is not None
         self._at = max(int(time.time() - 0.5), self._at + 1)  # a clock that jumps back must not repeat a second
-        second = self._swarm.finish_second(self._at)
+        second = self._swarm.finish_second(self._at, pause=pause)
         report_to_locust(self._environment.stats, second.measures)
         if isinstance(self._environment.runner, WorkerRunner):
             self._unreported = [*self._unreported[1 - SECONDS_UNREPORTED_MAX :], second]
@@ -118,6 +119,11 @@ class Recorder:
     def _reported(self, client_id: str, data: dict[str, Any]) -> None:
         for second in msgspec.msgpack.decode(data.get(REPORT_KEY, b"\x90"), type=list[Second]):
             self.results.add(second)
+
+
+def yield_to_others() -> None:
+    """Let other greenlets run: due inputs are more urgent than the figures of a second."""
+    gevent.sleep(0)
 
 
 def report_to_locust(stats: Any, measures: Measures) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol
 from weakref import WeakKeyDictionary
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:  # importing locust patches the whole process for gevent
     from locust.env import Environment
 
 TOKEN_TTL_S = 24 * 3600
+MEMBERS_AT_ONCE = 100
+"""The number of members whose counters are collected before other greenlets run: about 0.5 ms."""
 
 
 class Tokens(msgspec.Struct, frozen=True):
@@ -171,10 +173,17 @@ class Swarm:
         self._parties[mode] = (code, left - 1)
         return code, size
 
-    def finish_second(self, at: int) -> Second:
-        """End the current second, return it, and begin the next."""
+    def finish_second(self, at: int, *, pause: Callable[[], None] = lambda: None) -> Second:
+        """End the current second, return it, and begin the next.
+
+        Args:
+            at: the second, UTC.
+            pause: called after every MEMBERS_AT_ONCE members, so that the load is not late.
+        """
         player_counts = PlayerCounts(players=len(self.members))
-        for member in self.members:
+        for number, member in enumerate(list(self.members), 1):
+            if not number % MEMBERS_AT_ONCE:
+                pause()
             member.collect(self.measures)
             if member.is_expected:
                 player_counts.expected += 1

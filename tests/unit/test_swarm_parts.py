@@ -16,7 +16,9 @@ from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
 from tickwire.client.core import ClientCore
 from tickwire.loadtest.frames import FrameReader, masked_frame
+from tickwire.loadtest.metrics import Measures, PlayerCounts
 from tickwire.loadtest.open_loop_scheduler import BATCH_S_MAX, LATENESS_S_MAX, OpenLoopScheduler
+from tickwire.loadtest.swarm import MEMBERS_AT_ONCE, Habits, Swarm, SwarmSettings, Tokens
 from tickwire.loadtest.world_cache import SharedWorlds
 from tickwire.schemas.codec import encode_server
 from tickwire.schemas.columns import Columns, checksum
@@ -298,3 +300,44 @@ def test_many_due_actions_yield_to_other_greenlets() -> None:
         actions.scheduler.every(1.0, slow, first_s=-rng.random())
     actions.scheduler.run_due(time.monotonic())
     assert 1 <= len(actions.due) <= 2
+
+
+# -- seconds ------------------------------------------------------------------------------------------------
+
+
+class CountedMember:
+    """A member that counts one drop each time it is collected."""
+
+    is_expected = True
+
+    def __init__(self, *, is_seated: bool) -> None:
+        self.is_seated = is_seated
+
+    def drop(self) -> None:
+        """Unused."""
+
+    def record_unacknowledged_inputs(self) -> None:
+        """Unused."""
+
+    def collect(self, measures: Measures) -> None:
+        """Count one drop."""
+        measures.count("drops")
+
+
+def test_second_is_finished_in_parts_while_members_leave_and_join() -> None:
+    swarm = Swarm(SwarmSettings(urls=["ws://localhost"], tokens=Tokens(), habits=Habits()))
+    members = [CountedMember(is_seated=number % 2 == 0) for number in range(3 * MEMBERS_AT_ONCE)]
+    swarm.members.update(members)
+    pauses: list[int] = []
+
+    def pause() -> None:
+        pauses.append(int(swarm.measures.get_count("drops")))
+        swarm.members.discard(members[len(pauses)])
+        swarm.members.add(CountedMember(is_seated=True))
+        swarm.measures.count("joins")
+
+    second = swarm.finish_second(7, pause=pause)
+    assert pauses == [MEMBERS_AT_ONCE - 1, 2 * MEMBERS_AT_ONCE - 1, 3 * MEMBERS_AT_ONCE - 1]
+    assert (second.measures.get_count("drops"), second.measures.get_count("joins")) == (3 * MEMBERS_AT_ONCE, 3)
+    assert second.player_counts == PlayerCounts(len(members), len(members), len(members) // 2)
+    assert swarm.measures == Measures(), "later measurements belong to the next second"

@@ -84,9 +84,8 @@ class SharedWorlds:
         Raises:
             MalformedMessage: as `core.receive`.
         """
-        state = core.state
-        world = state.world
-        if not is_state(data) or not isinstance(world, _SharedWorld) or state.is_awaiting_keyframe:
+        world = core.state.world
+        if not is_state(data) or not isinstance(world, _SharedWorld):
             return core.receive(data, now_us=now_us())
         before = world.take_state()
         key = (id(before), data)
@@ -96,7 +95,8 @@ class SharedWorlds:
             self.frames_shared += 1
             return known.update
         update = core.receive(data, now_us=now_us())
-        if isinstance(update, StateApplied) and not state.is_awaiting_keyframe:
+        # A client that awaits a keyframe has another state than all others, because the frame has changed its tick.
+        if isinstance(update, StateApplied) and not core.state.is_awaiting_keyframe:
             _remember(self._known_frames, key, KnownFrame(before, self._share_state(world), update))
         return update
 

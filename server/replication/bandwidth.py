@@ -1,7 +1,8 @@
 """The share of each field in a room's traffic, from samples of the encoded deltas, and advice on how to reduce it.
 
 Each channel is sampled in one tick of SAMPLE_TICKS, by reading the bytes of its delta; nothing is counted between
-samples. Pure.
+samples. A room with more channels than that takes so much longer to sample all, because reading a channel takes far
+longer than encoding it. Pure.
 """
 
 from __future__ import annotations

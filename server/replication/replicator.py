@@ -109,6 +109,11 @@ class Replicator:
                 del self._channels[number]
 
     @property
+    def channel_count(self) -> int:
+        """The number of channels that have subscribers, and the room-wide one."""
+        return len(self._channels)
+
+    @property
     def recent_baselines(self) -> tuple[TickBaselines, ...]:
         """The baselines of the newest ticks, oldest first."""
         return tuple(self._recent)
@@ -189,8 +194,7 @@ class Replicator:
 
         Args:
             profile: receives the sizes.
-            interval: each channel is read in one of this number of ticks, in a tick of its own, because reading a
-                channel takes far longer than encoding it.
+            interval: each channel is read in one of this number of ticks, neighbours in different ones.
 
         Returns:
             Whether anything was added.

@@ -38,11 +38,12 @@ class BandwidthSampler:
         Called in every tick, after the deltas have been encoded.
         """
         profile, room_type = self.profile, self._room.room_type
-        if not self._replicator.profile(profile, interval=SAMPLE_TICKS):
+        interval = SAMPLE_TICKS * (1 + self._replicator.channel_count // SAMPLE_TICKS)
+        if not self._replicator.profile(profile, interval=interval):
             return
         for (table, field), bits in profile.bits.items():
             grown = bits - self._bits_counted[table, field]
-            self._counters.field_bits[room_type, table, field] += grown * SAMPLE_TICKS
+            self._counters.field_bits[room_type, table, field] += grown * interval
         self._bits_counted = Counter(profile.bits)
         for table, clamped in self.clamped_counts().items():
             for field, count in clamped.items():

@@ -20,6 +20,7 @@ class Name(StrEnum):
     ENCODE = "encode"
     FANOUT = "fanout"
     BIG_ROOM = "big_room"
+    ROOM_TICK = "room_tick"
     EDGE = "edge"
     SOAK = "soak"
     JOIN = "join"

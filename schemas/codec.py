@@ -1,20 +1,19 @@
 """Encodes and decodes messages. For any bytes, decoding raises WireError or nothing.
 
 State frames and input acknowledgements are structs (schemas/state_messages.py); every other message is a table.
-Inputs also have a precomputed form: `flatbuffers.Builder` writes the fixed part of the layout once, when this module
-is imported. So does a Pong, because clients decide how many of them the server sends, and the builder takes about
-40 µs for one. Imports schemas only.
+Inputs also have a precomputed form: the fixed part of the layout is written once, when this module is imported. So
+does a Pong, because clients decide how many of them the server sends. Imports schemas only.
 """
 
 from __future__ import annotations
 
 from struct import Struct
 
-import flatbuffers
 import msgspec
 
 from tickwire.schemas.errors import MalformedMessage, UnknownMessage
-from tickwire.schemas.flat_tables import Layout, Reader, layout_from_struct, write_table
+from tickwire.schemas.flat_tables import Layout, Reader, layout_from_struct
+from tickwire.schemas.flat_writer import TableWriter
 from tickwire.schemas.messages import (
     CLIENT_BODY,
     SERVER_BODY,
@@ -33,30 +32,24 @@ _TABLE_ACK = Struct("<II")  # schema version 3: tick, seq
 _INPUT_NUMBERS = Struct("<II")  # tick, seq: the builder writes fields of equal size last to first
 _CLIENT_LAYOUTS = tuple(layout_from_struct(member) for member in CLIENT_BODY)
 _SERVER_LAYOUTS = tuple(layout_from_struct(member) for member in SERVER_BODY)
+_CLIENT_TAGS = {member: tag for tag, member in enumerate(CLIENT_BODY, start=1)}
+_SERVER_TAGS = {member: tag for tag, member in enumerate(SERVER_BODY, start=1)}
 
 
 def encode_client(message: Message) -> bytes:
     """Encode a client's message."""
-    return _encode_body(message, CLIENT_BODY.index(type(message)) + 1, slot=0, slots=2)
+    writer = TableWriter()
+    # All Inputs have one layout, so that they can be recognised by it.
+    body = writer.write(message, is_complete=isinstance(message, Input))
+    return writer.finish(body, _CLIENT_TAGS[type(message)], slot=0)
 
 
 def encode_server(message: Message) -> bytes:
     """Encode a server's message of the union ServerBody."""
     if isinstance(message, Pong):
         return _PONG_PREFIX + _PONG.pack(message.tick, message.server_time_us, message.client_time_us)
-    return _encode_body(message, SERVER_BODY.index(type(message)) + 1, slot=3, slots=5)
-
-
-def _encode_body(message: Message, tag: int, *, slot: int, slots: int) -> bytes:
-    builder = flatbuffers.Builder(256)
-    # The layout of these is the same for all numbers, so that they can be matched or built from a template.
-    builder.ForceDefaults(isinstance(message, Input | Pong))
-    body = write_table(builder, message)
-    builder.StartObject(slots)
-    builder.PrependUOffsetTRelativeSlot(slot + 1, body, 0)
-    builder.PrependUint8Slot(slot, tag, 0)
-    builder.Finish(builder.EndObject())
-    return bytes(builder.Output())
+    writer = TableWriter()
+    return writer.finish(writer.write(message), _SERVER_TAGS[type(message)], slot=3)
 
 
 def decode_client(data: bytes) -> ClientMessage:
@@ -121,13 +114,11 @@ def _read_body(reader: Reader, slots: tuple[int, ...], slot: int, layouts: tuple
 # -- Pongs --------------------------------------------------------------------------------------------------
 
 
-def build_pong(pong: Pong) -> bytes:
-    """Encode a Pong with `flatbuffers.Builder`: the reference that `encode_server` equals byte for byte."""
-    return _encode_body(pong, SERVER_BODY.index(Pong) + 1, slot=3, slots=5)
-
-
 _PONG = Struct("<IQQ")  # tick, server_time_us, client_time_us: the builder writes fields last to first
-_PONG_PREFIX = build_pong(Pong())[: -_PONG.size]
+_PONG_WRITER = TableWriter()
+_PONG_PREFIX = _PONG_WRITER.finish(_PONG_WRITER.write(Pong(), is_complete=True), _SERVER_TAGS[Pong], slot=3)[
+    : -_PONG.size
+]
 
 
 # -- inputs -------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Reads and writes FlatBuffers tables by the annotations of their structs.
+"""Reads FlatBuffers tables by the annotations of their structs; schemas/flat_writer.py writes them.
 
 The FlatBuffers library for Python does not check its input. This reader checks every offset and length against the
 buffer before it follows it, and copies at most the buffer's own size out of one message. Layout:
@@ -13,7 +13,6 @@ from collections.abc import Callable
 from struct import Struct, unpack_from
 from typing import Any
 
-import flatbuffers
 import msgspec
 
 from tickwire.schemas.errors import MalformedMessage
@@ -21,7 +20,7 @@ from tickwire.schemas.errors import MalformedMessage
 _U16 = Struct("<H")
 _U32 = Struct("<I")
 _I32 = Struct("<i")
-_SCALARS = {
+SCALARS = {
     "u8": Struct("<B"),
     "u16": _U16,
     "u32": _U32,
@@ -30,15 +29,7 @@ _SCALARS = {
     "f64": Struct("<d"),
     "bool": Struct("<?"),
 }
-_PREPEND = {
-    "u8": "PrependUint8Slot",
-    "u16": "PrependUint16Slot",
-    "u32": "PrependUint32Slot",
-    "u64": "PrependUint64Slot",
-    "f32": "PrependFloat32Slot",
-    "f64": "PrependFloat64Slot",
-    "bool": "PrependBoolSlot",
-}
+"""How numbers are encoded, by the names that the annotations of messages use."""
 STRING_BYTES_MAX = 4096
 """The longest text in a message, in bytes of UTF-8."""
 
@@ -47,7 +38,7 @@ class Slot(msgspec.Struct, frozen=True):
     """One field of a table: its name, its encoding, and the struct or enumeration that it is decoded to."""
 
     name: str
-    encoding: str  # a key of _SCALARS, or: string, bytes, table, tables, strings
+    encoding: str  # a key of SCALARS, or: string, bytes, table, tables, strings
     inner: Any = None
 
 
@@ -81,51 +72,6 @@ def _slot(name: str, hint: Any) -> Slot:
     if issubclass(hint, enum.IntEnum):
         return Slot(name, "u8", hint)
     return Slot(name, "table", layout_from_struct(hint))
-
-
-# -- writing ------------------------------------------------------------------------------------------------
-
-
-def write_table(builder: flatbuffers.Builder, value: Any) -> int:
-    """Write a struct as a table, children first.
-
-    Returns:
-        The table's offset in the builder.
-    """
-    slots = layout_from_struct(type(value)).slots
-    children = {
-        index: _write_child(builder, slot, getattr(value, slot.name))
-        for index, slot in enumerate(slots)
-        if slot.encoding not in _SCALARS and getattr(value, slot.name) not in ("", b"", ())
-    }
-    builder.StartObject(len(slots))
-    for index, slot in enumerate(slots):
-        if slot.encoding in _SCALARS:
-            getattr(builder, _PREPEND[slot.encoding])(index, getattr(value, slot.name), 0)
-        elif index in children:
-            builder.PrependUOffsetTRelativeSlot(index, children[index], 0)
-    return int(builder.EndObject())
-
-
-def _write_child(builder: flatbuffers.Builder, slot: Slot, value: Any) -> int:
-    match slot.encoding:
-        case "string":
-            return int(builder.CreateString(value))
-        case "bytes":
-            return int(builder.CreateByteVector(value))
-        case "table":
-            return write_table(builder, value)
-        case "strings":
-            return _write_offsets(builder, [builder.CreateString(text) for text in value])
-        case _:
-            return _write_offsets(builder, [write_table(builder, item) for item in value])
-
-
-def _write_offsets(builder: flatbuffers.Builder, offsets: list[int]) -> int:
-    builder.StartVector(4, len(offsets), 4)
-    for offset in reversed(offsets):
-        builder.PrependUOffsetTRelative(offset)
-    return int(builder.EndVector())
 
 
 # -- reading ------------------------------------------------------------------------------------------------
@@ -189,7 +135,7 @@ class Reader:
 
     def scalar(self, encoding: str, position: int) -> Any:
         """Return the number at a position."""
-        return self._unpack(_SCALARS[encoding], position)
+        return self._unpack(SCALARS[encoding], position)
 
     def fixed(self, format: Struct, position: int) -> tuple[Any, ...]:
         """Return the fields of the fixed struct at a position."""

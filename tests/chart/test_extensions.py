@@ -144,3 +144,25 @@ def test_more_egress_can_be_allowed_and_the_releases_own_pods_always_reach_playe
     own = policy["spec"]["ingress"][0]["from"][-1]["podSelector"]["matchLabels"]
     (job,) = [one for one in kinds(objects, "Job") if "loadtest" in one["metadata"]["name"]]
     assert own.items() <= job["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_labels_of_an_object_replace_common_labels_of_the_same_name() -> None:
+    own, common = {"team": "players", "grafana_dashboard": "2"}, {"team": "games", "grafana_dashboard": "3"}
+    monitored = {"enabled": True, "labels": own}
+    given = {
+        "commonLabels": common,
+        "service": {"labels": own},
+        "routing": {"labels": own, "api": "ingress"},
+        "monitoring": {"serviceMonitor": monitored, "rules": monitored, "dashboard": monitored},
+    }
+    objects = rendered(REQUIRED, given) + rendered(REQUIRED, given, {"routing": {"api": "gateway"}})
+    labelled = [
+        one for kind in ("Ingress", "HTTPRoute", "ServiceMonitor", "PrometheusRule") for one in kinds(objects, kind)
+    ]
+    labelled += [one for one in kinds(objects, "Service") if "tickwire/headless" not in one["metadata"]["labels"]]
+    labelled += [one for one in kinds(objects, "ConfigMap") if one["metadata"]["name"] == "tickwire-dashboard"]
+    assert {one["kind"] for one in labelled} >= {"Ingress", "HTTPRoute", "ServiceMonitor", "Service", "ConfigMap"}
+    for one in labelled:
+        assert own.items() <= one["metadata"]["labels"].items(), one["metadata"]["name"]
+    (account, *_) = kinds(objects, "ServiceAccount")
+    assert common.items() <= account["metadata"]["labels"].items()

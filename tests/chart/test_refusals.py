@@ -66,6 +66,10 @@ def nested(key: str, value: object) -> Object:
         ({"hostAliases": [{"ip": "10.0.0.1"}, {"ip": "10.0.0.1"}]}, "hostAliases: the ip 10.0.0.1 is used twice"),
         ({"podLabels": {"tickwire/group": "b"}}, "podLabels: the chart sets tickwire/group itself"),
         ({"commonLabels": {"app.kubernetes.io/name": "b"}}, "commonLabels: the chart sets app.kubernetes.io/name"),
+        (
+            {"monitoring": {"rules": {"labels": {"helm.sh/chart": "b"}}}},
+            "monitoring.rules.labels: the chart sets helm.sh/chart itself",
+        ),
         ({"extraContainers": [{"name": "shard", "image": "a:1"}]}, "extraContainers: the name shard is used"),
         ({"autoscaling": {"minReplicas": 9}}, "autoscaling.minReplicas: must be at most autoscaling.maxReplicas"),
         ({"autoscaling": {"enabled": True, "maxReplicas": 17}}, "autoscaling.maxReplicas: must be at most maxShards"),

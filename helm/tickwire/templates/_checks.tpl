@@ -93,7 +93,9 @@
 {{- $known = append $known $key }}
 {{- end }}
 {{- end }}
-{{- range $value, $labels := dict "commonLabels" $v.commonLabels "podLabels" $v.podLabels "service.labels" $v.service.labels "routing.labels" $v.routing.labels }}
+{{- $given := dict "commonLabels" $v.commonLabels "podLabels" $v.podLabels "service.labels" $v.service.labels "routing.labels" $v.routing.labels }}
+{{- range $object, $one := $v.monitoring }}{{ $_ := set $given (printf "monitoring.%s.labels" $object) $one.labels }}{{ end }}
+{{- range $value, $labels := $given }}
 {{- range $key, $_ := $labels }}
 {{- if regexMatch "^(app\\.kubernetes\\.io/(name|instance|component|version|managed-by)|helm\\.sh/chart|tickwire/.*)$" $key }}
 {{- fail (printf "%s: the chart sets %s itself; choose another label" $value $key) }}

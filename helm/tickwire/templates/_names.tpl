@@ -11,11 +11,19 @@
 {{- end }}
 
 {{- define "tickwire.labels" -}}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-{{ include "tickwire.selector" . }}
-{{- with .Values.commonLabels }}
+{{ include "tickwire.labelsWith" (list .) }}
+{{- end }}
+
+{{/* The labels of an object with labels of its own: (list $ .Values.service.labels ...). Later ones win. */}}
+{{- define "tickwire.labelsWith" -}}
+{{- $root := first . -}}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+{{ include "tickwire.selector" $root }}
+{{- $found := deepCopy $root.Values.commonLabels }}
+{{- range rest . }}{{ $found = mergeOverwrite $found (deepCopy (. | default dict)) }}{{ end }}
+{{- with $found }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}

@@ -27,6 +27,9 @@ require helm "see https://helm.sh/docs/intro/install"
 packaging=() # expanded with "+", because bash 3 takes an empty array for an unset variable
 if [[ "$sign" == yes ]]; then
   require cosign "see https://docs.sigstore.dev/cosign/system_config/installation, or push without signatures: SIGN=no"
+  # A key with a colon is the URI of a KMS, a token or a variable, which only cosign can read.
+  [[ "${COSIGN_KEY:-:}" == *:* || -r "$COSIGN_KEY" ]] \
+    || fail "COSIGN_KEY: must be a readable file or the URI of a key; got $COSIGN_KEY"
   # A tag can be moved after it was signed.
   [[ -z "${IMAGE:-}" || "$IMAGE" =~ @sha256:[0-9a-f]{64}$ ]] \
     || fail "IMAGE: must end in the digest of the pushed image, @sha256:...; got $IMAGE"

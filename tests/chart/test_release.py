@@ -69,8 +69,10 @@ class Release:
 
 
 def test_release_is_linted_packaged_pushed_and_signed_by_its_digest(tmp_path: Path) -> None:
+    key = tmp_path / "cosign.key"
+    key.touch()
     release = Release(tmp_path)
-    assert release.run(f"REGISTRY={REGISTRY}", "COSIGN_KEY=cosign.key")[0] == 0
+    assert release.run(f"REGISTRY={REGISTRY}", f"COSIGN_KEY={key}")[0] == 0
     assert [line.split()[:2] for line in release.record] == [
         ["helm", "lint"],
         ["helm", "package"],
@@ -78,7 +80,7 @@ def test_release_is_linted_packaged_pushed_and_signed_by_its_digest(tmp_path: Pa
         ["cosign", "sign"],
     ]
     assert release.record[2].endswith(f"oci://{REGISTRY}")
-    assert release.record[3] == f"cosign sign --yes --key cosign.key {REGISTRY}/tickwire@{DIGEST}"
+    assert release.record[3] == f"cosign sign --yes --key {key} {REGISTRY}/tickwire@{DIGEST}"
 
 
 def test_release_without_a_key_is_signed_with_the_callers_identity(tmp_path: Path) -> None:
@@ -89,8 +91,8 @@ def test_release_without_a_key_is_signed_with_the_callers_identity(tmp_path: Pat
 
 def test_image_is_signed_by_its_digest(tmp_path: Path) -> None:
     release = Release(tmp_path)
-    assert release.run(f"REGISTRY={REGISTRY}", f"IMAGE={IMAGE}", "COSIGN_KEY=k")[0] == 0
-    assert release.record[-1] == f"cosign sign --yes --key k {IMAGE}"
+    assert release.run(f"REGISTRY={REGISTRY}", f"IMAGE={IMAGE}", "COSIGN_KEY=awskms:///alias/k")[0] == 0
+    assert release.record[-1] == f"cosign sign --yes --key awskms:///alias/k {IMAGE}"
 
 
 def test_provenance_is_signed_with_the_pgp_key(tmp_path: Path) -> None:
@@ -110,6 +112,7 @@ def test_provenance_is_signed_with_the_pgp_key(tmp_path: Path) -> None:
         (("helm",), (f"REGISTRY={REGISTRY}",), "cosign is not installed: see https://docs.sigstore.dev"),
         (("helm", "cosign"), (f"REGISTRY={REGISTRY}", "IMAGE=game:1"), "IMAGE: must end in the digest"),
         (("helm", "cosign"), (f"REGISTRY={REGISTRY}", "HELM_KEY=Releases"), "HELM_KEYRING: must be the file"),
+        (("helm", "cosign"), (f"REGISTRY={REGISTRY}", "COSIGN_KEY=no.key"), "COSIGN_KEY: must be a readable file"),
         (("helm", "cosign"), (f"REGISTRY={REGISTRY}", "SIGN=false"), "SIGN: must be yes or no; got false"),
     ],
 )

@@ -98,16 +98,34 @@ def test_recipes_stop_at_the_first_command_that_fails(tmp_path: Path) -> None:
         assert "continued" not in done.stdout
 
 
+def ci(folder: Path, failing: str = "", free_gib: int = 100) -> tuple[subprocess.CompletedProcess[str], list[str]]:
+    """Run CI with a make, an apt-get and a df of our own; return the process and the targets that it has made."""
+    log = folder / "log"
+    log.touch()
+    programs = {
+        "make": f'echo "$1" >> {log}\n[ "$1" != "{failing}" ]',
+        "apt-get": "exit 0",
+        "df": f"echo Avail; echo {free_gib << 20}",
+    }
+    for name, lines in programs.items():
+        (folder / name).write_text(f"#!/bin/sh\n{lines}\n")
+        (folder / name).chmod(0o755)
+    environ = {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+    done = subprocess.run([str(ROOT / ".ci" / "run")], env=environ, capture_output=True, text=True, check=False)
+    return done, log.read_text().splitlines()
+
+
 @pytest.mark.skipif(shutil.which("flatc") is None, reason="apt-get install flatbuffers-compiler")
 @pytest.mark.parametrize("failing", [*STEPS, ""])
 def test_ci_fails_when_one_of_its_steps_fails(failing: str, tmp_path: Path) -> None:
-    """With a make and an apt-get of our own before those of the system."""
-    log = tmp_path / "log"
-    for name, code in (("make", f'[ "$1" != "{failing}" ]'), ("apt-get", "exit 0")):
-        (tmp_path / name).write_text(f'#!/bin/sh\necho "{name} $*" >> {log}\n{code}\n')
-        (tmp_path / name).chmod(0o755)
-    environ = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"}
-    done = subprocess.run([str(ROOT / ".ci" / "run")], env=environ, capture_output=True, text=True, check=False)
-    made = [line.split()[1] for line in log.read_text().splitlines() if line.startswith("make ")]
-    assert (done.returncode == 0) == (failing == "")
+    done, made = ci(tmp_path, failing)
+    assert (done.returncode == 0) == (failing == ""), done.stderr
     assert made == list(STEPS[: STEPS.index(failing) + 1] if failing else STEPS)
+
+
+@pytest.mark.skipif(shutil.which("flatc") is None, reason="apt-get install flatbuffers-compiler")
+def test_ci_without_disk_space_ends_with_a_message(tmp_path: Path) -> None:
+    done, made = ci(tmp_path, free_gib=7)
+    assert (done.returncode, made) == (1, [])
+    assert "the tests need 8 GiB" in done.stderr
+    assert "7 GiB are free" in done.stderr

@@ -23,6 +23,7 @@ from tickwire.server.observability.metrics import Metrics
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LINKED = [*DOCUMENTS, *(ROOT / name for name in ("CONTRIBUTING.md", "CHANGELOG.md", "helm/tickwire/README.md"))]
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 STATE = (ROOT / "docs" / "state.md").read_text()
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
@@ -47,10 +48,18 @@ def test_every_setting_is_documented(key: str) -> None:
     assert f"`{key}`" in OPERATIONS
 
 
-def test_documented_metrics_are_those_that_exist() -> None:
+def known_metrics() -> set[str]:
     text = Metrics("1").render().decode()
-    there = {name for name in re.findall(r"^# TYPE (\S+)", text, re.MULTILINE) if not name.endswith("_created")}
-    assert set(re.findall(r"`(tickwire_[a-z_]+)", OPERATIONS)) == there
+    return {name for name in re.findall(r"^# TYPE (\S+)", text, re.MULTILINE) if not name.endswith("_created")}
+
+
+def test_documented_metrics_are_those_that_exist() -> None:
+    assert set(re.findall(r"`(tickwire_[a-z_]+)", OPERATIONS)) == known_metrics()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_metric_that_a_document_names_exists(document: Path) -> None:
+    assert set(re.findall(r"`(tickwire_[a-z_]+)", document.read_text())) <= known_metrics()
 
 
 def test_every_error_code_is_documented_with_its_retryability() -> None:
@@ -73,10 +82,18 @@ def test_decisions_are_numbered_without_gaps_and_titled_by_their_number() -> Non
         assert path.read_text().startswith(f"# {number}. "), path.name
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def anchors(document: Path) -> set[str]:
+    """Return the anchors of a document's headings, as GitHub derives them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", LINKED, ids=lambda path: path.name)
 def test_links_resolve(document: Path) -> None:
-    for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text()):
-        assert (document.parent / target).exists(), target
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", document.read_text()):
+        file = document.parent / target if target else document
+        assert file.exists(), target
+        assert not anchor or anchor in anchors(file), f"{target}#{anchor}"
 
 
 @pytest.mark.parametrize("document", [*DOCUMENTS, ROOT / "CONTRIBUTING.md"], ids=lambda path: path.name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -29,6 +30,7 @@ from tickwire.server.replication import channel
 from tickwire.server.rooms.seat import Seat
 from tickwire.server.shard import Shard
 
+GUIDE = Path(__file__).parents[2] / "docs" / "loadtesting.md"
 EVERYBODY = "wanderer=8 churner=3 reconnector=3 slow_reader=2 queuer=4 spender=3 abuser=1"
 
 
@@ -230,6 +232,20 @@ async def test_player_that_raises_is_counted_and_fails_the_run(shard: Shard, tmp
     assert reason == "Broken raised KeyError: 'a mistake of the player'"
     assert times >= 6, "and each begins again"
     assert "BROKEN players" in run.output
+
+
+async def test_player_of_the_guide_plays(shard: Shard, tmp_path: Path) -> None:
+    (block,) = re.findall(r"^```python\n(.*?)^```$", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    command = '"build", {"what": "wall"}'
+    assert command in block
+    mine = tmp_path / "mine.py"
+    mine.write_text(block.replace(command, '"say", "a wall"'))  # a command of the arena
+    code, run = await ended(
+        shard.url, tmp_path, "-u", "2", "-r", "2", "-t", "5s", "-f", str(mine), "--mix", "builder=1"
+    )
+    assert code == 0, run.output
+    assert run.summary.times["reply"].count >= 2
+    assert run.summary.times["input"].count > 0
 
 
 async def test_swarm_that_loses_a_worker_fails(shard: Shard, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from ssl import SSLContext
+from typing import Any
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as open_websocket
@@ -46,6 +47,8 @@ async def open_socket(
         ConnectFailed: the WebSocket could not be opened; `may_return` and `retry_after_s` say whether to retry, and
             when.
     """
+    # Without the argument the library uses the system's certificates for wss; it refuses None.
+    tls_options: dict[str, Any] = {} if tls is None else {"ssl": tls}
     try:
         websocket = await open_websocket(
             url,
@@ -55,8 +58,8 @@ async def open_socket(
             open_timeout=CONNECT_S_MAX,
             close_timeout=CLOSE_S_MAX,
             ping_interval=None,
-            ssl=tls,
             proxy=None if is_loopback(url) else True,
+            **tls_options,
         )
     except InvalidURI as error:
         text = f"cannot connect to {url}: the address must begin with ws:// or wss://"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -57,7 +58,9 @@ class Peer:
 
 
 @asynccontextmanager
-async def server(script: Callable[[Peer], Awaitable[None]], *, deaf: bool = False) -> AsyncIterator[str]:
+async def server(
+    script: Callable[[Peer], Awaitable[None]], *, deaf: bool = False, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[str]:
     """Run a server; each connection runs the script, then receives until the client disconnects."""
     wrong: list[BaseException] = []
 
@@ -71,7 +74,8 @@ async def server(script: Callable[[Peer], Awaitable[None]], *, deaf: bool = Fals
             except AssertionError as error:
                 wrong.append(error)
 
-    async with serve(handle, "127.0.0.1", 0, subprotocols=[Subprotocol(SUBPROTOCOL)], ping_interval=None) as running:
+    protocols = [Subprotocol(SUBPROTOCOL)]
+    async with serve(handle, "127.0.0.1", 0, subprotocols=protocols, ping_interval=None, ssl=tls) as running:
         port = next(iter(running.sockets)).getsockname()[1]
-        yield f"ws://127.0.0.1:{port}"
+        yield f"ws://127.0.0.1:{port}" if tls is None else f"wss://localhost:{port}"
     assert not wrong, wrong[0]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from datetime import UTC, datetime
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -15,6 +17,7 @@ from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 
+from benchmarks.certificates import make_certificate
 from tests.harness.polling import eventually
 from tests.harness.scripted_server import JOINED, Peer, server
 from tickwire.client import room_membership
@@ -445,6 +448,25 @@ async def test_address_that_cannot_be_parsed_is_reported_with_the_address(url: s
         await connect(url).__aenter__()
     assert url in str(refused.value)
     assert not refused.value.may_return
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, ssl.SSLContext]:
+    """A certificate for localhost, and the TLS settings of a server that has it."""
+    certificate, key = make_certificate(tmp_path)
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(certificate, key)
+    return certificate, tls
+
+
+async def test_encrypted_connection_trusts_the_systems_certificates_without_tls_settings(
+    certificate: tuple[Path, ssl.SSLContext], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, tls = certificate
+    monkeypatch.setenv("SSL_CERT_FILE", str(path))
+    async with server(lambda peer: peer.welcome(), tls=tls) as url, connect(url) as client:
+        assert url.startswith("wss://")
+        assert client.is_connected
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "https://game.example", "127.0.0.1:8080", "localhost"])

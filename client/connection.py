@@ -74,10 +74,11 @@ async def open_socket(
         ) from error
     except InvalidHandshake as error:
         raise ConnectFailed(f"cannot connect to {url}: {error}", may_return=False) from error
-    except ValueError as error:  # a port out of range, a bracket that is not closed, a name that DNS cannot hold
-        raise ConnectFailed(f"cannot connect to {url}: the address is invalid: {error}", may_return=False) from error
     except (OSError, WebSocketException, ImportError) as error:  # ImportError: a SOCKS proxy without python-socks
         raise ConnectFailed(f"cannot connect to {url}: {str(error) or type(error).__name__}") from error
+    # After OSError: an untrusted certificate is both.
+    except ValueError as error:  # a port out of range, a bracket that is not closed, a name that DNS cannot hold
+        raise ConnectFailed(f"cannot connect to {url}: the address is invalid: {error}", may_return=False) from error
     return ClientSocket(websocket, on_message, on_end)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 
 import msgspec
 import pytest
@@ -312,13 +311,6 @@ async def test_redirect_from_an_encrypted_connection_to_a_plain_one_is_refused()
             await client.join("arena")
         assert client.is_connected
         await client.close()
-
-
-async def test_untrusted_certificate_raises_disconnected() -> None:
-    async with server(lambda peer: peer.welcome()) as url:
-        with pytest.raises(Disconnected, match="cannot connect"):
-            async with connect(url.replace("ws://", "wss://"), tls=ssl.create_default_context()):
-                pass
 
 
 async def test_wait_for_has_a_timeout() -> None:

@@ -469,6 +469,16 @@ async def test_encrypted_connection_trusts_the_systems_certificates_without_tls_
         assert client.is_connected
 
 
+async def test_untrusted_certificate_is_reported_and_not_as_an_invalid_address(
+    certificate: tuple[Path, ssl.SSLContext],
+) -> None:
+    async with server(lambda peer: peer.welcome(), tls=certificate[1]) as url:
+        with pytest.raises(Disconnected, match="certificate verify failed") as failed:
+            await Client(url).open()
+    assert "address is invalid" not in str(failed.value)
+    assert failed.value.may_return, "the certificate may be replaced"
+
+
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8080", "https://game.example", "127.0.0.1:8080", "localhost"])
 async def test_address_that_is_not_a_websocket_address_is_refused_with_a_message(url: str) -> None:
     with pytest.raises(Disconnected, match="must begin with ws:// or wss://") as refused:

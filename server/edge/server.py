@@ -67,7 +67,7 @@ class EdgeServices(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EdgeEnvironment(msgspec.Struct, frozen=True, kw_only=True):
-    """What the edge receives from its process, apart from services.
+    """The clock, the pages and the fault handling that the edge receives from its process.
 
     Args:
         wall_s: the fleet's clock, which clients receive: UTC, seconds since 1970.

@@ -4,9 +4,9 @@
                       └--redirect, refused--> idle
     any state --ended--> closed
 
-Except when closed, a session is either connected or disconnected. `attach` attaches a connection under a generation
-that only grows, and detaches the connection before. `tickwire.server.edge.message_handlers` handles
-the messages of the client and makes the transitions that they cause.
+Except when closed, a session is either connected or disconnected. `tickwire.server.edge.session_connections` attaches
+a connection under a generation that only grows, and detaches the connection before.
+`tickwire.server.edge.message_handlers` handles the messages of the client and makes the transitions that they cause.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class RestoreRequest(NamedTuple):
 
 
 class RoomContext(NamedTuple):
-    """What all rooms of a shard share.
+    """The parts that all rooms of a shard share.
 
     Args:
         counters: the counters of the shard; rooms add to them.

@@ -114,7 +114,7 @@ class Player:
 
     @property
     def record(self) -> RecordVersion:
-        """What the player owns and the game's profile of the player, as this room has last read or written them.
+        """The player's items and the game's profile of the player, as this room has last read or written them.
 
         A decision of `on_command` that reads the record is committed only if that version is still the newest.
         """

@@ -123,7 +123,7 @@ class RecordReads:
 
 
 class RecordVersion(msgspec.Struct, frozen=True):
-    """What a player owns and the game's profile of the player, as last read or written by this shard.
+    """A player's items and the game's profile of the player, as last read or written by this shard.
 
     Args:
         version: increases with every change.

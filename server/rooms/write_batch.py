@@ -1,9 +1,9 @@
 """A batch of writes: the frames of one tick for many connections, sent by one call of the native kernel.
 
 A transport of asyncio or uvloop takes some 2 µs a write for its own work. A connection without TLS whose transport
-holds no bytes does not need it: the frame goes to the socket directly. Whatever the socket does not take goes to the
-transport, which then behaves as if it had been called first. A transport that holds bytes is always written to, so
-the order is kept. Without the native kernel all frames go to the transports.
+holds no bytes does not need it: the frame goes to the socket directly. Bytes that the socket does not accept go to
+the transport, which then behaves as if it had been called first. A transport that holds bytes is always written to,
+so the order is kept. Without the native kernel all frames go to the transports.
 """
 
 from __future__ import annotations

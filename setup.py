@@ -9,7 +9,15 @@ import sysconfig
 
 from setuptools import Extension, setup
 
-PARTS = ("_kernel", "_kernel_arrays", "_kernel_decode", "_kernel_encode", "_kernel_quantise", "_kernel_send")
+PARTS = (
+    "_kernel",
+    "_kernel_arrays",
+    "_kernel_decode",
+    "_kernel_encode",
+    "_kernel_quantise",
+    "_kernel_receive",
+    "_kernel_send",
+)
 FOLDER = "tickwire/schemas"
 
 # The limited API: one binary for CPython 3.11 and newer. Builds without the interpreter lock do not have it yet.

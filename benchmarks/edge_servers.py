@@ -161,7 +161,7 @@ class Tickwire(Subject):
     def connection_closed(self, connection: Connection) -> None: ...
 
 
-class Counting:
+class Counting(Receiver[Connection]):
     """Counts messages."""
 
     def __init__(self, subject: Subject) -> None:

@@ -3,6 +3,7 @@
  *     _kernel_encode.c    encode_section     TableCodec.encode
  *     _kernel_decode.c    decode_section     TableCodec.decode
  *     _kernel_quantise.c  quantise, widen    Quantiser.quantise
+ *     _kernel_receive.c   read_input         decode_client, for one Input
  *     _kernel_send.c      send               transport.write, for many connections
  *
  * Every function returns the bytes and numbers of its Python counterpart, and raises its errors: tests run on both, and
@@ -55,6 +56,15 @@ PyDoc_STRVAR(widen_doc,
 "    row: the row in `out`.\n"
 "    low, high: the least and the greatest value.");
 
+PyDoc_STRVAR(read_input_doc,
+"read_input(frame, head)\n--\n\n"
+"Read the Input in a frame; return None if the frame holds anything else.\n\n"
+"Args:\n"
+"    frame: a whole WebSocket frame: final, binary, masked, with a payload of at most 125 bytes.\n"
+"    head: the bytes with which every Input begins, before its numbers.\n\n"
+"Returns:\n"
+"    The number of the input, its tick, and its payload.");
+
 PyDoc_STRVAR(send_doc,
 "send(writes)\n--\n\n"
 "Send each frame to its socket, without waiting; release the interpreter lock meanwhile.\n\n"
@@ -68,6 +78,7 @@ static PyMethodDef methods[] = {
     {"encode_section", kernel_encode_section, METH_VARARGS, encode_section_doc},
     {"decode_section", kernel_decode_section, METH_VARARGS, decode_section_doc},
     {"quantise", kernel_quantise, METH_VARARGS, quantise_doc},
+    {"read_input", kernel_read_input, METH_VARARGS, read_input_doc},
     {"send", kernel_send, METH_VARARGS, send_doc},
     {"widen", kernel_widen, METH_VARARGS, widen_doc},
     {NULL, NULL, 0, NULL},

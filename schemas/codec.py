@@ -11,6 +11,7 @@ from struct import Struct
 
 import msgspec
 
+from tickwire.schemas import kernel
 from tickwire.schemas.errors import MalformedMessage, UnknownMessage
 from tickwire.schemas.flat_tables import Layout, Reader, layout_from_struct
 from tickwire.schemas.flat_writer import TableWriter
@@ -165,6 +166,22 @@ _INPUT_SHAPES = {
     for shape in map(_input_shape, range(4, INPUT_PAYLOAD_BYTES_MAX + 1, 4))
 }
 _INPUT_SHAPES_BY_PAYLOAD = {shape.payload_size: shape for shape in _INPUT_SHAPES.values()}
+
+
+_INPUT_HEAD = _INPUT_SHAPES_BY_PAYLOAD[4].before
+
+
+def read_input_frame(frame: bytes) -> Input | None:
+    """Return the Input in a client's frame. Only the native kernel does this; None without it.
+
+    Args:
+        frame: a whole WebSocket frame: final, binary, masked, with a payload of at most 125 bytes.
+
+    Returns:
+        The input; None if the frame has to be unmasked and decoded by `decode_client`.
+    """
+    found = kernel.read_input(frame, _INPUT_HEAD) if kernel.is_native else None
+    return None if found is None else Input(*found)
 
 
 def encode_input(seq: int, tick: int, payload: bytes) -> bytes:

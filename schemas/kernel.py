@@ -12,7 +12,17 @@ import os
 
 import numpy as np
 
-__all__ = ["decode_section", "describe", "encode_section", "is_native", "quantise", "reason", "send", "widen"]
+__all__ = [
+    "decode_section",
+    "describe",
+    "encode_section",
+    "is_native",
+    "quantise",
+    "read_input",
+    "reason",
+    "send",
+    "widen",
+]
 
 is_native = False
 """Whether the native kernel runs."""
@@ -31,7 +41,7 @@ else:
 
         decode_section, encode_section = _kernel.decode_section, _kernel.encode_section
         quantise, widen = _kernel.quantise, _kernel.widen
-        send = _kernel.send
+        read_input, send = _kernel.read_input, _kernel.send
     except (ImportError, AttributeError) as error:  # a kernel of an earlier build may lack a function
         reason = f"it cannot be loaded: {error}"
     else:

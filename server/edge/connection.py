@@ -34,7 +34,6 @@ from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.fragments import Fragments
 from tickwire.server.edge.frame_splitter import FIN_PING, FrameSplitter, payload_from_frame
 from tickwire.server.edge.handshake_reader import HandshakeReader
-from tickwire.server.edge.masking import unmask
 from tickwire.server.edge.proxy_protocol import InvalidProxyHeader
 from tickwire.server.edge.rate_limit import FLOOD_S, LimitScope, RateLimiter
 from tickwire.server.edge.receiver import ConnectionOwner, Receiver
@@ -195,8 +194,8 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Handle bytes from the client.
 
-        Nearly every read is exactly one short binary frame. Four comparisons recognise it, and it is unmasked here
-        without further calls. All other reads take the general path.
+        Nearly every read is exactly one short binary frame. Four comparisons recognise it, and its receiver
+        decodes it from the read itself. All other reads take the general path.
         """
         size = len(data)
         self._counters.bytes_received += size
@@ -212,7 +211,7 @@ class Connection(asyncio.Protocol):
         ):
             own.tokens -= 1
             shared.tokens -= 1
-            self.receiver.message_received(unmask(data[6:], data[2:6]))  # type: ignore[union-attr]
+            self.receiver.frame_received(data)  # type: ignore[union-attr]
         else:
             self._bytes_received(data)
 

@@ -28,6 +28,7 @@ from tickwire.server.edge.connection import Connection
 from tickwire.server.edge.context import SessionContext
 from tickwire.server.edge.join import to_error_message
 from tickwire.server.edge.message_handlers import SessionReceiver
+from tickwire.server.edge.receiver import Receiver
 from tickwire.server.edge.session import Session
 from tickwire.server.edge.session_connections import attach_connection, ends_session
 from tickwire.server.edge.session_registry import SessionRegistry
@@ -49,7 +50,7 @@ _CLOSING = {
 }
 
 
-class SessionHandshake:
+class SessionHandshake(Receiver[Connection]):
     """The receiver of a connection that has no session yet.
 
     Args:

@@ -6,9 +6,10 @@ exception that a client can cause leaves `message_received`.
 
 from __future__ import annotations
 
-from tickwire.schemas.codec import client_message_type, decode_client
+from tickwire.schemas.codec import client_message_type, decode_client, read_input_frame
 from tickwire.schemas.errors import MalformedMessage, UnknownMessage
 from tickwire.schemas.messages import (
+    ClientMessage,
     Command,
     EndSession,
     Error,
@@ -32,6 +33,7 @@ from tickwire.server.edge.connection import Connection
 from tickwire.server.edge.context import SessionContext
 from tickwire.server.edge.join import request_seat, to_error_message
 from tickwire.server.edge.rate_limit import FLOOD_S
+from tickwire.server.edge.receiver import Receiver
 from tickwire.server.edge.session import Session, SessionState
 from tickwire.server.edge.session_connections import detach_connection
 from tickwire.server.edge.settings import SILENT_INTERVALS_MAX
@@ -49,7 +51,7 @@ ALLOWED: dict[SessionState, frozenset[type[Message]]] = {
 }
 
 
-class SessionReceiver:
+class SessionReceiver(Receiver[Connection]):
     """Receives the messages of one connection for its session. Implements the connection's `Receiver`.
 
     Args:
@@ -81,6 +83,18 @@ class SessionReceiver:
         except MalformedMessage as error:
             self._reject_malformed(str(error))
             return
+        self._decoded(message)
+
+    def frame_received(self, frame: bytes, /) -> None:
+        """Handle one message in a short frame. Nearly all of them are inputs."""
+        message = read_input_frame(frame)
+        if message is None:
+            super().frame_received(frame)
+            return
+        self._counters.messages_received += 1
+        self._decoded(message)
+
+    def _decoded(self, message: ClientMessage) -> None:
         seat = self.session.seat
         try:
             if type(message) is Input and seat is not None:

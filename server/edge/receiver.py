@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from websockets.http11 import Request, Response
 
 from tickwire.server.edge.counters import EdgeCounters
+from tickwire.server.edge.masking import unmask
 from tickwire.server.edge.rate_limit import LimitScope
 
 ConnectionT_contra = TypeVar("ConnectionT_contra", contravariant=True)
@@ -27,9 +28,15 @@ class HandshakeRejection(NamedTuple):
 class Receiver(Protocol[ConnectionT_contra]):
     """Receives what a client sends: first the handshake, then the session's message handlers."""
 
+    __slots__ = ()
+
     def message_received(self, data: bytes, /) -> None:
         """Handle a whole binary message."""
         ...
+
+    def frame_received(self, frame: bytes, /) -> None:
+        """Handle a whole binary message as it was read: one masked frame with a header of six bytes."""
+        self.message_received(unmask(frame[6:], frame[2:6]))
 
     def text_received(self) -> None:
         """Handle a text message, which no client of this protocol sends."""
@@ -80,7 +87,7 @@ class ConnectionOwner(Protocol[ConnectionT_contra]):
         ...
 
 
-class DiscardingReceiver:
+class DiscardingReceiver(Receiver[object]):
     """Counts and discards the messages of a connection that has lost its session to another one.
 
     The edge server waits for the client to close such a connection.

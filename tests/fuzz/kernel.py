@@ -60,6 +60,7 @@ def compare(seconds: float) -> int:
     named = [test for name, test in sorted(vars(properties).items()) if name.startswith("test_")]
     tests = [quiet(test) for test in named if hasattr(test, "hypothesis")]
     properties.test_the_kernel_rejects_arrays_of_other_shapes_and_types()
+    properties.test_the_kernel_rejects_another_head()
     batches.test_the_kernel_rejects_other_arguments()
     batches.test_transport_buffers_the_bytes_that_a_full_socket_does_not_accept(
         [batches.BatchConnection() for _ in range(3)]

@@ -70,7 +70,7 @@ class Alone:
         return self.library.close_sent, self.library.state, b"".join(self.library.data_to_send())
 
 
-class Together:
+class Together(Receiver[Connection]):
     """A connection of ours: its owner, its receiver, and the transport below it."""
 
     def __init__(self) -> None:

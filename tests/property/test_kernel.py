@@ -13,11 +13,15 @@ from hypothesis import strategies as st
 
 from tickwire.schemas import fields, kernel
 from tickwire.schemas.bit_packing import BitReader, ByteReader
+from tickwire.schemas.codec import decode_client, encode_input, read_input_frame
 from tickwire.schemas.columns import Columns
 from tickwire.schemas.delta import HAS_ENTERED, HAS_LEFT, HAS_TEXTS, TableCodec
 from tickwire.schemas.errors import WireError
 from tickwire.schemas.fields import Field
+from tickwire.schemas.framing import FIN_BINARY, MASKED
+from tickwire.schemas.messages import Input
 from tickwire.schemas.residuals import Predictor
+from tickwire.server.edge.masking import unmask
 from tickwire.server.replication.quantiser import NotANumber, Quantiser
 
 pytestmark = pytest.mark.skipif(not kernel.is_native, reason=f"no native kernel: {kernel.reason}")
@@ -277,6 +281,47 @@ def test_quantised_tables_are_equal(rows: list[tuple[float, float, float, int, i
 
     python = outcome(lambda: quantise(quantisers[0]), is_native=False)
     assert outcome(lambda: quantise(quantisers[1]), is_native=True) == python
+
+
+# -- inputs ---------------------------------------------------------------------------------------------------
+
+
+UINT32 = st.integers(0, 2**32 - 1)
+MASKS = st.binary(min_size=4, max_size=4)
+
+
+def masked(message: bytes, mask: bytes) -> bytes:
+    """A client's frame."""
+    return bytes((FIN_BINARY, MASKED | len(message))) + mask + unmask(message, mask)
+
+
+@given(UINT32, UINT32, st.binary(max_size=64), MASKS)
+def test_an_input_in_a_frame_is_read_as_it_is_decoded(seq: int, tick: int, payload: bytes, mask: bytes) -> None:
+    found = read_input_frame(masked(encode_input(seq, tick, payload), mask))
+    if payload and len(payload) % 4 == 0:
+        assert found == Input(seq, tick, payload)
+    else:
+        assert found is None
+
+
+@given(st.binary(min_size=4, max_size=64), MASKS, st.data())
+def test_damaged_inputs_have_equal_results_or_none(payload: bytes, mask: bytes, data: st.DataObject) -> None:
+    message = bytearray(encode_input(7, 9, payload[: len(payload) // 4 * 4]))
+    for _ in range(data.draw(st.integers(1, 3))):
+        message[data.draw(st.integers(0, len(message) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    del message[data.draw(st.integers(1, len(message))) :]
+    found = read_input_frame(masked(bytes(message), mask))
+    assert found is None or found == decode_client(bytes(message))
+
+
+@given(st.binary(max_size=131))
+def test_random_frames_hold_no_input(frame: bytes) -> None:
+    assert read_input_frame(frame) is None
+
+
+def test_the_kernel_rejects_another_head() -> None:
+    with pytest.raises(ValueError, match="44 bytes"):
+        kernel.read_input(b"", b"")
 
 
 def test_fields_of_every_kind_are_covered() -> None:

@@ -117,7 +117,7 @@ class MigratingPlayers:
         for pause_s in LEAVERS_POLL_DELAYS_S:
             await asyncio.sleep(pause_s)
             try:
-                data = await self._session_handoffs.take(_leavers_key(room_id))
+                data = await self._session_handoffs.take(_leavers_key(room_id), self._shard_id)
                 session_ids = decode_payload(data, list[str]) if data is not None else None
             except (MatchmakingError, MalformedMessage) as error:  # the sessions expire
                 log.warning("leavers_fetch_failed", room_id=room_id, error=str(error))

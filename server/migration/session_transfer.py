@@ -3,7 +3,8 @@
     source   the session is encoded with its queue position -> stored in Redis -> its client is redirected
     target   the client presents its resume token -> the session is taken from Redis and restored -> it waits on
 
-Disconnected sessions are transferred too: whichever shard their client connects to takes them from Redis.
+Disconnected sessions are transferred too: whichever shard their client connects to takes them from Redis. If the
+reply to that is lost, the shard takes the session when the client retries; other shards redirect the client to it.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ class SessionTransfer:
         await self._session_handoffs.put(session.session_id, data, ttl_ms=ttl_ms)
         if not self._can_transfer(session) or self._create_transfer(session) != transfer:
             # The session has changed in the meantime.
-            await self._session_handoffs.take(session.session_id)
+            await self._session_handoffs.discard(session.session_id, self.shard_id)
             return
         self._queue_service.release_position(session)
         session.redirect(Redirect(url, is_resume=True))
@@ -146,18 +147,21 @@ class SessionTransfer:
             log.warning("session_location_publish_failed", session_id=session_id, error=error.detail)
 
     async def find_location(self, session_id: str) -> str:
-        """Return the id of the shard to which a session has moved; empty if none is published.
+        """Return the id of the shard to which a session has moved, or that is about to restore it; empty if unknown.
 
         Raises:
             MatchmakingError: Redis does not answer.
         """
+        taker = await self._session_handoffs.find_taker(session_id)
+        if taker:
+            return taker
         data = await self._session_handoffs.get(_location_key(session_id))
         return decode_payload(data, str) if data is not None else ""
 
     async def receive(self, session_id: str) -> bool:
         """Take a transferred session from Redis and restore it.
 
-        Redis does not have a session any more that was taken. Therefore this continues if the caller is cancelled,
+        No other shard can restore a session that was taken. Therefore this continues if the caller is cancelled,
         because its connection has ended, and calls for the same session wait for one result.
 
         Returns:
@@ -175,7 +179,7 @@ class SessionTransfer:
 
     async def _receive(self, session_id: str) -> bool:
         try:
-            data = await self._session_handoffs.take(session_id)
+            data = await self._session_handoffs.take(session_id, self.shard_id)
         except MatchmakingError as error:
             log.warning("session_transfer_fetch_failed", session_id=session_id, error=error.detail)
             raise to_client_error(error) from error
@@ -190,9 +194,17 @@ class SessionTransfer:
         session = self._sessions.restore(transfer.session)
         if session is not None:
             self._sessions.settle(session)
+        await self._discard(session_id)
         if session is not None and transfer.position is not None:
             await self._queue_service.accept_position(session, transfer.position)
         return session is not None
+
+    async def _discard(self, session_id: str) -> None:
+        """Delete a session that was restored from Redis, so that it is not restored again after its end."""
+        try:
+            await self._session_handoffs.discard(session_id, self.shard_id)
+        except MatchmakingError as error:  # it expires
+            log.warning("session_transfer_discard_failed", session_id=session_id, error=error.detail)
 
 
 def _location_key(session_id: str) -> str:

@@ -14,6 +14,7 @@ from tickwire.client.client import connect
 from tickwire.matchmaking import MatchmakerUnavailable
 from tickwire.schemas.messages import MatchRequest
 from tickwire.server.config import Settings
+from tickwire.server.errors import Unavailable
 from tickwire.server.shard import Shard
 
 
@@ -119,6 +120,37 @@ async def test_transfer_is_received_although_its_connection_ends_meanwhile(
         await asyncio.wait([first])
         may_continue.set()
         assert await second
+        assert is_waiting(other)
+        assert [each.session_id for each in other.parts.edge.registry] == [session.session_id]
+        await asyncio.gather(waiting, return_exceptions=True)
+
+
+async def test_session_is_received_although_the_reply_to_its_take_was_lost(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis stalls while a shard takes the session. The client retries on a third shard, which redirects it."""
+    async with fleet(settings, 3) as (one, other, third), connect(one.url, reconnect_s=0) as ann:
+        waiting = asyncio.create_task(ann.match("versus", options={"skill": 10}, timeout_s=30))
+        await eventually(lambda: is_waiting(one))
+        (session,) = one.parts.edge.registry
+        await ann.drop()
+        await eventually(lambda: one.parts.edge.registry.disconnected_count == 1)
+        await one.drain()
+        handoffs, here = other.parts.matchmaker.session_handoffs, other.parts.session_transfer
+        take = handoffs.take
+
+        async def stalled(*arguments: str) -> None:
+            await take(*arguments)
+            raise MatchmakerUnavailable("Redis does not answer")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(handoffs, "take", stalled)
+            with pytest.raises(Unavailable):
+                await here.receive(session.session_id)
+        assert not await third.parts.session_transfer.receive(session.session_id)
+        assert await third.parts.session_transfer.find_location(session.session_id) == here.shard_id
+        assert await here.receive(session.session_id)
+        assert await handoffs.find_taker(session.session_id) == "", "it cannot be restored again"
         assert is_waiting(other)
         assert [each.session_id for each in other.parts.edge.registry] == [session.session_id]
         await asyncio.gather(waiting, return_exceptions=True)

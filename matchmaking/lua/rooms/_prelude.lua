@@ -16,6 +16,7 @@
 --   PREFIX:drain:SHARD            TTL: an operator has requested that the shard drains
 --   PREFIX:handover:ROOM          hash, TTL, and PREFIX:offers:SHARD: the handover of a room (handover.lua)
 --   PREFIX:session_handoff:NAME   TTL: a session on its way to another shard (session_handoff.lua)
+--   PREFIX:session_taker:NAME     TTL: the shard that has taken it
 --   PREFIX:code:CODE              TTL: the room that a code opens
 --   PREFIX:party:TYPE:CODE        TTL: the room that reserves seats for a party
 --   PREFIX:open:REGION:TYPE       sorted set, TTL: open room -> free seats; the same for a shard and a label:

@@ -11,7 +11,6 @@ import asyncio
 import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from time import monotonic
 from typing import Any
 
 import structlog
@@ -75,7 +74,8 @@ class RoomHost:
         self._on_closed = on_closed
         self._tune = tune
         self._rooms: dict[str, RoomRuntime] = {}
-        self.tick_scheduler = TickScheduler(clock or LoopTimers(), self._tick_done, observe_tick)
+        self._clock: TickTimers = clock or LoopTimers()
+        self.tick_scheduler = TickScheduler(self._clock, self._tick_done, observe_tick)
         self._checked: set[tuple[type[Room], frozenset[str]]] = set()
         self._reported: set[tuple[type[Room], AttributeReport]] = set()
 
@@ -162,7 +162,7 @@ class RoomHost:
         return room_class
 
     def _context(self) -> RoomContext:
-        return RoomContext(self.counters, self._tune, monotonic)
+        return RoomContext(self.counters, self._tune, self._clock.now_s)
 
     def _add_created(self, runtime: RoomRuntime, *, is_restored: bool) -> None:
         room = runtime.room
@@ -301,7 +301,7 @@ class RoomHost:
             self.find_lost_attributes(runtime)
 
     def _tick_done(self, runtime: RoomRuntime, failed: bool) -> None:
-        room, now_s = runtime.room, monotonic()
+        room, now_s = runtime.room, self._clock.now_s()
         if failed:
             self.close(room.room_id, "the room's code failed")
         elif runtime.seats:

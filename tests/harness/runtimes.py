@@ -14,6 +14,7 @@ from tickwire.server.rooms.ports import SessionSource
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import SeatEnded
+from tickwire.server.rooms.tick_loop import TickTimers
 from tickwire.server.rooms.transactions import RecordVersion
 
 
@@ -42,7 +43,9 @@ def create_runtime(
 
 
 def create_host(
-    *kinds: type[Room], on_closed: Callable[[RoomRuntime, str], None] = lambda runtime, reason: None
+    *kinds: type[Room],
+    on_closed: Callable[[RoomRuntime, str], None] = lambda runtime, reason: None,
+    clock: TickTimers | None = None,
 ) -> RoomHost:
     """Return a host of these room types, without tuning and metrics."""
     return RoomHost(
@@ -50,4 +53,5 @@ def create_host(
         on_closed=on_closed,
         tune=lambda room: None,
         observe_tick=lambda duration_s, lateness_s: None,
+        clock=clock,
     )

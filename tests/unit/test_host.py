@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from tests.harness.polling import eventually
 from tests.harness.runtimes import create_host
+from tests.harness.tick_simulation import SimulatedClock
 from tickwire import Room
 from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.host import RoomHost
@@ -92,3 +93,14 @@ async def test_no_tick_follows_the_last_room_of_a_tick_group() -> None:
     tick = runtime.tick
     await asyncio.sleep(0.05)
     assert runtime.tick == tick
+
+
+def test_an_empty_room_closes_after_linger_s_by_the_clock_of_the_host() -> None:
+    closed: list[str] = []
+    clock = SimulatedClock()
+    host = create_host(Slow, on_closed=lambda runtime, reason: closed.append(reason), clock=clock)
+    host.create(RoomSpec("r", "slow", "", epoch=1), {})
+    clock.run(Slow.linger_s - 1.0)
+    assert closed == []
+    clock.run(2.0)
+    assert closed == ["empty"]

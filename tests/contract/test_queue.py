@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -1065,6 +1066,37 @@ async def test_a_pending_attach_does_not_take_a_player_back_from_a_third_agent(
     for agent in (one, two, three):
         await agent.sync()
     assert queue.ends("p1") == queue.ends("p2") == ["found"]
+
+
+@pytest.mark.parametrize("failure", ["none", "request lost", "reply lost"])
+async def test_a_third_agent_receives_the_notification_of_an_earlier_one(
+    queue: QueueFixture, monkeypatch: pytest.MonkeyPatch, *, failure: str
+) -> None:
+    """The player is matched before it is attached to the third agent, which knows only the second one."""
+    one, two, three, leader = queue.agent("a"), queue.agent("b"), queue.agent("c"), queue.leader()
+    for player in ("p1", "p2"):
+        queue.enqueue(one, player)
+    await one.sync()
+    run = two._scripts.run
+
+    async def run_or_fail(*call: Any) -> Any:
+        reply = await run(*call) if failure != "request lost" else None
+        if failure != "none":
+            raise MatchmakerUnavailable("Redis does not answer")
+        return reply
+
+    with monkeypatch.context() as patched, suppress(MatchmakerUnavailable):
+        patched.setattr(two._scripts, "run", run_or_fail)
+        await pass_on(queue, "p1", one, two)
+    assert await leader.round()
+    await pass_on(queue, "p1", two, three)
+    for agent in (one, two, three):
+        await agent.sync()
+    assert queue.ends("p1") == queue.ends("p2") == ["found"]
+    assert queue.room("p1") == queue.room("p2")
+    queue.clock.now_s += 60
+    await three.sync()
+    assert three.waiting_total == 0, "the player does not wait for another match"
 
 
 async def test_a_match_without_a_room_notifies_the_new_agent(queue: QueueFixture) -> None:

@@ -141,7 +141,13 @@ class TableCodec:
     def _encode_many_native(self, pairs: Sequence[tuple[Columns, Columns]]) -> list[bytes]:
         if self.texts:
             return [self._encode_native(base, now) for base, now in pairs]
-        return [self._encode_native(base, now) for base, now in pairs]
+        encode, tag, wrap_bits = kernel.encode_section, self._tag, self._wrap_bits
+        return [
+            encode(tag, wrap_bits, None, None, base.values, base.before, now.values, now.before)
+            if base.ids is now.ids
+            else encode(tag, wrap_bits, base.ids, now.ids, base.values, base.before, now.values, now.before)
+            for base, now in pairs
+        ]
 
     def _encode_native(self, base: Columns, now: Columns) -> bytes:
         texts = NO_CHANGED_TEXTS

@@ -17,7 +17,7 @@ reached it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import msgspec
 
@@ -50,6 +50,20 @@ class Baseline(msgspec.Struct, frozen=True, eq=False, gc=False):
     def without_history(self) -> Baseline:
         """The baseline of a client that has these contents and does not know the contents before them."""
         return Baseline(_NEVER, self.version, tuple(table.without_history for table in self.tables))
+
+
+class ChannelDelta(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """A delta that is to be encoded.
+
+    Args:
+        key: the key that baselines with equal contents share in this tick.
+        base: the tables that it is relative to.
+        after: the client's baseline after it has applied the delta.
+    """
+
+    key: Baseline | int
+    base: tuple[Columns, ...]
+    after: Baseline
 
 
 class ChannelUpdate(msgspec.Struct, frozen=True, eq=False, gc=False):
@@ -155,30 +169,24 @@ class Channel:
         if baseline is None:
             if self.is_empty:
                 return None
-            update = self._encode_keyframe()
-        elif must_name or self.is_due(baseline):
-            update = self.store(baseline, list(map(TableCodec.encode, self._codecs, *self.delta_inputs(baseline))))
-        else:
+            update = self._updates[None] = self._encode_keyframe()
+            return update
+        if not must_name and not self.is_due(baseline):
             return None
-        self._updates[key] = update
-        return update
+        delta = self.begin_delta(baseline)
+        return self.finish_delta(delta, map(TableCodec.encode, self._codecs, delta.base, delta.after.tables))
 
-    def delta_inputs(self, baseline: Baseline) -> tuple[tuple[Columns, ...], tuple[Columns, ...]]:
-        """Return the two arguments of the delta encoder: the baseline's tables, and the tables after this tick."""
-        base = baseline if baseline.tick == self._tick - 1 else baseline.without_history
-        return base.tables, self._advance(baseline).tables
+    def begin_delta(self, baseline: Baseline) -> ChannelDelta:
+        """Return the contents from which the delta for a baseline is encoded."""
+        if baseline.tick == self._tick - 1:
+            return ChannelDelta(baseline, baseline.tables, self._advance(baseline))
+        return ChannelDelta(baseline.version, baseline.without_history.tables, self._advance(baseline))
 
-    def store(self, baseline: Baseline, sections: Sequence[bytes]) -> ChannelUpdate:
-        """Build and remember the update for a baseline from its encoded sections.
-
-        Args:
-            baseline: the baseline that the sections are relative to.
-            sections: the sections of the room's tables, in order.
-        """
+    def finish_delta(self, delta: ChannelDelta, sections: Iterable[bytes]) -> ChannelUpdate:
+        """Build and remember the update of a delta from the encoded sections of the room's tables, in order."""
         self.deltas += 1
         packed = b"".join((*sections, NO_SECTIONS))
-        update = self._build_update(self._advance(baseline), packed, is_keyframe=False)
-        self._updates[self._key(baseline)] = update
+        update = self._updates[delta.key] = self._build_update(delta.after, packed, is_keyframe=False)
         return update
 
     def _key(self, baseline: Baseline | None) -> Baseline | int | None:

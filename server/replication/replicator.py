@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Sequence
 
-from tickwire.schemas.columns import CHECKSUM_BYTES, Columns
+from tickwire.schemas.columns import CHECKSUM_BYTES
 from tickwire.schemas.delta import create_codecs
 from tickwire.schemas.framing import binary_frame
 from tickwire.schemas.parts import HAS_CHECKSUM, HAS_PARTS, IS_COMPLETE
@@ -263,22 +263,20 @@ class Replicator:
 
     def _encode_due(self) -> dict[int, ChannelUpdate]:
         """Encode the deltas of all channels together, table by table; a single one is left to `Channel.update`."""
-        due: list[tuple[Channel, Baseline]] = []
-        inputs: list[tuple[tuple[Columns, ...], tuple[Columns, ...]]] = []
-        for channel in self._channels.values():
-            baseline = channel.current
-            if baseline is not None and channel.is_due(baseline):
-                due.append((channel, baseline))
-                inputs.append(channel.delta_inputs(baseline))
+        due = [
+            (channel, channel.begin_delta(baseline))
+            for channel in self._channels.values()
+            if (baseline := channel.current) is not None and channel.is_due(baseline)
+        ]
         if len(due) < 2:
             return {}
         by_table = [
-            codec.encode_many([(base[index], now[index]) for base, now in inputs])
+            codec.encode_many([(delta.base[index], delta.after.tables[index]) for _, delta in due])
             for index, codec in enumerate(self._codecs)
         ]
         return {
-            channel.number: channel.store(baseline, sections)
-            for (channel, baseline), sections in zip(due, zip(*by_table, strict=True), strict=True)
+            channel.number: channel.finish_delta(delta, sections)
+            for (channel, delta), sections in zip(due, zip(*by_table, strict=True), strict=True)
         }
 
     def _compose(self, interest: InterestSet) -> None:

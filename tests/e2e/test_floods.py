@@ -14,6 +14,7 @@ import pytest
 
 from tests.harness.polling import eventually
 from tests.harness.raw_peer import HELLO, REQUEST, STRANGER, RawPeer, frame, raw_peer
+from tests.harness.sample_rooms import Warehouse
 from tests.harness.shard_process import ShardProcess, running
 from tickwire.client.client import Client, connect
 from tickwire.schemas import SCHEMA_VERSION
@@ -283,8 +284,14 @@ async def test_an_address_gets_a_limited_number_of_handshakes(shard_settings: Se
             pass  # another address
 
 
-async def test_eight_guests_that_flood_a_chat_are_limited_and_close_none_of_its_readers(shard: Shard) -> None:
-    """110 lines a second each, for 28 players: below the rate of a connection, above what a room sends for them."""
+async def test_eight_guests_that_flood_a_chat_are_limited_and_close_none_of_its_readers(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """110 lines a second each, for 28 players: below the rate of a connection, above what a room sends for them.
+
+    The limit is low, so that a slow machine exceeds it, too.
+    """
+    monkeypatch.setattr(Warehouse, "fan_out_max", 500.0)
     join, rate = frame(HELLO) + frame(encode_client(Join("warehouse", "hall"))), 110
     line = msgspec.msgpack.encode(20)
     async with AsyncExitStack() as stack:
@@ -305,7 +312,10 @@ async def test_eight_guests_that_flood_a_chat_are_limited_and_close_none_of_its_
             await asyncio.sleep(0.02)
         for guest in guests:
             await eventually(lambda guest=guest: len(guest.of(Reply)) == sent, 20)
-            assert ErrorCode.RATE_LIMITED in {reply.error for reply in guest.of(Reply) if not reply.ok}
+            replies = guest.of(Reply)
+            assert ErrorCode.RATE_LIMITED in {reply.error for reply in replies if not reply.ok}
+            budget = Warehouse.fan_out_max * (1 + asyncio.get_running_loop().time() - started_s)
+            assert sum(reply.ok for reply in replies) <= 1 + budget / len(room.seats)
         assert counters.fan_out_refusals > 0
         for reader in readers:
             assert reader.is_connected
@@ -313,7 +323,6 @@ async def test_eight_guests_that_flood_a_chat_are_limited_and_close_none_of_its_
                 "no reader is closed because of other players' messages"
             )
         assert not shard.parts.edge.counters.closed["slow_consumer"]
-        assert counters.ticks_skipped <= 20 + counters.ticks / 4
 
 
 # -- networks and shards that stall ----------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from tickwire.schemas.fields import pack_input
 
 INPUT_RATE_HZ = 10.0
 BUSY_SHARE = 0.85
+FINE_SHARE = 0.6
 NEAR_SHARE = 0.75
 """The goal is decided if a step with a busy share of at most BUSY_SHARE reached this one."""
 FULL_SHARE = 0.97
@@ -42,9 +43,13 @@ PLAYERS_MAX = 6000
 
 
 class LatenessStep(msgspec.Struct, frozen=True):
-    """The steps of a run: players added in each, seconds to settle, and seconds of measurement."""
+    """The steps of a run: players added in each, seconds to settle, and seconds of measurement.
+
+    From a busy share of FINE_SHARE on, `fine_players` are added in each.
+    """
 
     players: int
+    fine_players: int
     settle_s: float
     seconds: float
     players_max: int = PLAYERS_MAX
@@ -71,8 +76,8 @@ class LatenessPoint(msgspec.Struct, frozen=True):
 
 
 def run(*, quick: bool) -> Report:
-    """Add 250 players per step up to a full core; quick: three steps of 500."""
-    step = LatenessStep(500, 1.5, 5.0, 1500) if quick else LatenessStep(250, 3.0, 12.0)
+    """Add 250 players per step, and 50 near the limit, up to a full core; quick: three steps of 500."""
+    step = LatenessStep(500, 500, 1.5, 5.0, 1500) if quick else LatenessStep(250, 50, 3.0, 12.0)
     processes.pin_this(LOAD_CORE)
     with one_shard() as shard:
         points = uvloop.run(_measure(shard, step))
@@ -128,17 +133,20 @@ async def _measure(shard: LocalShard, step: LatenessStep) -> list[LatenessPoint]
 async def _points(shard: LocalShard, step: LatenessStep) -> AsyncIterator[LatenessPoint]:
     """Add players, and yield a point for each step."""
     clients: list[LoadClient] = []
+    added = step.players
     payload, first_seq = pack_input(Fan.input_fields, {"turn": 0.1}), 1
     try:
         while len(clients) < step.players_max:
-            clients += await open_clients(shard.port, step.players, room_type=Fan.room_type)
+            clients += await open_clients(shard.port, added, room_type=Fan.room_type)
             for seconds in (step.settle_s, step.seconds):
                 before = await _sample(shard)
                 late = await send_inputs(
                     clients, rate_hz=INPUT_RATE_HZ, payload=payload, first_seq=first_seq, seconds=seconds
                 )
                 first_seq += int(seconds * INPUT_RATE_HZ) + 1
-            yield point_between(before, await _sample(shard), len(clients), late)
+            point = point_between(before, await _sample(shard), len(clients), late)
+            added = step.players if point.busy_share < FINE_SHARE else step.fine_players
+            yield point
     finally:
         close_clients(clients)
 

@@ -4,8 +4,8 @@ A card on the pile is in the channel of all players; a card in a hand is in the 
 a card moves it from one channel to the other: its player keeps the same entity, and for all others it appears. The
 deck is not in a table, so no client receives it.
 
-The rules: play a card with the suit or rank of the top card, or draw one. The first player without cards wins the
-round.
+The rules: play a card with the suit or rank of the top card, or draw one, within TURN_S seconds. The first player
+without cards wins the round.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from tickwire.matchmaking import Mode, Rules
 SUITS = ("clubs", "diamonds", "hearts", "spades")
 RANKS = 13
 HAND = 5
+TURN_S = 30.0
 DECK = [(suit, rank) for suit in range(len(SUITS)) for rank in range(1, RANKS + 1)]
 
 
@@ -79,7 +80,8 @@ class CardTable(Room):
         self.order.append(player)
         for _ in range(HAND):
             self._deal(player)
-        self._show_turn()
+        if len(self.order) == 1:
+            self._start_turn()
 
     def on_leave(self, player: Player) -> None:
         if player not in self.order or player.entity is None:
@@ -91,7 +93,7 @@ class CardTable(Room):
         index = self.order.index(player)
         del self.order[index]
         self.turn -= index < self.turn
-        self._show_turn()
+        self._start_turn()
 
     # -- playing --------------------------------------------------------------------------------------------
 
@@ -107,8 +109,7 @@ class CardTable(Room):
                 self._deal(player)
             case _:
                 raise CommandRefused(f"unknown command {name!r}")
-        self.turn = (self.turn + 1) % len(self.order)
-        self._show_turn()
+        self._end_turn()
         return None
 
     def _play(self, player: Player, id: Any) -> None:
@@ -150,10 +151,23 @@ class CardTable(Room):
         if player.entity is not None:
             player.entity.cards = len(self._find_cards(player))
 
-    def _show_turn(self) -> None:
+    def _end_turn(self) -> None:
+        self.turn = (self.turn + 1) % len(self.order)
+        self._start_turn()
+
+    def _start_turn(self) -> None:
+        """Show which player has the turn, and draw a card for a player that does not play in time."""
+        if (timer := self.clock.find(self._draw_late)) is not None:
+            timer.cancel()
         for index, player in enumerate(self.order):
             if player.entity is not None:
                 player.entity.has_turn = index == self.turn % len(self.order)
+        if self.order:
+            self.clock.after(TURN_S, self._draw_late, self.order[self.turn % len(self.order)])
+
+    def _draw_late(self, player: Player) -> None:
+        self._deal(player)
+        self._end_turn()
 
 
 ROOMS = {"cards": CardTable}

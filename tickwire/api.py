@@ -15,10 +15,12 @@ from tickwire.server.replication.columns import (
 from tickwire.server.replication.grid import Grid
 from tickwire.server.replication.table import EVERYONE, NOBODY, Row, Table, TableFull
 from tickwire.server.rooms.checkpoint import SaveData
+from tickwire.server.rooms.clock import TooManyTimers
 from tickwire.server.rooms.containment import CommandRefused
 from tickwire.server.rooms.inputs import InputBatch
 from tickwire.server.rooms.player import Player
 from tickwire.server.rooms.room import Room
+from tickwire.server.rooms.room_timer import RoomTimer
 from tickwire.server.rooms.schema_changes import SchemaChanges
 from tickwire.server.rooms.transactions import ItemChange, Transaction, grant, spend, trade, transfer
 from tickwire.server.rooms.tuning import Tuning
@@ -32,11 +34,13 @@ __all__ = [
     "ItemChange",
     "Player",
     "Room",
+    "RoomTimer",
     "Row",
     "SaveData",
     "SchemaChanges",
     "Table",
     "TableFull",
+    "TooManyTimers",
     "Transaction",
     "Tuning",
     "angle",

@@ -18,7 +18,13 @@ from tickwire.schemas.fields import Field
 from tickwire.schemas.messages import FieldKind
 from tickwire.schemas.payloads import to_plain
 from tickwire.server.replication.table import TableState
-from tickwire.server.rooms.checkpoint import RejectedRow, RoomCheckpoint, SeatCheckpoint, SetAsideData
+from tickwire.server.rooms.checkpoint import (
+    ClockCheckpoint,
+    RejectedRow,
+    RoomCheckpoint,
+    SeatCheckpoint,
+    SetAsideData,
+)
 from tickwire.server.storage import SavedTable, SavedWorld
 
 # -- encoding ----------------------------------------------------------------------------------------------------
@@ -45,6 +51,7 @@ def encode_world(room_type: str, name: str, room_id: str, state: RoomCheckpoint)
             for table, fields in state.set_aside.columns.items()
         },
         aside_state=state.set_aside.fields,
+        clock={} if state.clock is None else to_plain(state.clock),
     )
 
 
@@ -100,7 +107,7 @@ def _encode_seat(seat: SeatCheckpoint) -> dict[str, Any]:
 
 
 def decode_world(saved: SavedWorld) -> RoomCheckpoint:
-    """Return the checkpoint of a stored world. Sessions and labels that cannot be read are in `rejected`.
+    """Return the checkpoint of a stored world. Sessions, labels and timers that cannot be read are in `rejected`.
 
     Raises:
         ValueError, KeyError, TypeError: a table cannot be read.
@@ -117,6 +124,7 @@ def decode_world(saved: SavedWorld) -> RoomCheckpoint:
             labels[name] = label
         else:
             rejected.append(RejectedRow(f"labels.{name}", label, f"must be a string, not {type(label).__name__}"))
+    clock = _decode_clock(saved.clock, rejected)
     state = RoomCheckpoint(
         tick=saved.tick,
         next_entity_id=saved.next_entity_id,
@@ -135,6 +143,7 @@ def decode_world(saved: SavedWorld) -> RoomCheckpoint:
         ),
         state_error=saved.state_error,
         rejected=tuple(rejected),
+        clock=clock,
     )
     return state if saved.next_channel is None else msgspec.structs.replace(state, next_channel=saved.next_channel)
 
@@ -155,6 +164,14 @@ def recover_world(saved: SavedWorld) -> RoomCheckpoint:
 
 def _decode_seat(session_id: str, document: dict[str, Any]) -> SeatCheckpoint:
     return msgspec.convert(document | {"session": document["session"] | {"session_id": session_id}}, SeatCheckpoint)
+
+
+def _decode_clock(document: dict[str, Any], rejected: list[RejectedRow]) -> ClockCheckpoint | None:
+    try:
+        return msgspec.convert(document, ClockCheckpoint) if document else None
+    except msgspec.ValidationError as error:
+        rejected.append(RejectedRow("clock", document, f"{error!r}"))
+        return None
 
 
 def _decode_table(table: SavedTable) -> TableState:

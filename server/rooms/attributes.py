@@ -4,11 +4,7 @@ On the new shard the room is created by `__init__` and `restore`, without `on_cr
 are set before `restore` runs. `restore` or `__init__` must rebuild the others; a room with an attribute that neither
 of them sets cannot move.
 
-    copied      None, booleans, numbers, strings, bytes; lists, tuples, sets and dicts of these; numpy numbers and
-                arrays; players and rows of the room. A player who has left becomes None, a despawned row stays dead
-    not copied  all other values: objects of the game's own classes, functions, tasks, recursive structures
-
-Pure.
+server/rooms/value_codec.py lists the types of values that can be copied. Pure.
 """
 
 from __future__ import annotations
@@ -19,27 +15,14 @@ from types import CodeType, FunctionType
 from typing import Any
 
 import msgspec
-import numpy as np
 import structlog
-from msgspec.msgpack import Ext
 
-from tickwire.server.replication.table import Row, create_dead_row
 from tickwire.server.rooms.declarations import own_attributes
-from tickwire.server.rooms.player import Player
 from tickwire.server.rooms.room import Room
+from tickwire.server.rooms.value_codec import NotCopied, decode_value, encode_value
 
 ROOM_ATTRIBUTES = own_attributes(Room)
 log = structlog.get_logger(__name__)
-
-_DEPTH_MAX = 32
-_SCALARS = (type(None), bool, int, float, str, bytes)
-_TUPLE, _SET, _FROZENSET, _DICT, _ARRAY, _PLAYER, _ROW = range(1, 8)
-_SEQUENCES: dict[type, int] = {tuple: _TUPLE, set: _SET, frozenset: _FROZENSET}
-_KINDS: dict[int, Any] = {_DICT: dict} | {code: kind for kind, code in _SEQUENCES.items()}
-
-
-class NotCopied(Exception):
-    """A value has a type that a move does not copy."""
 
 
 class AttributeReport(msgspec.Struct, frozen=True):
@@ -89,7 +72,7 @@ def encode_attributes(room: Room, names: Iterable[str]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     for name in names:
         try:
-            found[name] = msgspec.msgpack.encode(_to_plain(vars(room)[name], room))
+            found[name] = encode_value(vars(room)[name], room)
         except (NotCopied, OverflowError, ValueError):
             continue  # also an integer of more than 64 bits, a string with a lone surrogate
     return found
@@ -110,64 +93,10 @@ def decode_attributes(room: Room, attributes: Mapping[str, bytes]) -> dict[str, 
         if name in room.tables or inspect.isdatadescriptor(declared) or inspect.isroutine(declared):
             continue
         try:
-            found[name] = msgspec.msgpack.decode(data, ext_hook=lambda code, inner: _from_ext(code, inner, room))
+            found[name] = decode_value(data, room)
         except (ValueError, TypeError, KeyError) as error:
             log.warning("room_attribute_decode_failed", room_type=room.room_type, attribute=name, error=str(error))
     return found
-
-
-def _to_plain(value: Any, room: Room, depth: int = 0) -> Any:
-    """Convert a value to MessagePack types, with extensions for types that MessagePack lacks.
-
-    Raises:
-        NotCopied: the value contains something that cannot be copied.
-    """
-    if depth > _DEPTH_MAX:
-        raise NotCopied
-    match value:
-        case _ if type(value) in _SCALARS:
-            return value
-        case _ if type(value) is list:
-            return [_to_plain(inner, room, depth + 1) for inner in value]
-        case _ if type(value) is dict:
-            # As pairs, because a key may be an extension.
-            return _ext(_DICT, [_to_plain(pair, room, depth + 1) for pair in value.items()])
-        case _ if type(value) in _SEQUENCES:
-            return _ext(_SEQUENCES[type(value)], [_to_plain(inner, room, depth + 1) for inner in value])
-        case np.ndarray() | np.bool_() | np.integer() | np.floating() if value.dtype.kind in "biuf":
-            return _ext(_ARRAY, [value.dtype.str, list(value.shape), value.tobytes()])
-        case Player():
-            return _ext(_PLAYER, value.id)
-        case Row():
-            return _ext(
-                _ROW, next(([name, value.id] for name in room.tables if _contains(room, name, value)), ["", 0])
-            )
-    raise NotCopied
-
-
-def _ext(code: int, value: Any) -> Ext:
-    return Ext(code, msgspec.msgpack.encode(value))
-
-
-def _from_ext(code: int, data: memoryview, room: Room) -> Any:
-    value = msgspec.msgpack.decode(data, ext_hook=lambda inner_code, inner: _from_ext(inner_code, inner, room))
-    match code:
-        case _ if code in _KINDS:
-            return _KINDS[code](value)
-        case _ if code == _ARRAY:
-            dtype, shape, octets = value
-            return np.frombuffer(octets, np.dtype(dtype)).reshape(shape).copy()[()]
-        case _ if code == _PLAYER:
-            return room.players.get(value)
-        case _ if code == _ROW:
-            name, id = value
-            table = getattr(room, name) if name in room.tables else {}
-            return table[id] if id in table else create_dead_row()
-    raise ValueError(f"unknown msgpack extension {code}")
-
-
-def _contains(room: Room, name: str, row: Row) -> bool:
-    return row.row_in(getattr(room, name)) is not None
 
 
 # -- restore --------------------------------------------------------------------------------------------------------

@@ -156,6 +156,31 @@ class SeatCheckpoint(msgspec.Struct, frozen=True):
     data: dict[str, Any] = {}
 
 
+class TimerCheckpoint(msgspec.Struct, frozen=True):
+    """A timer of a room's clock.
+
+    Args:
+        number: the number of the timer in its room.
+        method: the name of the method that it calls.
+        arguments: the encoded arguments; see server/rooms/value_codec.py.
+        due: the time of the next run, in ticks.
+        interval: the ticks between two runs; 0 for a call that runs once.
+    """
+
+    number: int
+    method: str
+    arguments: tuple[bytes, ...] = ()
+    due: float = 0.0
+    interval: float = 0.0
+
+
+class ClockCheckpoint(msgspec.Struct, frozen=True):
+    """The timers of a room, in the order of their runs, and the tick rate in which their times are counted."""
+
+    tick_rate_hz: float
+    timers: tuple[TimerCheckpoint, ...] = ()
+
+
 class RoomMetadata(msgspec.Struct, frozen=True):
     """The part of a checkpoint outside of tables, with the last tick that changed the tables; cheap to compare."""
 
@@ -163,6 +188,7 @@ class RoomMetadata(msgspec.Struct, frozen=True):
     state: dict[str, Any]
     labels: dict[str, str]
     seats: tuple[SeatCheckpoint, ...]
+    clock: ClockCheckpoint | None = None
 
 
 class RejectedRow(msgspec.Struct, frozen=True):
@@ -203,6 +229,7 @@ class RoomCheckpoint(msgspec.Struct, frozen=True):
     Args:
         state_error: why `state` did not fit its declaration when it was saved; empty if it did, None if unknown.
         rejected: the values that were removed from the saved state, to be stored in the quarantine.
+        clock: the timers of the room; None in a save of a build without timers.
         set_aside: stored data that this build does not declare.
         attributes: the copied attributes of a room that moves; see server/rooms/attributes.py.
         random: the state of the random number generator of a room that moves.
@@ -221,3 +248,4 @@ class RoomCheckpoint(msgspec.Struct, frozen=True):
     set_aside: SetAsideData = SetAsideData()
     state_error: str | None = None
     rejected: tuple[RejectedRow, ...] = ()
+    clock: ClockCheckpoint | None = None

@@ -35,7 +35,7 @@ def create_metadata(room: Room, seats: Iterable[Seat], changed_tick: int) -> Roo
             f"{type(room).__name__}.save must return a {room.saves.__name__}, not a {type(saved).__name__}"
         )
     checkpoints = tuple(_create_seat_checkpoint(room, seat) for seat in seats)
-    return RoomMetadata(changed_tick, saved.to_plain_dict(), dict(room.labels), checkpoints)
+    return RoomMetadata(changed_tick, saved.to_plain_dict(), dict(room.labels), checkpoints, room.clock.checkpoint())
 
 
 def create_checkpoint(room: Room, metadata: RoomMetadata, set_aside: SetAsideData) -> RoomCheckpoint:
@@ -55,6 +55,7 @@ def create_checkpoint(room: Room, metadata: RoomMetadata, set_aside: SetAsideDat
         next_channel=room.next_channel,
         labels=metadata.labels,
         seats=metadata.seats,
+        clock=metadata.clock,
         set_aside=_without_despawned(room, set_aside),
     )
 

@@ -245,6 +245,8 @@ def _restore(runtime: RoomRuntime, request: RestoreRequest) -> None:
     for seat in checkpoint.seats:
         session = request.sessions.restore(seat.session) or AbsentSession(seat.session)
         runtime.restore_seat(seat, session, request.on_ended, request.records.get(seat.player_id))
+    if checkpoint.clock is not None:
+        room.clock.restore(checkpoint.clock)
     for name, attribute in decode_attributes(room, checkpoint.attributes).items():
         setattr(room, name, attribute)
     if checkpoint.random:

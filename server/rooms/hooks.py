@@ -4,7 +4,7 @@ An exception of any type that leaves a hook of the game is contained (server/roo
     __init__, on_create, restore  the join is refused, and the room that was being created is dropped
     on_join                       the join is refused, and the changes that the hook made to the player are undone
     on_command                    the player receives a Reply with COMMAND_FAILED
-    on_input, on_inputs, on_tick  the host closes this room, and no other
+    on_input, on_inputs, on_tick, timers    the host closes this room, and no other
     save                          the last saved state stays
     can_migrate                   the room stays on this shard
     on_leave, on_dispose, on_dealt

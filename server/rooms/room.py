@@ -12,7 +12,8 @@
             player.entity.x += values["dx"]
 
 All hooks run on the event loop's thread. `on_create` runs first, or `restore` for a saved room. In each tick
-`on_input` runs for every input that has arrived (or `on_inputs` once for all of them), then `on_tick`. `on_join`,
+`on_input` runs for every input that has arrived (or `on_inputs` once for all of them), then the calls of `clock` that
+are due, then `on_tick`. `on_join`,
 `on_command`, `on_disconnect`, `on_resume` and `on_leave` run between ticks. `on_dispose` runs last.
 
 A hook must not block. An exception that leaves a hook is contained; see server/rooms/runtime.py.
@@ -36,6 +37,7 @@ from tickwire.server.replication.entity_ids import EntityIds
 from tickwire.server.replication.grid import CELLS_MAX, Grid
 from tickwire.server.replication.table import NOBODY, Table
 from tickwire.server.rooms.checkpoint import SaveData
+from tickwire.server.rooms.clock import RoomClock
 from tickwire.server.rooms.containment import CommandRefused
 from tickwire.server.rooms.declarations import check_room, find_input_fields, find_tables
 from tickwire.server.rooms.inputs import InputBatch
@@ -71,6 +73,7 @@ class Room:
         schema_changes: renamed and removed tables and fields of stored worlds; see server/rooms/schema_changes.py.
         checksum_ticks: the number of ticks between two checksums of a channel; at most CHECKSUM_TICKS_MAX.
         tick: the number of the running tick, from 1.
+        clock: the room's time, and calls that the room schedules; see server/rooms/clock.py.
         random: the room's random number generator.
         players: the players in the room, by player id.
         access: "open"; "locked", which refuses new players; or "private", which requires the code.
@@ -118,6 +121,7 @@ class Room:
         self.mode = ""
         self.tuning: Any = self.tunes()
         self.tuning_version = 0
+        self.clock = RoomClock(self)
         self.entity_ids = EntityIds()
         self.next_channel = NOBODY - 1
         self._closed_channels: list[int] = []

@@ -237,7 +237,7 @@ class RoomRuntime:
         self.write()
 
     def simulate(self) -> None:
-        """Run the first part of a step: inputs, the game's tick, the snapshot.
+        """Run the first part of a step: inputs, timers, the game's tick, the snapshot.
 
         Raises:
             RoomCodeRaised: the game's code raised an exception, or left a NaN in a column.
@@ -247,6 +247,8 @@ class RoomRuntime:
         room.entity_ids.tick = room.tick
         with contain("tick", room, self.counters):
             self._inputs.deliver(self.seats)
+            if room.tick >= room.clock.next_tick:
+                room.clock.run_due()
             room.on_tick(self.dt)
             self._compact()
             self._interest.refresh(self.seats)

@@ -203,7 +203,7 @@ async def delete_player(store: MongoStore, player_id: str) -> dict[str, int]:
     """Delete all data of a player, and return the number of deleted items by kind.
 
     The entries of other players in the same transactions stay, so that their sums still equal what they hold. Data of
-    players that games store in the state of their rooms is not deleted.
+    players that games store in the state or the timers of their rooms is not deleted.
 
     Raises:
         Unavailable: MongoDB does not answer; a repeated call continues.

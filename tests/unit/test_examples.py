@@ -19,7 +19,7 @@ from tests.harness.runtimes import create_runtime
 from tickwire import InputBatch, Player, Room
 from tickwire.client.core import ClientCore
 from tickwire.client.world import TableView
-from tickwire.examples import arena, minimal
+from tickwire.examples import arena, cards, minimal
 from tickwire.examples.arena import Arena
 from tickwire.examples.cards import DECK, HAND, CardTable
 from tickwire.examples.plaza import VIEW, Plaza
@@ -303,6 +303,23 @@ def test_the_first_player_without_cards_wins_the_round() -> None:
     assert anns.table("hands").column("score").tolist() == [1, 0]
     assert anns.table("hands").column("cards").tolist() == [HAND, 2 * HAND]
     assert bob.player.entity is not None
+
+
+def test_a_player_that_does_not_play_in_time_draws_a_card() -> None:
+    runtime = made(CardTable)
+    (ann, anns), (bob, _) = seated(runtime, "ann"), seated(runtime, "bob")
+    runtime.step()
+    assert command(ann, 1, "draw").ok
+    for _ in range(round(cards.TURN_S * CardTable.tick_rate_hz) - 1):
+        runtime.step()
+    assert anns.table("hands").column("has_turn").tolist() == [False, True]
+    for _ in range(2):
+        runtime.step()
+    assert anns.table("hands").column("has_turn").tolist() == [True, False]
+    assert anns.table("hands").column("cards").tolist() == [HAND + 1, HAND + 1]
+    ann.leave("bye")
+    assert command(bob, 1, "draw").ok, "the turn of a player that has left passes on"
+    assert len(runtime.room.clock.timers) == 1
 
 
 def test_on_the_plaza_a_player_receives_only_nearby_walkers() -> None:

@@ -128,7 +128,7 @@ def test_arbitrary_nesting_decodes_or_raises_malformed_message(parts: list[bytes
 
 DECODE_THEMSELVES = {
     "server/migration/room_codec.py",  # a room that another shard of the fleet has encoded
-    "server/rooms/attributes.py",  # of such a room
+    "server/rooms/value_codec.py",  # of such a room
     "server/dev/runner.py",  # a file of the user
     "matchmaking/tickets.py",  # after the signature was checked
     "matchmaking/script_runner.py",  # what a script of ours returns

@@ -73,8 +73,7 @@ class Fan(Room):
         move(self.movers, dt)
 
     def on_leave(self, player: Player) -> None:
-        if player.entity is not None:
-            self.movers.despawn(player.entity.id)
+        player.entity.despawn()
 
 
 class MapWalkers(Table):
@@ -114,8 +113,7 @@ class Crowd(Room):
         np.clip(walkers.y, -MAP, MAP, out=walkers.y)
 
     def on_leave(self, player: Player) -> None:
-        if player.entity is not None:
-            self.walkers.despawn(player.entity.id)
+        player.entity.despawn()
 
 
 class Soak(Fan):
@@ -200,8 +198,7 @@ class BusyEstate(Room):
         return Transaction(grant(player.id, "gold"), reply=True) if name == "work" else dict(player.holdings)
 
     def on_leave(self, player: Player) -> None:
-        if player.entity is not None:
-            self.movers.despawn(player.entity.id)
+        player.entity.despawn()
 
 
 ROOMS = {"estate": BusyEstate, "fan": Fan, "soak": Soak, "crowd": Crowd}

@@ -95,11 +95,10 @@ class Arena(Room):
     def restore(self, saved: ArenaSave) -> None:
         """Restore the scores, keep the ships of players who may resume, and despawn bullets and other ships."""
         self.best = dict(saved.best)
-        flown = {player.entity.id for player in self.players.values() if player.entity is not None}
-        for table in (self.ships, self.bullets):
-            for entity in table:
-                if entity.id not in flown:
-                    table.despawn(entity.id)
+        flown = {player.find_entity() for player in self.players.values()}
+        for entity in (*self.ships, *self.bullets):
+            if entity not in flown:
+                entity.despawn()
 
     def save(self) -> ArenaSave:
         return ArenaSave(list(self.best.items()))
@@ -111,8 +110,7 @@ class Arena(Room):
         self.broadcast("named", {"id": player.entity.id, "name": player.data["name"]})
 
     def on_leave(self, player: Player) -> None:
-        if player.entity is not None:
-            self.ships.despawn(player.entity.id)
+        player.entity.despawn()
 
     def on_inputs(self, inputs: InputBatch) -> None:
         rows, values = inputs.of(self.ships)
@@ -125,9 +123,7 @@ class Arena(Room):
             case "scores":
                 return self.best
             case "names":
-                return {
-                    str(one.entity.id): one.data["name"] for one in self.players.values() if one.entity is not None
-                }
+                return {str(other.entity.id): other.data["name"] for other in self.players.values()}
             case "say" if isinstance(payload, str) and 0 < len(payload) <= WORDS_MAX:
                 self._charge_line(player)
                 self.broadcast("said", {"name": player.data["name"], "words": payload})
@@ -187,7 +183,7 @@ class Arena(Room):
 
     def _score(self, ship_id: int) -> None:
         for player in self.players.values():
-            if player.entity is not None and player.entity.id == ship_id and ship_id in self.ships:
+            if player.entity.id == ship_id:
                 player.entity.score += 1
                 name = player.data["name"]
                 self.best[name] = max(self.best.get(name, 0), player.entity.score)

@@ -84,12 +84,12 @@ class CardTable(Room):
             self._start_turn()
 
     def on_leave(self, player: Player) -> None:
-        if player not in self.order or player.entity is None:
+        if player not in self.order:
             return
         for card in self._find_cards(player):
             self.deck.insert(0, (card.suit, card.rank))
-            self.cards.despawn(card.id)
-        self.hands.despawn(player.entity.id)
+            card.despawn()
+        player.entity.despawn()
         index = self.order.index(player)
         del self.order[index]
         self.turn -= index < self.turn
@@ -119,11 +119,11 @@ class CardTable(Room):
         if card.suit != self.top.suit and card.rank != self.top.rank:
             raise CommandRefused("the card has neither the suit nor the rank of the pile")
         self.deck.insert(0, (self.top.suit, self.top.rank))
-        self.cards.despawn(self.top.id)
+        self.top.despawn()
         card.holder, card.channel = 0, EVERYONE
         self.top = card
         self._count(player)
-        if player.entity is not None and player.entity.cards == 0:
+        if player.entity.cards == 0:
             player.entity.score += 1
             self.broadcast("round", {"winner": player.entity.id})
             for other in self.order:
@@ -132,7 +132,7 @@ class CardTable(Room):
 
     def _deal(self, player: Player) -> None:
         """Move a card from the deck into a hand; does nothing if the deck is empty."""
-        if self.deck and player.entity is not None:
+        if self.deck:
             suit, rank = self.deck.pop()
             self.cards.spawn(suit=suit, rank=rank, holder=player.entity.id, channel=player.private)
             self._count(player)
@@ -145,11 +145,10 @@ class CardTable(Room):
         self.deck = [DECK[index] for index in self.random.permutation(len(DECK))]
 
     def _find_cards(self, player: Player) -> list[Row]:
-        return [card for card in self.cards if player.entity is not None and card.holder == player.entity.id]
+        return [card for card in self.cards if card.holder == player.entity.id]
 
     def _count(self, player: Player) -> None:
-        if player.entity is not None:
-            player.entity.cards = len(self._find_cards(player))
+        player.entity.cards = len(self._find_cards(player))
 
     def _end_turn(self) -> None:
         self.turn = (self.turn + 1) % len(self.order)
@@ -160,8 +159,7 @@ class CardTable(Room):
         if (timer := self.clock.find(self._draw_late)) is not None:
             timer.cancel()
         for index, player in enumerate(self.order):
-            if player.entity is not None:
-                player.entity.has_turn = index == self.turn % len(self.order)
+            player.entity.has_turn = index == self.turn % len(self.order)
         if self.order:
             self.clock.after(TURN_S, self._draw_late, self.order[self.turn % len(self.order)])
 

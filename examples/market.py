@@ -79,10 +79,10 @@ class Market(Room):
 
     def restore(self, saved: MarketSave) -> None:
         self.offers = {offer.id: offer for offer in saved.offers}
-        present = {player.entity.id for player in self.players.values() if player.entity is not None}
+        present = {player.find_entity() for player in self.players.values()}
         for trader in self.traders:
-            if trader.id not in present:
-                self.traders.despawn(trader.id)
+            if trader not in present:
+                trader.despawn()
 
     def save(self) -> MarketSave:
         return MarketSave(list(self.offers.values()))
@@ -92,8 +92,7 @@ class Market(Room):
         player.entity = self.traders.spawn(name=name, gold=player.holdings.get("gold", 0))
 
     def on_leave(self, player: Player) -> None:
-        if player.entity is not None:
-            self.traders.despawn(player.entity.id)
+        player.entity.despawn()
 
     # -- commands -------------------------------------------------------------------------------------------
 
@@ -123,9 +122,8 @@ class Market(Room):
         if name == "accept":
             self.offers.pop(deal.reply, None)
         for other in self.players.values():
-            if other.entity is not None:
-                other.entity.gold = other.holdings.get("gold", 0)
-        if name == "name" and player.entity is not None and player.id in self.players:
+            other.entity.gold = other.holdings.get("gold", 0)
+        if name == "name" and player.id in self.players:
             player.entity.name = player.profile["name"]
 
     def _buy(self, player: Player, item: str) -> Transaction:
@@ -154,7 +152,7 @@ class Market(Room):
 
     def _trader(self, id: int) -> Player:
         for player in self.players.values():
-            if player.entity is not None and player.entity.id == id:
+            if player.entity.id == id:
                 return player
         raise CommandRefused("this trader is not in the room")
 

@@ -25,12 +25,10 @@ class SquareField(Room):
         player.entity = self.squares.spawn(x=0.0)
 
     def on_input(self, player: Player, values: dict[str, float]) -> None:
-        if player.entity is not None:
-            player.entity.x += values["dx"]
+        player.entity.x += values["dx"]
 
     def on_leave(self, player: Player) -> None:
-        if player.entity is not None:
-            self.squares.despawn(player.entity.id)
+        player.entity.despawn()
 
 
 ROOMS = {"field": SquareField}

@@ -68,8 +68,7 @@ class Plaza(Room):
         player.entity = self.walkers.spawn(x=x, y=y, is_player=True, name=name)
 
     def on_leave(self, player: Player) -> None:
-        if player.entity is not None:
-            self.walkers.despawn(player.entity.id)
+        player.entity.despawn()
 
     def on_inputs(self, inputs: InputBatch) -> None:
         rows, values = inputs.of(self.walkers)
@@ -96,13 +95,11 @@ class Plaza(Room):
 
     def _say(self, speaker: Player, words: str) -> int:
         """Send a chat line to all players within earshot; return their number."""
-        if speaker.entity is None:
-            return 0
         x, y = speaker.entity.x, speaker.entity.y
         near = [
             player
             for player in self.players.values()
-            if player.entity is not None and np.hypot(player.entity.x - x, player.entity.y - y) <= EARSHOT
+            if np.hypot(player.entity.x - x, player.entity.y - y) <= EARSHOT
         ]
         self.broadcast("said", {"by": speaker.entity.id, "words": words}, to=near)
         return len(near)

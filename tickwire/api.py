@@ -18,7 +18,7 @@ from tickwire.server.rooms.checkpoint import SaveData
 from tickwire.server.rooms.clock import TooManyTimers
 from tickwire.server.rooms.containment import CommandRefused
 from tickwire.server.rooms.inputs import InputBatch
-from tickwire.server.rooms.player import Player
+from tickwire.server.rooms.player import NoEntity, Player
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.room_timer import RoomTimer
 from tickwire.server.rooms.schema_changes import SchemaChanges
@@ -32,6 +32,7 @@ __all__ = [
     "Grid",
     "InputBatch",
     "ItemChange",
+    "NoEntity",
     "Player",
     "Room",
     "RoomTimer",

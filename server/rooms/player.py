@@ -27,6 +27,10 @@ def _no_channel() -> int:
     return NOBODY
 
 
+class NoEntity(LookupError):
+    """The game has used `player.entity` of a player without an entity."""
+
+
 class PlayerCallbacks(NamedTuple):
     """The functions through which a player reaches its seat and room. The defaults do nothing.
 
@@ -138,17 +142,26 @@ class Player:
         return self.record.profile
 
     @property
-    def entity(self) -> Row | None:
-        """The player's own entity, if the game has set one; `Joined` carries its id.
+    def entity(self) -> Row:
+        """The player's own entity; `Joined` carries its id. Assign None to remove it from the player.
 
-        None after the tick in which the entity was despawned.
+        Raises:
+            NoEntity: the game has set none, or the tick in which it was despawned is over; see `find_entity`.
         """
-        return _existing(self._entity)
+        entity = self._entity
+        if entity is None or not entity.exists:
+            reason = "the game has not set one" if entity is None else "it was despawned"
+            raise NoEntity(f"player {self.id!r} has no entity: {reason}; player.find_entity() then returns None")
+        return entity
 
     @entity.setter
     def entity(self, entity: Row | None) -> None:
         self._entity = _row("entity", entity)
         self._interest_changed()
+
+    def find_entity(self) -> Row | None:
+        """Return the player's own entity; None without one, and after the tick in which it was despawned."""
+        return _existing(self._entity)
 
     @property
     def focus(self) -> Row | None:

@@ -35,7 +35,7 @@ from tickwire.schemas.payloads import encode_payload
 from tickwire.server.replication.columns import Column
 from tickwire.server.replication.entity_ids import EntityIds
 from tickwire.server.replication.grid import CELLS_MAX, Grid
-from tickwire.server.replication.table import NOBODY, Table
+from tickwire.server.replication.table import EVERYONE, NOBODY, Table
 from tickwire.server.rooms.checkpoint import SaveData
 from tickwire.server.rooms.clock import RoomClock
 from tickwire.server.rooms.containment import CommandRefused
@@ -233,17 +233,46 @@ class Room:
         check_label_count(len(merged))
         self.labels = merged
 
-    def broadcast(self, name: str, payload: Any = None, *, to: Iterable[Player] | None = None) -> None:
+    def broadcast(
+        self,
+        name: str,
+        payload: Any = None,
+        *,
+        to: Iterable[Player] | int | None = None,
+        except_: Player | Iterable[Player] | None = None,
+    ) -> None:
         """Send an event to all players of the room, or to some of them. It is encoded once.
 
         Args:
             name: the name of the event.
             payload: any value that msgpack can hold.
-            to: the receivers; None for all players.
+            to: the receivers, or a channel: the players that are subscribed to it. None for all players.
+            except_: a player, or players, that do not receive it.
+
+        Raises:
+            ValueError: `to` is a cell of the grid, or a number that is not a channel.
         """
         frame = encode_event(name, encode_payload(payload))
-        for player in list(self.players.values()) if to is None else to:
+        for player in self._find_receivers(to, except_):
             player._send(frame)
+
+    def _find_receivers(
+        self, to: Iterable[Player] | int | None, except_: Player | Iterable[Player] | None
+    ) -> Iterable[Player]:
+        if to is None:
+            receivers: Iterable[Player] = list(self.players.values())
+        elif isinstance(to, int | np.integer):
+            if not (to in (EVERYONE, NOBODY) or self.next_channel < to < NOBODY):
+                raise ValueError(
+                    f"broadcast: {to} is not a channel that this room has opened; for players on a grid pass players"
+                )
+            receivers = [player for player in self.players.values() if to in player.watched]
+        else:
+            receivers = to
+        if except_ is None:
+            return receivers
+        excluded = {except_} if isinstance(except_, Player) else set(except_)
+        return [player for player in receivers if player not in excluded]
 
     def open_channel(self) -> int:
         """Open a new channel and return its number.

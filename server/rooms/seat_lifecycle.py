@@ -140,8 +140,8 @@ class SeatLifecycle:
             with self._hooks.contain("on_leave"):
                 self._room.on_leave(seat.player)
         except RoomCodeRaised:
-            if seat.player.entity is not None:  # otherwise the entity would stay in the room for good
-                seat.player.entity.despawn()
+            if (entity := seat.player.find_entity()) is not None:  # otherwise it would stay in the room for good
+                entity.despawn()
         self._room.players.pop(seat.player_id, None)
         self._close_private(seat)
         seat.release()
@@ -152,7 +152,7 @@ class SeatLifecycle:
 
     def _create_joined(self, seat: Seat) -> Joined:
         room = self._room
-        entity = seat.player.entity
+        entity = seat.player.find_entity()
         seat.known_entity = 0 if entity is None else entity.id
         return Joined(
             room_id=room.room_id,

@@ -62,9 +62,7 @@ async def test_plaza_page_shows_exactly_the_walkers_of_the_server(examples: Shar
         (simulation,) = examples.parts.host
         room = simulation.room
         assert isinstance(room, Plaza)
-        seat = next(
-            seat for seat in simulation.seats if seat.player.entity is not None and seat.player.entity.id == me
-        )
+        seat = next(seat for seat in simulation.seats if seat.player.entity.id == me)
 
         def is_right() -> bool:
             if walker.world.tick != simulation.tick:
@@ -76,7 +74,6 @@ async def test_plaza_page_shows_exactly_the_walkers_of_the_server(examples: Shar
         await eventually(is_right, what="the client has what its cells hold")
         assert walker.world.table("walkers").entity(me)["name"] == "ann"
         for leap in range(6):
-            assert seat.player.entity is not None
             seat.player.entity.x = -600.0 + 220 * leap
             await walker.send_input({"speed": 1.0, "heading": 1.0})
             if leap % 2:

@@ -183,7 +183,7 @@ async def test_result_of_a_used_key_is_replied_and_applied(shard: Shard) -> None
         await two.command("work")
         offer = await two.command("offer", {"to": ann, "gives": {"gold": 4}, "takes": {}})
         players = next(iter(shard.parts.host)).room.players
-        ids = {player.entity.name: player.id for player in players.values() if player.entity is not None}
+        ids = {player.entity.name: player.id for player in players.values()}
         elsewhere = TransactionRequest(
             key=f"key:offer/{offer}",
             player_id=ids["ann"],

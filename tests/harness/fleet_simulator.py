@@ -96,12 +96,10 @@ class Notebook(Room):
         player.entity = self.steps.spawn(x=0.0)
 
     def on_leave(self, player: Player) -> None:
-        if player.entity is not None:
-            self.steps.despawn(player.entity.id)
+        player.entity.despawn()
 
     def on_input(self, player: Player, values: dict[str, float]) -> None:
-        if player.entity is not None:
-            player.entity.x += values["dx"]
+        player.entity.x += values["dx"]
 
     def on_command(self, player: Player, name: str, payload: Any) -> Any:
         self.runs.append(payload)
@@ -644,7 +642,6 @@ class FleetRun:
     async def _check_input(self, room: RoomRuntime) -> None:
         assert self.connection is not None
         (seat,) = room.seats
-        assert seat.player.entity is not None
         before = float(seat.player.entity.x)
         self.connection.to_server.append(self.core.input({"dx": 1.0}))
         while self.connection.to_server:

@@ -71,10 +71,10 @@ class Garden(Room):
 
     def restore(self, saved: GardenSave) -> None:
         self.planted = saved.planted
-        theirs = {player.entity.id for player in self.players.values() if player.entity is not None}
+        theirs = {player.find_entity() for player in self.players.values()}
         for walker in self.walkers:
-            if walker.id not in theirs:
-                self.walkers.despawn(walker.id)
+            if walker not in theirs:
+                walker.despawn()
 
     def save(self) -> GardenSave:
         return GardenSave(self.planted)
@@ -88,14 +88,12 @@ class Garden(Room):
         self.broadcast("came", player.id)
 
     def on_leave(self, player: Player) -> None:
-        if player.entity is not None:
-            self.walkers.despawn(player.entity.id)
+        player.entity.despawn()
 
     def on_input(self, player: Player, wish: dict[str, float]) -> None:
         if wish["is_bad"]:
             raise RuntimeError("requested failure in on_input")
-        if player.entity is not None:
-            player.entity.x += wish["dx"]
+        player.entity.x += wish["dx"]
 
     def on_tuned(self) -> None:
         self.broadcast("tuned")

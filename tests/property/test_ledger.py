@@ -431,7 +431,7 @@ class TwoRooms(RuleBasedStateMachine):
     def command_of(self, place: Place, number: int, wish: str, other: str) -> Command:
         verb, _, item = wish.partition(" ")
         there = place.room.players.get(other)
-        entity = there.entity.id if there is not None and there.entity is not None else 0
+        entity = there.entity.id if there is not None else 0
         payload: Any = {
             "buy": {"item": item},
             "give": {"to": entity, "item": "gold", "amount": 3},

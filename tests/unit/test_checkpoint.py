@@ -166,7 +166,7 @@ def test_players_resume_in_their_restored_seats() -> None:
     assert room.labels == {"map": "ice"}
     player = room.players["ann"]
     assert not player.is_connected
-    assert (player.entity.x if player.entity else None) == 2.5
+    assert player.entity.x == 2.5
     assert player.data == {"pockets": {"left": (1, 2)}}
     assert player.holdings == {"gold": 7}
     assert player.private == ann.player.private

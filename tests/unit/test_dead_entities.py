@@ -42,12 +42,12 @@ class Space(Room):
         player.entity = self.ships.spawn(x=500.0, y=500.0)
 
     def on_input(self, player: Player, wish: Any) -> None:
-        if player.entity is not None:
-            player.entity.x += wish["dx"]
+        if (ship := player.find_entity()) is not None:
+            ship.x += wish["dx"]
 
     def on_leave(self, player: Player) -> None:
-        if player.entity is not None:
-            self.ships.despawn(player.entity.id)
+        if (ship := player.find_entity()) is not None:
+            ship.despawn()
 
 
 class BatchedSpace(Space):
@@ -116,7 +116,7 @@ def test_inputs_of_a_dead_player_do_not_reach_the_entity_that_reuses_its_id(kind
     assert newcomer.id == bullet_id
     dead.player.entity = bullet  # as if it had been the player's
     runtime.step()
-    assert dead.player.entity is None
+    assert dead.player.find_entity() is None
     press(dead, 1)
     runtime.step()
     assert newcomer.x == 7.0
@@ -203,7 +203,6 @@ def test_entity_despawned_between_two_ticks_is_not_saved() -> None:
     flower = ships.spawn(x=1.0)
     runtime.step()
     ships.despawn(flower)  # as a command does, that has given the player what it is worth
-    assert seat.player.entity is not None
     ships.despawn(seat.player.entity)
     beside = runtime.metadata()
     assert beside.seats[0].entity == GONE
@@ -214,7 +213,7 @@ def test_entity_despawned_between_two_ticks_is_not_saved() -> None:
     assert moved.world.tables["ships"].count == 0
     again, ships_again = room_of(saved=state, sessions=Reviving())
     assert len(ships_again) == 0
-    assert again.seats[0].player.entity is None
+    assert again.seats[0].player.find_entity() is None
 
 
 def test_room_moves_with_its_exact_numbers_after_a_despawn() -> None:
@@ -252,7 +251,6 @@ def test_ids_from_before_a_save_or_a_move_are_not_reused() -> None:
 def test_entity_id_in_joined_is_not_reused_while_the_player_is_seated() -> None:
     runtime, ships = room_of()
     seat = seated(runtime, "p")
-    assert seat.player.entity is not None
     told = seat.player.entity.id
     ships.despawn(told)
     for _ in range(3):

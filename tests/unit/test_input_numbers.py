@@ -62,7 +62,6 @@ def test_the_last_input_after_a_resume_is_acknowledged_within_two_ticks(is_told:
 def test_repeated_inputs_are_applied_once() -> None:
     runtime, seat, _ = played()
     resumed(seat, is_told=False)
-    assert seat.player.entity is not None
     x = seat.player.entity.x
     for seq in (1, 1, 2, 1, 2, 3, 3, 2, 1):
         seat.push_input(Input(seq, 0, step_input(seq, dx=1.0).payload))

@@ -72,8 +72,7 @@ class Front(Room):
         player.data["diary"] = self.orders.spawn(words=f"diary of {player.id}", channel=player.private)
 
     def on_leave(self, player: Player) -> None:
-        if player.entity is not None:
-            self.spies.despawn(player.entity.id)
+        player.entity.despawn()
         self.orders.despawn(player.data["diary"].id)
 
     def on_inputs(self, inputs: InputBatch) -> None:
@@ -227,7 +226,6 @@ def test_a_resumed_client_has_the_current_state_of_all_its_channels() -> None:
                 order.words = f"hold {number}"
             step(runtime)
         if changes:
-            assert seat.player.entity is not None
             seat.player.entity.x = -seat.player.entity.x - 40.0
         tap.connection = tap
         tap.core.world.clear_history()
@@ -286,7 +284,6 @@ def test_a_quick_resume_drops_the_prediction_history() -> None:
     others = [seated(runtime, f"o{number}", 1, x=number / 2)[0] for number in range(16)]
     for tick in range(12):
         for number, other in enumerate(others):
-            assert other.player.entity is not None
             other.player.entity.x += number % 4 / 4 + (tick == number) * 5
         step(runtime)
         assert tap.core.world is not None
@@ -408,7 +405,6 @@ def test_only_the_newest_input_of_a_player_counts_and_players_without_an_entity_
         for each in (seat, ghost):
             each.push_input(Input(seq, 0, pack_input(Front.input_fields, {"dx": dx})))
     step(runtime)
-    assert seat.player.entity is not None
     assert seat.player.entity.x == 4.0
     assert tap.core.acknowledged_seq == 3
     assert (runtime.counters.inputs_applied, seat.inputs_superseded, ghost.inputs_superseded) == (2, 2, 2)

@@ -51,7 +51,7 @@ def marks_seen(subscriber: RecordingSubscriber) -> set[int]:
 
 def dies(runtime: RoomRuntime, seat: Seat) -> None:
     marks = runtime.room.marks  # type: ignore[attr-defined]
-    seat.player.entity.y = 50.0  # type: ignore[union-attr]
+    seat.player.entity.y = 50.0
     runtime.step()
     marks.despawn(seat.player.entity)
 

@@ -4,8 +4,8 @@ A card on the pile is in the channel of all players; a card in a hand is in the 
 a card moves it from one channel to the other: its player keeps the same entity, and for all others it appears. The
 deck is not in a table, so no client receives it.
 
-The rules: play a card with the suit or rank of the top card, or draw one, within TURN_S seconds. The first player
-without cards wins the round.
+The rules: play a card with the suit or rank of the top card, or draw one, within TURN_S seconds. A player that misses
+LATE_MAX turns in a row leaves the table. The first player without cards wins the round.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ SUITS = ("clubs", "diamonds", "hearts", "spades")
 RANKS = 13
 HAND = 5
 TURN_S = 30.0
+LATE_MAX = 3
 DECK = [(suit, rank) for suit in range(len(SUITS)) for rank in range(1, RANKS + 1)]
 
 
@@ -109,6 +110,7 @@ class CardTable(Room):
                 self._deal(player)
             case _:
                 raise CommandRefused(f"unknown command {name!r}")
+        player.data["late"] = 0
         self._end_turn()
         return None
 
@@ -165,6 +167,9 @@ class CardTable(Room):
 
     def _draw_late(self, player: Player) -> None:
         self._deal(player)
+        player.data["late"] = player.data.get("late", 0) + 1
+        if player.data["late"] == LATE_MAX:
+            player.kick(f"you have missed {LATE_MAX} turns")
         self._end_turn()
 
 

@@ -157,7 +157,7 @@ class RoomSender:
         try:
             async with asyncio.timeout(TRANSACTIONS_TIMEOUT_S):
                 await self._transactions.wait_settled(runtime)
-            runtime.handover.seal()
+            runtime.seal()
             positions = self._players.find_positions(runtime)
             await self._players.publish_locations(runtime, target.info.shard_id)
             encoded = {session_id: msgspec.msgpack.encode(position) for session_id, position in positions.items()}
@@ -189,7 +189,7 @@ class RoomSender:
         return is_claimed
 
     def _can_migrate(self, runtime: RoomRuntime) -> bool:
-        if self._players.are_bound(runtime):
+        if self._players.are_bound(runtime) or runtime.room.close_reason is not None:
             return False
         return self._is_transferable(runtime, set()) and runtime.can_migrate()
 

@@ -63,6 +63,21 @@ class CommandRefused(Exception):
         return reason[:REASON_CHARACTERS_MAX]
 
 
+def to_reason(reason: str) -> str:
+    """Return the reason of a game for the end of a seat or room, truncated to REASON_CHARACTERS_MAX.
+
+    Raises:
+        TypeError: it is not a string.
+        ValueError: it is empty, or not Unicode.
+    """
+    if not isinstance(reason, str):
+        raise TypeError(f"the reason must be a string that clients can show, not a {type(reason).__name__}")
+    if not reason.strip():
+        raise ValueError("the reason must not be empty; clients show it to their players")
+    reason.encode()
+    return reason[:REASON_CHARACTERS_MAX]
+
+
 @contextmanager
 def contain(hook: str, room: RoomIdentity, counters: RoomCounters, *, may_refuse: bool = False) -> Iterator[None]:
     """Run a game's code, and log and count an exception that leaves it.

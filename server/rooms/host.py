@@ -219,8 +219,8 @@ class RoomHost:
         self._on_closed(runtime, reason)
 
     def freeze(self, runtime: RoomRuntime) -> None:
-        """Stop the ticks of a room; see `RoomHandover.freeze`."""
-        runtime.handover.freeze()
+        """Stop the ticks of a room; see `RoomRuntime.freeze`."""
+        runtime.freeze()
         self.tick_scheduler.remove(runtime)
 
     def unfreeze(self, runtime: RoomRuntime) -> None:
@@ -304,6 +304,8 @@ class RoomHost:
         room, now_s = runtime.room, self._clock.now_s()
         if failed:
             self.close(room.room_id, "the room's code failed")
+        elif room.close_reason is not None:
+            self.close(room.room_id, room.close_reason)
         elif runtime.seats:
             runtime.closes_at_s = math.inf
         elif runtime.closes_at_s == math.inf:

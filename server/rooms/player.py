@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from tickwire.schemas.event_frames import EventFrame, encode_event
 from tickwire.schemas.payloads import encode_payload
 from tickwire.server.replication.table import EVERYONE, NOBODY, Row
+from tickwire.server.rooms.containment import to_reason
 from tickwire.server.rooms.transactions import RecordReads, RecordVersion
 
 
@@ -27,6 +28,10 @@ def _no_channel() -> int:
     return NOBODY
 
 
+def _ignore_kick(reason: str) -> None:
+    pass
+
+
 class NoEntity(LookupError):
     """The game has used `player.entity` of a player without an entity."""
 
@@ -38,11 +43,13 @@ class PlayerCallbacks(NamedTuple):
         send: queue an event for the client.
         interest_changed: the game has changed the player's channels, entity or focus.
         open_channel: open a channel in the room and return its number.
+        kick: remove the player from the room with this reason.
     """
 
     send: Callable[[EventFrame], None] = _discard_event
     interest_changed: Callable[[], None] = _do_nothing
     open_channel: Callable[[], int] = _no_channel
+    kick: Callable[[str], None] = _ignore_kick
 
 
 class PlayerState(NamedTuple):
@@ -73,6 +80,7 @@ class Player:
         "_entity",
         "_focus",
         "_interest_changed",
+        "_kick",
         "_open_channel",
         "_private",
         "_record",
@@ -104,7 +112,7 @@ class Player:
         self._entity: Row | None = None
         self._focus: Row | None = None
         self._private = state.private
-        self._send, self._interest_changed, self._open_channel = callbacks
+        self._send, self._interest_changed, self._open_channel, self._kick = callbacks
 
     def __setattr__(self, name: str, value: Any) -> None:
         try:
@@ -114,7 +122,7 @@ class Player:
 
     def release(self) -> None:
         """Detach a player who has left from its seat and room, so that no reference cycle is left."""
-        self._send, self._interest_changed, self._open_channel = PlayerCallbacks()
+        self._send, self._interest_changed, self._open_channel, self._kick = PlayerCallbacks()
 
     @property
     def record(self) -> RecordVersion:
@@ -217,6 +225,20 @@ class Player:
             payload: any value that msgpack can hold.
         """
         self._send(encode_event(name, encode_payload(payload)))
+
+    def kick(self, reason: str) -> None:
+        """Remove the player from the room at the end of this tick; between two ticks, of the next one.
+
+        Its client receives the events that were sent to it and then the reason; `on_leave` runs. The session stays,
+        and the player may join again: raise CommandRefused in `on_join` to prevent that. Idempotent.
+
+        Args:
+            reason: the reason, for the player. It is truncated to 1,000 characters.
+
+        Raises:
+            TypeError, ValueError: the reason is not a string, or it is empty.
+        """
+        self._kick(to_reason(reason))
 
 
 def _row(name: str, value: Any) -> Row | None:

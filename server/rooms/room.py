@@ -38,7 +38,7 @@ from tickwire.server.replication.grid import CELLS_MAX, Grid
 from tickwire.server.replication.table import EVERYONE, NOBODY, Table
 from tickwire.server.rooms.checkpoint import SaveData
 from tickwire.server.rooms.clock import RoomClock
-from tickwire.server.rooms.containment import CommandRefused
+from tickwire.server.rooms.containment import CommandRefused, to_reason
 from tickwire.server.rooms.declarations import check_room, find_input_fields, find_tables
 from tickwire.server.rooms.inputs import InputBatch
 from tickwire.server.rooms.player import Player
@@ -79,6 +79,7 @@ class Room:
         access: "open"; "locked", which refuses new players; or "private", which requires the code.
         code: the code that opens a private room.
         labels: properties of the room that a Join can filter by.
+        close_reason: the reason that the game has passed to `close`; None before that.
         tuning, tuning_version: the values of `tunes` that operators have set, and their version; 0 without one.
         mode: the mode of the match that the room was created for; empty for other rooms.
     """
@@ -116,6 +117,7 @@ class Room:
         self.random = np.random.default_rng(seed)
         self.players: dict[str, Player] = {}
         self.access: Access = "open"
+        self.close_reason: str | None = None
         self.code = ""
         self.labels: Mapping[str, str] = {}
         self.mode = ""
@@ -220,6 +222,23 @@ class Room:
     def unlock(self) -> None:
         """Undo `lock`: the room is private if it has a code or is a match, otherwise open. Idempotent."""
         self.access = "private" if self.code or self.mode else "open"
+
+    def close(self, reason: str) -> None:
+        """Close the room at the end of this tick; between two ticks, at the end of the next one.
+
+        All clients receive the events and the state of the tick and then the reason; their sessions stay and may join
+        another room. `on_leave` runs for each player and then `on_dispose`; a durable room is saved. Only the first
+        call has an effect.
+
+        Args:
+            reason: the reason, for the players and the log. It is truncated to 1,000 characters.
+
+        Raises:
+            TypeError, ValueError: the reason is not a string, or it is empty.
+        """
+        reason = to_reason(reason)
+        if self.close_reason is None:
+            self.close_reason = reason
 
     def label(self, **labels: str | int) -> None:
         """Set labels of the room; an empty string removes a label.

@@ -18,6 +18,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import structlog
 from numpy.typing import NDArray
 
 from tickwire.schemas.messages import Command, Error, ErrorCode, Redirect, Reply
@@ -42,6 +43,8 @@ from tickwire.server.rooms.seat_lifecycle import SeatLifecycle
 from tickwire.server.rooms.slow_log import SlowLog
 from tickwire.server.rooms.state_writer import OversizedState, StateWriter, report_oversized_state
 from tickwire.server.rooms.transactions import Decision, RecordVersion, Transaction
+
+log = structlog.get_logger(__name__)
 
 
 class RoomRuntime:
@@ -90,6 +93,7 @@ class RoomRuntime:
         self._lifecycle = SeatLifecycle(room, self.hooks, self.handover, self._interest, self._inputs)
         self._writer = StateWriter(room, self.replicator, counters)
         self._is_settled = False
+        self._kicked: dict[Seat, str] = {}  # with the reasons, until the end of the tick
         self.seats = self._lifecycle.seats
         self.record_reads = self._commands.record_reads
         self.newest_inputs = self._inputs.newest
@@ -125,7 +129,9 @@ class RoomRuntime:
 
         One more tick runs after the last change, so that the change is replicated and saved.
         """
-        return not self.seats and self._is_settled and not self.room.ticks_when_empty
+        if self.seats or not self._is_settled:
+            return False
+        return not self.room.ticks_when_empty and self.room.close_reason is None
 
     # -- seats ----------------------------------------------------------------------------------------------
 
@@ -142,7 +148,7 @@ class RoomRuntime:
             RoomClosed: the room has ended, or its `on_join` raised an exception.
             Unavailable: the room is moving to another shard.
         """
-        if not self.is_open:
+        if not self.is_open or self.room.close_reason is not None:
             raise RoomClosed("the room has ended")
         if self.is_frozen:
             raise Unavailable("the room is moving to another shard", retry_after_ms=MOVES_MS)
@@ -172,6 +178,28 @@ class RoomRuntime:
     def unseat(self, seat: Seat, reason: str) -> None:
         """Remove a player from the room and run `on_leave`."""
         self._lifecycle.unseat(seat, reason)
+
+    def kick(self, seat: Seat, reason: str) -> None:
+        """Remove a player at the end of the tick, when no hook runs, and send its client the reason. Idempotent."""
+        if seat.is_open:
+            self._kicked.setdefault(seat, reason)
+
+    def _unseat_kicked(self) -> None:
+        while self._kicked:
+            seat = next(iter(self._kicked))
+            reason = self._kicked.pop(seat)
+            if seat.is_open:
+                room = self.room
+                log.info(
+                    "player_kicked",
+                    room_id=room.room_id,
+                    room_type=room.room_type,
+                    player_id=seat.player_id,
+                    session_id=seat.subscriber.session_id,
+                    reason=reason,
+                )
+                self.unseat(seat, reason)
+                seat.subscriber.seat_lost(reason)
 
     def player_disconnected(self, seat: Seat) -> None:
         """Notify the game that a player has lost its connection; the seat stays."""
@@ -250,6 +278,8 @@ class RoomRuntime:
             if room.tick >= room.clock.next_tick:
                 room.clock.run_due()
             room.on_tick(self.dt)
+            if self._kicked:
+                self._unseat_kicked()
             self._compact()
             self._interest.refresh(self.seats)
             self.replicator.capture(room.tick)
@@ -310,6 +340,22 @@ class RoomRuntime:
     def is_frozen(self) -> bool:
         """Whether the room is frozen because it moves to another shard."""
         return self.handover.is_frozen
+
+    def freeze(self) -> None:
+        """Stop the room until `RoomHandover.unfreeze`; players whom the game has removed leave first."""
+        self._unseat_kicked()
+        self.handover.freeze()
+
+    def seal(self) -> None:
+        """Stop all changes of a frozen room before its state is sent; see `RoomHandover.seal`.
+
+        Raises:
+            RoomClosed: the game closes the room.
+        """
+        self._unseat_kicked()
+        if self.room.close_reason is not None:
+            raise RoomClosed("the game closes the room")
+        self.handover.seal()
 
     def release(self, redirect: Redirect) -> None:
         """Close a room that another shard has taken over: send its players there, and run `on_dispose`."""

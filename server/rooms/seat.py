@@ -103,6 +103,10 @@ class SeatRoom(Protocol):
         """Remove a player from the room."""
         ...
 
+    def kick(self, seat: Seat, reason: str) -> None:
+        """Remove a player from the room at the end of the tick, and send its client the reason."""
+        ...
+
 
 class SeatEnded(Protocol):
     """Callback that runs once when a seat is given up."""
@@ -198,7 +202,7 @@ class Seat:
         self.player_id = request.player_id
         self.player = Player(
             request.player_id,
-            PlayerCallbacks(self._push_event, self._interest_changed, runtime.room.open_channel),
+            PlayerCallbacks(self._push_event, self._interest_changed, runtime.room.open_channel, self._kick),
             _player_state(request, checkpoint),
             runtime.record_reads,
         )
@@ -350,6 +354,9 @@ class Seat:
 
     def _interest_changed(self) -> None:
         self._runtime.interest_changed(self)
+
+    def _kick(self, reason: str) -> None:
+        self._runtime.kick(self, reason)
 
     def defer(self, change: Callable[[], None]) -> bool:
         """Postpone a change while the room is in transfer to another shard.

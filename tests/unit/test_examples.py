@@ -320,6 +320,22 @@ def test_a_player_that_does_not_play_in_time_draws_a_card() -> None:
     assert len(runtime.room.clock.timers) == 1
 
 
+def test_a_player_that_misses_turns_leaves_the_table() -> None:
+    runtime = made(CardTable)
+    (ann, _), _ = seated(runtime, "ann"), seated(runtime, "eve", watch=True)
+    turn = round(cards.TURN_S * CardTable.tick_rate_hz)
+    for _ in range((cards.LATE_MAX - 1) * turn):
+        runtime.step()
+    assert command(ann, 1, "draw").ok, "one more turn in time"
+    for _ in range(cards.LATE_MAX * turn - 1):
+        runtime.step()
+    assert "ann" in runtime.room.players
+    for _ in range(2):
+        runtime.step()
+    assert set(runtime.room.players) == {"eve"}
+    assert runtime.room.clock.timers == ()
+
+
 def test_on_the_plaza_a_player_receives_only_nearby_walkers() -> None:
     runtime = create_runtime(Plaza, options={"wanderers": 400}, seed=7)
     room = runtime.room

@@ -130,9 +130,14 @@ def _gap(steps: int) -> int:
 
 def _axis(name: str, cell: float, tables: Sequence[type[Table]]) -> tuple[float, int]:
     """Return the lower bound of the map on one axis, and its number of cells."""
-    fields = [field for table in tables for field in table.fields if field.name == name]
-    if len(fields) != len(tables) or any(field.kind is not FieldKind.REAL for field in fields):
-        raise ValueError(f"every table of a grid must have a column {name!r} of kind real")
+    if not tables:
+        raise ValueError("a grid must contain at least one table")
+    fields = []
+    for table in tables:
+        found = [field for field in table.fields if field.name == name and field.kind is FieldKind.REAL]
+        if not found:
+            raise ValueError(f"the table {table.__name__} of a grid must have a column {name!r} of kind real")
+        fields += found
     low, high = min(field.low for field in fields), max(field.high for field in fields)
     return low, max(1, math.ceil((high - low) / cell))
 

@@ -19,8 +19,7 @@ from tickwire.schemas.fields import Field, input_bytes
 from tickwire.server.replication.columns import Column
 from tickwire.server.replication.grid import Grid, GridIndex
 from tickwire.server.replication.table import Table
-from tickwire.server.rooms.checkpoint import SaveData
-from tickwire.server.rooms.tuning import Tuning
+from tickwire.server.rooms.state_declarations import StateDeclarations, check_saves, check_tunes
 
 ROOM_TYPE = re.compile(r"[^/\x00-\x1f\x7f]{1,64}")
 """No slash, because the key of a durable room consists of its type, a slash and its name."""
@@ -31,7 +30,7 @@ _COMPUTED = frozenset(["tables", "input_fields"])
 _MORE_HOOKS = frozenset(["can_migrate", "save", "restore"])
 
 
-class RoomDeclarations(Protocol):
+class RoomDeclarations(StateDeclarations, Protocol):
     """The declarations of a room class. `tickwire.server.rooms.room.Room` has them."""
 
     room_type: ClassVar[str]
@@ -94,13 +93,18 @@ def check_room(cls: type[RoomDeclarations], room: type[RoomDeclarations]) -> Non
     _check_hooks(cls, room)
     _check_numbers(cls)
     _check_types(cls)
+    check_saves(cls, room)
+    check_tunes(cls)
     if cls.grid is not None:
         unknown = set(cls.grid.tables) - cls.tables.keys()
         if unknown:
             raise TypeError(
                 f"{cls.__name__}.grid contains {', '.join(sorted(unknown))}, which is not a table of the room"
             )
-        GridIndex(cls.grid, [cls.tables[name] for name in cls.grid.tables])
+        try:
+            GridIndex(cls.grid, [cls.tables[name] for name in cls.grid.tables])
+        except ValueError as error:
+            raise TypeError(f"{cls.__name__}.grid: {error}") from error
 
 
 def own_attributes(room: type[RoomDeclarations]) -> frozenset[str]:
@@ -171,14 +175,6 @@ def _check_types(cls: type[RoomDeclarations]) -> None:
     for name in ("durable", "uses_ledger", "ticks_when_empty"):
         if not isinstance(getattr(cls, name), bool):
             raise TypeError(f"{cls.__name__}.{name} is {getattr(cls, name)!r}; must be True or False")
-    kinds: tuple[tuple[str, type], ...] = (("saves", SaveData), ("tunes", Tuning))
-    for name, kind in kinds:
-        value = getattr(cls, name)
-        if not (isinstance(value, type) and issubclass(value, kind)):
-            raise TypeError(f"{cls.__name__}.{name}: must be a subclass of {kind.__name__}")
-        for field in value.__struct_fields__:  # type: ignore[attr-defined]
-            if hasattr(kind, field):
-                raise TypeError(f"{value.__name__}.{field}: {kind.__name__} uses this name itself")
     if cls.grid is not None and not isinstance(cls.grid, Grid):
         raise TypeError(f"{cls.__name__}.grid: must be a Grid or None")
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
+import numpy as np
 import pytest
+from msgspec import Meta
 
 from tickwire import Grid, InputBatch, Player, Room, SaveData, Table, Tuning, local, real, text, uint
 from tickwire.server.replication.table import Row
@@ -83,6 +86,39 @@ class Versioned(SaveData):
     version: int = 2  # type: ignore[misc]
 
 
+class Plain(SaveData):
+    count: int = 0
+    when: datetime.timedelta | None = None
+
+
+class Heights(NamedTuple):
+    heights: dict[str, list[np.ndarray[Any, Any]]] = {}
+
+
+class WithArray(SaveData):
+    deep: list[Heights | None] = []
+
+
+class WithPlayers(SaveData):
+    owners: dict[str, Player] = {}
+
+
+class Ambiguous(SaveData):
+    value: list[int] | set[int] = []
+
+
+class WithoutDefault(Tuning, frozen=True):
+    speed: float
+
+
+class OutOfLimits(Tuning, frozen=True):
+    speed: Annotated[float, Meta(le=5)] = 6.0
+
+
+class WithRow(Tuning, frozen=True):
+    goal: Row | None = None
+
+
 @pytest.mark.parametrize(
     ("attributes", "words"),
     [
@@ -111,6 +147,17 @@ class Versioned(SaveData):
         ({"saves": SaveData()}, "saves: must be a subclass of SaveData"),
         ({"saves": Shadowing}, r"Shadowing\.apply_upgrades: SaveData uses this name itself"),
         ({"saves": Versioned}, r"Versioned\.version: SaveData uses this name itself"),
+        (
+            {"saves": Plain},
+            r"Quarry\.saves is Plain, which has fields, but Quarry has no method `save`: each save would",
+        ),
+        ({"saves": WithArray}, r"Heights\.heights: a ndarray cannot be saved and read again; use numbers, texts"),
+        ({"saves": WithPlayers}, r"WithPlayers\.owners: a Player cannot be saved and read again"),
+        ({"saves": Ambiguous}, r"Quarry\.saves: Ambiguous cannot be read again: Type unions may not contain more"),
+        ({"tunes": WithoutDefault}, r"WithoutDefault\.speed: a tuning value must have a default"),
+        ({"tunes": OutOfLimits}, r"OutOfLimits: a default is outside of its limits: Expected `float` <= 5"),
+        ({"tunes": WithRow}, r"WithRow\.goal: a Row cannot be saved and read again"),
+        ({"grid": Grid(cell=5, view=5)}, r"Quarry\.grid: a grid must contain at least one table"),
         ({"tunes": SaveData}, "tunes: must be a subclass of Tuning"),
         ({"grid": "stones"}, "grid: must be a Grid or None"),
         ({"grid": Grid("pebbles", cell=5, view=5)}, "grid contains pebbles, which is not a table of the room"),
@@ -131,6 +178,27 @@ def test_an_annotation_that_declares_no_table_says_so() -> None:
         define({"stones": FlatStones | None})
     with pytest.raises(TypeError, match=r"Quarry: name 'Elsewhere' is not defined in its annotations: import"):
         define({"stones": "Elsewhere"})
+
+
+def test_a_grid_over_a_table_without_positions_names_the_table() -> None:
+    class Heaps(Table):
+        x = uint(bits=8)
+        y = real(-100, 100, step=1 / 16)
+
+    with pytest.raises(
+        TypeError, match=r"Quarry\.grid: the table Heaps of a grid must have a column 'x' of kind real"
+    ):
+        define({"heaps": Heaps}, grid=Grid("heaps", cell=5, view=5))
+    with pytest.raises(TypeError, match=r"Quarry\.grid: the table FlatStones of a grid must have a column 'z'"):
+        define({"stones": FlatStones}, grid=Grid("stones", cell=5, view=5, y="z"))
+    with pytest.raises(TypeError, match=r"Quarry\.grid: a grid may have at most"):
+        define({"stones": FlatStones}, grid=Grid("stones", cell=0.1, view=5))
+
+
+def test_saved_state_needs_a_method_that_fills_it_also_in_a_base() -> None:
+    base = define(saves=Plain, save=lambda self: Plain(1))
+    define(base=base, linger_s=5)
+    define(saves=SaveData)
 
 
 def test_unusual_but_valid_declarations_are_accepted() -> None:

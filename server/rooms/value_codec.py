@@ -118,7 +118,7 @@ def _to_reference(value: Player | Row | RoomTimer, room: ReferenceSource) -> Ext
             return _ext(
                 _ROW, next(([name, value.id] for name, table in tables if value.row_in(table) is not None), ["", 0])
             )
-    return _ext(_TIMER, value.number if value.is_pending else 0)
+    return _ext(_TIMER, value.number)
 
 
 def _ext(code: int, value: Any) -> Ext:

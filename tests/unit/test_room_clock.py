@@ -369,6 +369,17 @@ def test_a_build_leaves_out_calls_that_it_cannot_run_and_keeps_the_remaining_tim
     assert steps(other, 10) == [(4, "ring", "kept"), (10, "ring", "kept")], "in 0.1 s, then every 0.3 s"
 
 
+def test_a_timer_of_a_player_without_a_restored_seat_is_left_out() -> None:
+    runtime = create_runtime(Belfry)
+    ann = runtime.seat(SeatRequest(RecordingSubscriber("ann"), "ann"))
+    runtime.room.clock.after(1, belfry_of(runtime).ring, ann.player)
+    state = msgspec.structs.replace(runtime.checkpoint(), seats=())
+    with capture_logs() as logs:
+        restored = create_runtime(Belfry, state)
+    assert restored.room.clock.timers == ()
+    assert logs[-1]["error"] == "a player among its arguments has left the room"
+
+
 def test_a_world_of_a_build_without_timers_keeps_those_of_init() -> None:
     state = create_runtime(Belfry).checkpoint()
     restored = create_runtime(Restrung, msgspec.structs.replace(state, clock=None))

@@ -69,9 +69,10 @@ class HandoffSteps:
         Raises:
             MatchmakingError: Redis does not answer.
         """
-        if await self._wait_for_state(room_id, "", CLAIM_TIMEOUT_S, ROOM_POLL_INTERVAL_S):
-            return True
-        return not await self.cancel(room_id)
+        if not await self._wait_for_state(room_id, "", CLAIM_TIMEOUT_S, ROOM_POLL_INTERVAL_S):
+            return not await self.cancel(room_id)
+        # A claim removes the handoff. It is also missing from a Redis that was restarted without its data.
+        return not await self._is_owner(room_id)
 
     async def cancel(self, room_id: str) -> bool:
         """Cancel a handover, and retry until Redis has decided.
@@ -85,11 +86,15 @@ class HandoffSteps:
             try:
                 if await self._handoffs.cancel(room_id, self._shard_id):
                     return True
-                location = await self._matchmaker.directory.locate_room(room_id)
-                return location is None or location.shard_id == self._shard_id
+                return await self._is_owner(room_id)
             except MatchmakerUnavailable:
                 await asyncio.sleep(RETRY_INTERVAL_S)
         return True
+
+    async def _is_owner(self, room_id: str) -> bool:
+        """Return whether no other shard has the lease of the room."""
+        location = await self._matchmaker.directory.locate_room(room_id)
+        return location is None or location.shard_id == self._shard_id
 
     async def _wait_for_state(self, room_id: str, state: str, timeout_s: float, pause_s: float) -> bool:
         """Wait until a handover is in a state. Return False if it has ended otherwise, or after a timeout."""

@@ -17,6 +17,7 @@ from tickwire.matchmaking import (
     StaleLease,
     Ttls,
 )
+from tickwire.server.migration.handoff_steps import HandoffSteps
 
 ROOM = msgspec.msgpack.encode({"x": b"\xff\xfe", "n": 1})
 
@@ -190,3 +191,18 @@ async def test_all_keys_of_a_handover_expire(matchmaker: Matchmaker, redis_names
     client = matchmaker.connection.client
     for key in (f"{{{redis_namespace}}}:handover:{offer.room_id}",):
         assert 0 < await client.pttl(key) <= 10_000
+
+
+async def test_a_source_learns_that_its_room_was_claimed(matchmaker: Matchmaker) -> None:
+    offer, _, to = await sent(matchmaker)
+    await matchmaker.handoffs.claim(offer.room_id, to)
+    assert await HandoffSteps(matchmaker, "a").is_claimed(offer.room_id)
+
+
+async def test_a_source_keeps_its_room_if_redis_loses_the_handoff(
+    matchmaker: Matchmaker, redis_namespace: str
+) -> None:
+    offer, *_ = await sent(matchmaker)
+    client = matchmaker.connection.client
+    await client.delete(*[key async for key in client.scan_iter(f"{{{redis_namespace}}}*")])
+    assert not await HandoffSteps(matchmaker, "a").is_claimed(offer.room_id)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from urllib.parse import parse_qs, urlsplit
 
-from websockets.datastructures import MultipleValuesError
 from websockets.http11 import Request
 
 
 def header(request: Request, name: str) -> str | None:
     """Return a header that may occur once: None if it is absent, and an empty string if it occurs twice."""
-    try:
-        return request.headers.get(name)
-    except MultipleValuesError:
-        return ""
+    values = request.headers.get_all(name)  # the library's `get` raises and catches an exception for an absent header
+    if not values:
+        return None
+    return values[0] if len(values) == 1 else ""
 
 
 def token_from_request(request: Request, *, in_query: bool) -> str:

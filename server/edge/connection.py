@@ -32,7 +32,7 @@ from tickwire.server.edge.close_causes import describe_failure, failure_label, f
 from tickwire.server.edge.close_codes import truncate_reason
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.fragments import Fragments
-from tickwire.server.edge.frame_splitter import FIN_PING, FrameSplitter, payload_from_frame
+from tickwire.server.edge.frame_splitter import FIN_PING, FIN_PONG, FrameSplitter, payload_from_frame
 from tickwire.server.edge.handshake_reader import HandshakeReader
 from tickwire.server.edge.proxy_protocol import InvalidProxyHeader
 from tickwire.server.edge.rate_limit import FLOOD_S, LimitScope, RateLimiter
@@ -40,6 +40,7 @@ from tickwire.server.edge.receiver import ConnectionOwner, Receiver
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.edge.tcp_info import read_rtt_ms
 
+_PING = bytes((FIN_PING, 0))
 _SUBPROTOCOLS = [Subprotocol(SUBPROTOCOL)]
 _SHORT_FRAME_BYTES_MAX = 131
 """The size of a masked frame with a payload of 125 bytes, the largest whose length fits into the second byte."""
@@ -254,7 +255,8 @@ class Connection(asyncio.Protocol):
         else:
             self._counters.other_frames += 1
             self.charge(OTHER_FRAME_TOKENS)
-            self._feed_library(frame)
+            if frame[0] != FIN_PONG:  # which needs no answer, and an idle client sends one for each heartbeat
+                self._feed_library(frame)
 
     # -- limits ---------------------------------------------------------------------------------------------
 
@@ -370,8 +372,7 @@ class Connection(asyncio.Protocol):
         A congested peer is not pinged: its shrinking buffer shows whether it still reads.
         """
         if self.is_open and not self.is_congested:
-            self._library.send_ping(b"")
-            self._flush()
+            self.write(_PING)
 
     def abort(self) -> None:
         """Drop the connection without a closing handshake."""

@@ -12,6 +12,7 @@ from tickwire.schemas.framing import HEADER_BYTES, MASK_BYTES, MASKED, header_by
 from tickwire.server.edge.masking import unmask
 
 FIN_PING = 0x89
+FIN_PONG = 0x8A
 _CONTROL = 0x08
 _POSSIBLE_FIRST = frozenset((0x00, 0x01, 0x02, 0x80, 0x81, 0x82, 0x88, 0x89, 0x8A))
 """The valid first bytes: no reserved bits, a known opcode, and control frames are never fragments."""

@@ -129,6 +129,7 @@ def zero() -> int:
     return 0
 
 
+@pytest.mark.usefixtures("each_kernel")
 def test_shared_worlds_equal_separate_ones() -> None:
     """Five players join one after the other, and decode the room's frames separately and shared."""
     shared = SharedWorlds()
@@ -193,7 +194,8 @@ def ships_frame(
 
 
 @pytest.mark.parametrize("victim", range(3))
-@pytest.mark.parametrize("ship", range(40))
+@pytest.mark.parametrize("ship", [0, 1, 20, 39])
+@pytest.mark.usefixtures("each_kernel")
 def test_one_wrong_value_is_detected_by_the_player_that_received_it(victim: int, ship: int) -> None:
     """One player receives one value that is 1 too large. Its next checksum differs, and those of all others agree."""
     shared = SharedWorlds()

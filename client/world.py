@@ -107,18 +107,15 @@ class World:
 
     Attributes:
         description: the room's tables and fields.
-        tick: the tick of the last frame, in all channels.
     """
 
     def __init__(self, description: StateDescription) -> None:
-        self.tick = 0
         self.description = description
         self._names = [table.name for table in description.tables]
         self._fields = [tuple(from_description(f) for f in table.fields) for table in description.tables]
         self._codecs = create_codecs(self._fields)
         self._empty = tuple(codec.empty for codec in self._codecs)
-        self._channels: Channels = {}
-        self._state: WorldState | None = None  # None: changed since it was taken
+        self._state = WorldState(0, {})
 
     @property
     def table_names(self) -> tuple[str, ...]:
@@ -127,23 +124,26 @@ class World:
 
     def clear(self) -> None:
         """Remove all entities, before the room's state is sent again. References to this world stay valid."""
-        self.tick = 0
-        self._channels, self._state = {}, None
+        self._state = WorldState(0, {})
 
-    def take_state(self) -> WorldState:
-        """Return the current contents; the same object until the world changes."""
-        if self._state is None:
-            self._state = WorldState(self.tick, self._channels)
+    @property
+    def tick(self) -> int:
+        """The tick of the last frame, in all channels."""
+        return self._state.tick
+
+    @property
+    def state(self) -> WorldState:
+        """The current contents. Every change creates another object."""
         return self._state
 
     def restore(self, state: WorldState) -> None:
-        """Replace the contents by those of a world of the same description, at the same room's tick."""
-        self.tick, self._channels, self._state = state.tick, state.channels, state
+        """Replace the contents by those of a world of the same description."""
+        self._state = state
 
     @property
     def channels(self) -> set[int]:
         """The numbers of the channels that the client received."""
-        return set(self._channels)
+        return set(self._state.channels)
 
     def apply(self, part: Part, *, tick: int, age: int) -> bool:
         """Apply the part of a frame for one channel. Call `finish` after all parts of the frame.
@@ -164,14 +164,13 @@ class World:
         if not part.is_keyframe:
             if self.tick != tick - age:
                 raise WrongBaseline(f"the delta is relative to tick {tick - age}; the world is at tick {self.tick}")
-            last_tick, base = self._channels.get(part.channel, (NEVER, self._empty))
+            last_tick, base = self._state.channels.get(part.channel, (NEVER, self._empty))
             if last_tick != tick - 1:
                 base = tuple(table.without_history for table in base)
         if len(part.packed) < 1:
             raise MalformedMessage("a state frame without a packed part")
         tables, agrees = self._decode(part, base, tick)
-        self._begin_change()
-        self._channels[part.channel] = (tick, tables)
+        self._state = WorldState(self.tick, {**self._state.channels, part.channel: (tick, tables)})
         return agrees
 
     def _decode(self, part: Part, base: tuple[Columns, ...], tick: int) -> tuple[tuple[Columns, ...], bool]:
@@ -184,20 +183,15 @@ class World:
             tick: the tick of the frame.
             keep: the channels that remain; None: all.
         """
-        self._begin_change()
-        self.tick = tick
+        channels = self._state.channels
         if keep is not None:
-            self._channels = {channel: tables for channel, tables in self._channels.items() if channel in keep}
-
-    def _begin_change(self) -> None:
-        """Copy the channels that a taken state has, before they are changed."""
-        if self._state is not None:
-            self._channels, self._state = self._channels.copy(), None
+            channels = {channel: tables for channel, tables in channels.items() if channel in keep}
+        self._state = WorldState(tick, channels)
 
     def clear_history(self) -> None:
         """Discard the previous values of all channels after a resume, as the server does."""
-        self._channels = {channel: (NEVER, tables) for channel, (_, tables) in self._channels.items()}
-        self._state = None
+        channels = {channel: (NEVER, tables) for channel, (_, tables) in self._state.channels.items()}
+        self._state = WorldState(self.tick, channels)
 
     def table(self, name: str) -> TableView:
         """Return a table by its name, merged over all channels.
@@ -215,7 +209,7 @@ class World:
         return checksum(tuple(self._merged(index) for index in range(len(self._codecs))))
 
     def _merged(self, index: int) -> Columns:
-        tables = [channel[index] for _, channel in self._channels.values() if channel[index].ids.size]
+        tables = [channel[index] for _, channel in self._state.channels.values() if channel[index].ids.size]
         if len(tables) < 2:
             return tables[0] if tables else self._empty[index]
         ids, first = np.unique(np.concatenate([table.ids for table in tables]), return_index=True)

@@ -18,6 +18,7 @@ from tickwire.schemas.framing import (
     masked_frame_header,
     payload_bytes,
 )
+from tickwire.schemas.state_messages import ACK_FRAME_BYTES, is_framed_ack
 
 
 class FrameReader:
@@ -44,11 +45,15 @@ class FrameReader:
         """Release the callbacks. `feed` must not be called afterwards."""
         self._on_message = self._on_other = _ignore
 
-    def feed(self, data: bytes) -> None:
-        """Process received bytes. At most one incomplete frame is kept."""
+    def feed(self, data: bytes) -> bool:
+        """Process received bytes. At most one incomplete frame is kept.
+
+        Returns:
+            Whether the next bytes begin a frame.
+        """
         if self._passes_through:
             self._on_other(data)
-            return
+            return False
         if self._pending:
             data = self._pending + data
         at, size = 0, len(data)
@@ -63,7 +68,7 @@ class FrameReader:
                 self._passes_through = True
                 self._pending = b""
                 self._on_other(data[at:])
-                return
+                return False
             end = start + length
             if size < end:
                 break
@@ -73,6 +78,28 @@ class FrameReader:
                 self._on_other(data[at:end])
             at = end
         self._pending = data[at:] if at < size else b""
+        return at >= size
+
+
+def split_read(data: bytes) -> tuple[bytes, bytes]:
+    """Return the messages of a read that begins with a frame and is an acknowledgement, a state frame, or both.
+
+    Args:
+        data: the bytes.
+
+    Returns:
+        The acknowledgement and the other message; empty if the read has none, or other contents.
+    """
+    at = ACK_FRAME_BYTES if is_framed_ack(data) else 0
+    size = len(data)
+    if size < at + 2:
+        return b"", b""
+    second = data[at + 1]
+    start = at + HEADER_BYTES[second]
+    length = second if second <= SHORT_PAYLOAD_MAX else payload_bytes(data, at)
+    if data[at] != FIN_BINARY or second >= MASKED or size != start + length:
+        return b"", b""
+    return data[2:at], data[start:]
 
 
 def _ignore(data: bytes) -> None:

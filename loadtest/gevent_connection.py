@@ -53,8 +53,11 @@ class GeventConnection:
     Args:
         on_message: called with each binary message.
         on_end: called when the connection ends.
+        on_read: called with the bytes of each read that begins with a frame. If it returns True, the read was handled
+            as a whole; otherwise `on_message` is called with its messages.
 
     Attributes:
+        is_open: whether messages can be sent.
         read_at_s: when the bytes of the current message were read; the monotonic clock.
         bytes_received: the number of bytes.
         close_reason: why the connection ended.
@@ -62,13 +65,21 @@ class GeventConnection:
         is_ours: whether this side ended the connection.
     """
 
-    def __init__(self, on_message: Callable[[bytes], None], on_end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        on_message: Callable[[bytes], None],
+        on_end: Callable[[], None],
+        on_read: Callable[[bytes], bool] = lambda data: False,
+    ) -> None:
+        self.is_open = False
         self.read_at_s = 0.0
         self.bytes_received = 0
         self.close_reason = ""
         self.is_ours = False
         self._on_message = on_message
         self._on_end = on_end
+        self._on_read = on_read
+        self._is_between_frames = False
         self._socket: Any = None
         self._tls: ssl.SSLObject | None = None
         self._tls_in, self._tls_out = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -165,11 +176,6 @@ class GeventConnection:
     # -- sending --------------------------------------------------------------------------------------------
 
     @property
-    def is_open(self) -> bool:
-        """Whether messages can be sent."""
-        return not self._is_ended and self._protocol is not None and self._protocol.state is State.OPEN
-
-    @property
     def close_code(self) -> int | None:
         """The code of the server's close; None without one."""
         received = self._protocol.close_rcvd if self._protocol is not None else None
@@ -178,7 +184,11 @@ class GeventConnection:
     def send(self, payload: bytes) -> None:
         """Send a message. It is discarded if the connection has ended."""
         if not self._is_ended:
-            self._write(masked_frame(payload, _random.getrandbits(32).to_bytes(4, "big")))
+            frame = masked_frame(payload, _random.getrandbits(32).to_bytes(4, "big"))
+            if self._tls is None:
+                self._put(frame)
+            else:
+                self._write(frame)
 
     def _write(self, data: bytes) -> None:
         if self._tls is None:
@@ -229,6 +239,8 @@ class GeventConnection:
         self.read_at_s = time.monotonic()
         self.bytes_received += len(data)
         if self._tls is None:
+            if self._is_between_frames and self._on_read(data):
+                return
             self._receive(data)
         else:
             self._tls_in.write(data)
@@ -250,13 +262,14 @@ class GeventConnection:
             if not data:
                 self._end("the server has closed the connection")
                 return
-            self._receive(data)
+            if not (self._is_between_frames and self._on_read(data)):
+                self._receive(data)
 
     def _receive(self, data: bytes) -> None:
         protocol = self._protocol
         assert protocol is not None
         if protocol.state is not State.CONNECTING:
-            self._frames.feed(data)
+            self._is_between_frames = self._frames.feed(data)
             return
         self._head += data
         end = self._head.find(_END_OF_HEAD)
@@ -267,8 +280,8 @@ class GeventConnection:
         head, rest = self._head[:end], self._head[end:]
         self._head = b""
         self._feed_library(head)
-        if rest and is_accepted:
-            self._frames.feed(rest)
+        if is_accepted:
+            self._is_between_frames = self._frames.feed(rest)
 
     def _feed_library_frame(self, data: bytes) -> None:
         self._feed_library(data)
@@ -286,6 +299,7 @@ class GeventConnection:
                     whole, self._fragments = b"".join(self._fragments), []
                     self._on_message(whole)
         self._flush_library()
+        self.is_open = protocol.state is State.OPEN and not self._is_ended
         if protocol.state in (State.CLOSING, State.CLOSED):
             self._end(_describe_close(protocol))
 
@@ -328,7 +342,7 @@ class GeventConnection:
     def _end(self, close_reason: str) -> None:
         if self._is_ended:
             return
-        self._is_ended = True
+        self._is_ended, self.is_open = True, False
         self.close_reason = close_reason
         if self._writer is not None:
             self._writer.stop()
@@ -339,6 +353,7 @@ class GeventConnection:
             self._socket.close()
         self._updated.set()
         on_end, self._on_end, self._on_message = self._on_end, _ignore, _ignore_message
+        self._is_between_frames, self._on_read = False, _ignore_read
         on_end()
         # Break reference cycles: thousands of ended connections would otherwise wait for the garbage collector.
         self._frames.close()
@@ -363,3 +378,7 @@ def _ignore() -> None:
 
 def _ignore_message(data: bytes) -> None:
     pass
+
+
+def _ignore_read(data: bytes) -> bool:
+    return True

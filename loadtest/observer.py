@@ -33,6 +33,11 @@ class PlayerObserver:
         has_quiet_ticks: whether a tick of its room may change nothing; ticks without a state are then not missed.
     """
 
+    __slots__ = (
+        "_base_s", "_base_until_s", "_dark_since_s", "_inputs", "_interval_s", "_last_second", "_next_base_s",
+        "_state_s", "_tick", "_unacknowledged_s", "has_quiet_ticks", "has_state", "is_slow_reader",
+    )  # fmt: skip
+
     def __init__(self, *, has_quiet_ticks: bool = False) -> None:
         self.has_state = False
         self.is_slow_reader = False

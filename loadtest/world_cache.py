@@ -14,7 +14,6 @@ Every player's world is verified: a player with other bytes or another baseline 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -73,36 +72,44 @@ class SharedWorlds:
             self._descriptions.append(joined.description)
         return _SharedWorld(joined, self, (joined.room_id, self._descriptions.index(joined.description)))
 
-    def receive(self, core: ClientCore, data: bytes, *, now_us: Callable[[], int]) -> Update | None:
+    def receive(self, core: ClientCore, data: bytes, *, now_us: int) -> Update | None:
         """Apply one message as `core.receive` does. The result of a frame is taken from the cache if possible.
 
         Args:
             core: the player's client.
             data: a whole WebSocket message.
-            now_us: returns the clock that `core.receive` expects. Not called for frames that are in the cache.
+            now_us: the clock that `core.ping` uses.
 
         Raises:
             MalformedMessage: as `core.receive`.
         """
         world = core.state.world
         if not is_state(data) or not isinstance(world, _SharedWorld):
-            return core.receive(data, now_us=now_us())
-        before = world.take_state()
-        key = (id(before), data)
-        known = self._known_frames.get(key)
-        if known is not None and known.before is before:
-            world.restore(known.after)
-            self.frames_shared += 1
-            return known.update
-        update = core.receive(data, now_us=now_us())
+            return core.receive(data, now_us=now_us)
+        known = self.recall(world, data)
+        if known is not None:
+            return known
+        before = world.state
+        update = core.receive(data, now_us=now_us)
         # A client that awaits a keyframe has another state than all others, because the frame has changed its tick.
         if isinstance(update, StateApplied) and not core.state.is_awaiting_keyframe:
-            _remember(self._known_frames, key, KnownFrame(before, self._share_state(world), update))
+            after = self._share_state(world)
+            _remember(self._known_frames, (id(before), data), KnownFrame(before, after, update))
         return update
+
+    def recall(self, world: World, data: bytes) -> StateApplied | None:
+        """Apply a message if it is a frame that another world has received in the same state; None otherwise."""
+        before = world.state
+        known = self._known_frames.get((id(before), data))
+        if known is None or known.before is not before:
+            return None
+        world.restore(known.after)
+        self.frames_shared += 1
+        return known.update
 
     def _share_state(self, world: _SharedWorld) -> WorldState:
         """Replace the state of a world by the equal one of another world, if there is one. Return it."""
-        state = world.take_state()
+        state = world.state
         first = self._newest_states.get((world.room, state.tick))
         if first is None:
             _remember(self._newest_states, (world.room, state.tick), state)

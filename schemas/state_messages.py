@@ -35,6 +35,9 @@ _FULL = Struct("<BBHI")  # kind and flags, age, channel, tick
 _SHORT = Struct("<BBH")  # kind and flags, age, the lowest bits of the tick
 _ACK = Struct("<BBHI")  # kind, reserved, the lowest bits of the sequence number, tick
 _ACK_FRAME = Struct("<BBBBHI")  # the same after a WebSocket header of two bytes
+ACK_FRAME_BYTES = _ACK_FRAME.size
+"""The size of a framed acknowledgement."""
+_ACK_START = bytes((FIN_BINARY, _ACK.size, _INPUT_ACK))
 _LOW = 0xFFFF
 _HALF = 0x8000
 _U32_MAX = 0xFFFFFFFF
@@ -58,6 +61,11 @@ def encode_ack(tick: int, seq: int) -> bytes:
 def frame_ack(tick: int, seq: int) -> bytes:
     """Encode an acknowledgement with its WebSocket header: sent each tick to every client that has sent an input."""
     return _ACK_FRAME.pack(FIN_BINARY, _ACK.size, _INPUT_ACK, 0, seq & _LOW, tick)
+
+
+def is_framed_ack(frames: bytes) -> bool:
+    """Return whether the first of a server's frames is an acknowledgement in a struct."""
+    return frames.startswith(_ACK_START)
 
 
 def is_struct(data: bytes) -> bool:

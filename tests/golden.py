@@ -200,7 +200,7 @@ def made() -> dict[str, bytes]:
 def held(world: World) -> dict[str, Any]:
     """What a client holds, by channel, as the files have it."""
     channels = {}
-    for channel, (_, tables) in sorted(world._channels.items()):
+    for channel, (_, tables) in sorted(world.state.channels.items()):
         shown = {
             name: {
                 "ids": table.ids.tolist(),

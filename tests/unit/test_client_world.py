@@ -101,14 +101,13 @@ def test_equal_worlds_have_equal_checksums_in_any_channels() -> None:
     assert whole.checksum() == cut.checksum() != World(DESCRIPTION).checksum()
 
 
-def test_taken_state_does_not_change_with_the_world_and_can_be_restored() -> None:
+def test_state_does_not_change_with_the_world_and_can_be_restored() -> None:
     world = World(DESCRIPTION)
     shown(world, 0, 1, columns([4], [0], [0], [0]))
-    before = world.take_state()
-    assert world.take_state() is before
+    before = world.state
     shown(world, 0, 2, columns([4], [40], [0], [0]))
     shown(world, 7, 2, columns([9], [20], [0], [0]))
-    after = world.take_state()
+    after = world.state
     assert (world.tick, world.channels, after is not before) == (2, {0, 7}, True)
     world.restore(before)
     assert (world.tick, world.channels, world.table("ships").column("x").tolist()) == (1, {0}, [-10.0])

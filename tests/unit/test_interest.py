@@ -299,7 +299,7 @@ def test_a_corrupted_channel_is_detected_and_repaired_without_the_others() -> No
     order = room.orders.spawn(code=5, channel=room.teams[0])
     step(runtime, 2)
     assert tap.core.world is not None
-    tick, tables = tap.core.world._channels[room.teams[0]]
+    tick, tables = tap.core.world.state.channels[room.teams[0]]
     tables[1].values[0, 0] += 3
     keyframes = runtime.counters.keyframes
     Wiretap.write, write = RecordingSubscriber.write, Wiretap.write  # type: ignore[method-assign]

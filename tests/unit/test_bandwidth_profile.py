@@ -9,8 +9,10 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
+from tests.harness.runtimes import create_runtime
 from tests.harness.sample_rooms import Garden
 from tests.unit.test_runtime import garden, seated, step_input
+from tickwire import Grid, Player, Room
 from tickwire.schemas.columns import CHECKSUM_BYTES, Columns
 from tickwire.schemas.delta import decode_channel
 from tickwire.schemas.size_profile import profile_bits
@@ -142,6 +144,53 @@ def test_running_room_is_sampled_and_clamped_values_are_counted() -> None:
         runtime.step()
     assert runtime.counters.clamped["garden", "walkers", "x"] >= SAMPLE_TICKS
     assert Garden.room_type == "garden"
+
+
+class Tile(Table):
+    x = real(0, 100, step=1)
+    y = real(0, 100, step=1)
+    hp = uint(bits=12)
+
+
+class TiledRoom(Room):
+    """A map of a hundred cells with an entity in each; a player sees all of them."""
+
+    room_type = "tiled"
+    grid = Grid("tiles", cell=10, view=200)
+    tiles: Tile
+
+    def on_create(self, options: Mapping[str, Any]) -> None:
+        for number in range(CELLS):
+            self.tiles.spawn(x=number % 10 * 10 + 5, y=number // 10 * 10 + 5)
+
+    def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
+        player.focus = self.tiles[1]
+
+    def on_tick(self, dt: float) -> None:
+        self.tiles.hp += 1
+
+
+CELLS = 100
+
+
+def test_one_channel_at_most_is_sampled_in_a_tick_and_all_of_them_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    runtime = create_runtime(TiledRoom)
+    seated(runtime)
+    runtime.step()
+    profile, added = runtime.bandwidth.profile, list[tuple[int, int]]()
+
+    def add(bits: Mapping[tuple[int, str], int], tables: tuple[Columns, ...], receivers: int) -> None:
+        added.append((runtime.tick, int(tables[0].ids[0])))
+        BandwidthProfile.add(profile, bits, tables, receivers)
+
+    monkeypatch.setattr(profile, "add", add)
+    interval = 2 * SAMPLE_TICKS
+    for _ in range(interval):
+        runtime.step()
+    assert len({tick for tick, _ in added}) == len(added) == CELLS
+    assert sorted(id for _, id in added) == list(range(1, 1 + CELLS))
+    assert (profile.samples, profile.client_ticks) == (1, 1)
+    assert runtime.counters.field_bits["tiled", "tiles", "hp"] == interval * profile.bits["tiles", "hp"] > 0
 
 
 async def test_bandwidth_command_fetches_and_prints_the_report() -> None:

@@ -27,7 +27,7 @@ WAITING_MAX = 0.1
 
 def run(*, quick: bool) -> Report:
     """Run the steps three times; quick: three large steps, once."""
-    step, most, seconds = (QUICK_STEP, QUICK_MOST, 5) if quick else (STEP, MOST, 12)
+    step, most, seconds, rate = (QUICK_STEP, QUICK_MOST, 5, 350) if quick else (STEP, MOST, 12, 200)
     rows: list[ReportRow] = []
     carried: list[float] = []
     limits: list[str | None] = []
@@ -35,7 +35,7 @@ def run(*, quick: bool) -> Report:
     for _ in range(1 if quick else 3):
         with swarm_runner.one_shard() as shard, ShardMonitor(shard) as monitor:
             found = swarm_runner.swarm(
-                shard.url, "-u", str(most), "-r", "200", "--shape", "steps", "--step-players", str(step),
+                shard.url, "-u", str(most), "-r", str(rate), "--shape", "steps", "--step-players", str(step),
                 "--step-seconds", str(seconds), "--warmup", "2", "--slo", "input_p99=10s", "--room", Fan.room_type,
                 on_start=monitor.watch_worker,
             )  # fmt: skip

@@ -31,7 +31,7 @@ from tickwire.client.updates import (
     Update,
     Welcomed,
 )
-from tickwire.loadtest.frames import split_read
+from tickwire.loadtest.frames import find_frame
 from tickwire.loadtest.gevent_connection import GeventConnection
 from tickwire.loadtest.metrics import Measures
 from tickwire.loadtest.observer import PlayerObserver, TrafficTally
@@ -39,6 +39,7 @@ from tickwire.loadtest.open_loop_scheduler import Recurring
 from tickwire.loadtest.swarm import Swarm
 from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.messages import Error, Goodbye, Welcome
+from tickwire.schemas.state_messages import is_ack
 
 CALL_S_MAX = 10.0
 
@@ -310,22 +311,34 @@ class SwarmConnection:
             if not self._updated.wait(max(0.0, deadline_s - time.monotonic())) and not predicate():
                 raise TimeoutError("no answer in time")
 
-    def _receive_read(self, data: bytes) -> bool:
-        """Handle a read whose frame another player has received in the same state. Return whether it was one.
+    def _receive_read(self, data: bytes) -> int:
+        """Handle the first frames of a read: acknowledgements, and states that another world has received before.
 
-        Nearly all reads are such, so this is the swarm's hot path: it must touch few objects of the player.
+        Nearly all reads have no others, so this is the swarm's hot path: it must touch few objects of the player.
+
+        Returns:
+            The number of bytes that were handled.
         """
         world, connection, observer = self._state.world, self._connection, self.observer
         if world is None or connection is None or not observer.has_state:
-            return False
-        acknowledgement, frame = split_read(data)
-        update = self._swarm.worlds.recall(world, frame)
-        if update is None:
-            return False
-        if acknowledgement:
-            self._receive(acknowledgement)
-        observer.state_received(update.tick, connection.read_at_s, self._measures)
-        return True
+            return 0
+        at, size, read_at_s = 0, len(data), connection.read_at_s
+        while at < size:
+            start, end = find_frame(data, at)
+            if not end:
+                break
+            message = data[start:end]
+            if is_ack(message):
+                acknowledged = self.core.receive(message, now_us=0)
+                assert isinstance(acknowledged, InputAcknowledged)
+                observer.inputs_acknowledged(acknowledged.seq, read_at_s, self._measures)
+            else:
+                update = self._swarm.worlds.recall(world, message)
+                if update is None:
+                    break
+                observer.state_received(update.tick, read_at_s, self._measures)
+            at = end
+        return at
 
     def _receive(self, data: bytes) -> None:
         try:

@@ -18,7 +18,6 @@ from tickwire.schemas.framing import (
     masked_frame_header,
     payload_bytes,
 )
-from tickwire.schemas.state_messages import ACK_FRAME_BYTES, is_framed_ack
 
 
 class FrameReader:
@@ -59,10 +58,6 @@ class FrameReader:
         at, size = 0, len(data)
         while size - at >= 2:
             second = data[at + 1]
-            if second <= SHORT_PAYLOAD_MAX and data[at] == FIN_BINARY and at + 2 + second <= size:  # nearly always
-                start, at = at + 2, at + 2 + second
-                self._on_message(data[start:at])
-                continue
             start, length = at + HEADER_BYTES[second], payload_bytes(data, at)
             if second >= MASKED or length > self._payload_max:
                 self._passes_through = True
@@ -81,25 +76,23 @@ class FrameReader:
         return at >= size
 
 
-def split_read(data: bytes) -> tuple[bytes, bytes]:
-    """Return the messages of a read that begins with a frame and is an acknowledgement, a state frame, or both.
+def find_frame(data: bytes, at: int) -> tuple[int, int]:
+    """Return the start and the end of the payload of the frame at a position.
 
     Args:
-        data: the bytes.
+        data: received bytes.
+        at: the position of the first byte of a frame.
 
     Returns:
-        The acknowledgement and the other message; empty if the read has none, or other contents.
+        Two positions; zeros if the frame is not a complete, final, unmasked binary frame.
     """
-    at = ACK_FRAME_BYTES if is_framed_ack(data) else 0
     size = len(data)
-    if size < at + 2:
-        return b"", b""
+    if size < at + 2 or data[at] != FIN_BINARY:
+        return 0, 0
     second = data[at + 1]
     start = at + HEADER_BYTES[second]
-    length = second if second <= SHORT_PAYLOAD_MAX else payload_bytes(data, at)
-    if data[at] != FIN_BINARY or second >= MASKED or size != start + length:
-        return b"", b""
-    return data[2:at], data[start:]
+    end = start + (second if second <= SHORT_PAYLOAD_MAX else payload_bytes(data, at))
+    return (start, end) if end <= size and second < MASKED else (0, 0)
 
 
 def _ignore(data: bytes) -> None:

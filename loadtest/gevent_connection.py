@@ -53,8 +53,8 @@ class GeventConnection:
     Args:
         on_message: called with each binary message.
         on_end: called when the connection ends.
-        on_read: called with the bytes of each read that begins with a frame. If it returns True, the read was handled
-            as a whole; otherwise `on_message` is called with its messages.
+        on_read: called with the bytes of each read that begins with a frame. It returns the number of bytes that it
+            has handled, which are whole frames; `on_message` is called with the messages in the others.
 
     Attributes:
         is_open: whether messages can be sent.
@@ -69,7 +69,7 @@ class GeventConnection:
         self,
         on_message: Callable[[bytes], None],
         on_end: Callable[[], None],
-        on_read: Callable[[bytes], bool] = lambda data: False,
+        on_read: Callable[[bytes], int] = lambda data: 0,
     ) -> None:
         self.is_open = False
         self.read_at_s = 0.0
@@ -239,8 +239,6 @@ class GeventConnection:
         self.read_at_s = time.monotonic()
         self.bytes_received += len(data)
         if self._tls is None:
-            if self._is_between_frames and self._on_read(data):
-                return
             self._receive(data)
         else:
             self._tls_in.write(data)
@@ -262,10 +260,14 @@ class GeventConnection:
             if not data:
                 self._end("the server has closed the connection")
                 return
-            if not (self._is_between_frames and self._on_read(data)):
-                self._receive(data)
+            self._receive(data)
 
     def _receive(self, data: bytes) -> None:
+        if self._is_between_frames:
+            handled = self._on_read(data)
+            if handled == len(data):
+                return
+            data = data[handled:]
         protocol = self._protocol
         assert protocol is not None
         if protocol.state is not State.CONNECTING:
@@ -380,5 +382,5 @@ def _ignore_message(data: bytes) -> None:
     pass
 
 
-def _ignore_read(data: bytes) -> bool:
-    return True
+def _ignore_read(data: bytes) -> int:
+    return len(data)

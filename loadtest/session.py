@@ -222,7 +222,12 @@ class SwarmSession(SwarmConnection):
     def send_input(self, payload: bytes, due_s: float) -> None:
         """Send an input with its due time. Does nothing without a seat or a connection."""
         core, connection = self.core, self._connection
-        if self._state.world is None or connection is None or not self.is_connected:
+        if (
+            self._state.world is None
+            or connection is None
+            or not connection.is_open
+            or not isinstance(self._welcome, Welcome)
+        ):
             return
         connection.send(core.input_from_payload(payload))
         self.observer.input_sent(core.input_seq, due_s)

@@ -35,9 +35,6 @@ _FULL = Struct("<BBHI")  # kind and flags, age, channel, tick
 _SHORT = Struct("<BBH")  # kind and flags, age, the lowest bits of the tick
 _ACK = Struct("<BBHI")  # kind, reserved, the lowest bits of the sequence number, tick
 _ACK_FRAME = Struct("<BBBBHI")  # the same after a WebSocket header of two bytes
-ACK_FRAME_BYTES = _ACK_FRAME.size
-"""The size of a framed acknowledgement."""
-_ACK_START = bytes((FIN_BINARY, _ACK.size, _INPUT_ACK))
 _LOW = 0xFFFF
 _HALF = 0x8000
 _U32_MAX = 0xFFFFFFFF
@@ -63,11 +60,6 @@ def frame_ack(tick: int, seq: int) -> bytes:
     return _ACK_FRAME.pack(FIN_BINARY, _ACK.size, _INPUT_ACK, 0, seq & _LOW, tick)
 
 
-def is_framed_ack(frames: bytes) -> bool:
-    """Return whether the first of a server's frames is an acknowledgement in a struct."""
-    return frames.startswith(_ACK_START)
-
-
 def is_struct(data: bytes) -> bool:
     """Return whether a message of a server is a struct; otherwise it is a table."""
     return bool(data) and bool(data[0] & 1)
@@ -76,6 +68,11 @@ def is_struct(data: bytes) -> bool:
 def is_state(data: bytes) -> bool:
     """Return whether a message of a server is a state frame in a struct."""
     return bool(data) and data[0] in _STATE_BYTES
+
+
+def is_ack(data: bytes) -> bool:
+    """Return whether a message of a server is an acknowledgement in a struct."""
+    return len(data) == _ACK.size and data[0] & _KIND_MASK == _INPUT_ACK
 
 
 def decode_struct(data: bytes, *, last_tick: int, last_seq: int) -> StateFrame | InputAck:

@@ -15,7 +15,7 @@ from benchmarks.rooms import Fan
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
 from tickwire.client.core import ClientCore
-from tickwire.loadtest.frames import FrameReader, masked_frame, split_read
+from tickwire.loadtest.frames import FrameReader, find_frame, masked_frame
 from tickwire.loadtest.gevent_connection import GeventConnection
 from tickwire.loadtest.metrics import Measures, PlayerCounts
 from tickwire.loadtest.open_loop_scheduler import BATCH_S_MAX, LATENESS_S_MAX, OpenLoopScheduler
@@ -29,7 +29,7 @@ from tickwire.schemas.fields import real as real_field
 from tickwire.schemas.framing import binary_frame
 from tickwire.schemas.messages import Joined, Message, StateDescription, TableDescription
 from tickwire.schemas.parts import HAS_CHECKSUM
-from tickwire.schemas.state_messages import encode_ack, encode_state, frame_ack
+from tickwire.schemas.state_messages import encode_state, frame_ack
 from tickwire.server.edge.frame_splitter import FrameSplitter, payload_from_frame
 from tickwire.server.replication import channel
 from tickwire.server.rooms.seat import SeatRequest
@@ -101,15 +101,18 @@ def test_reader_returns_whether_the_next_bytes_begin_a_frame() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 70_000])
-def test_read_of_a_frame_and_an_acknowledgement_before_it_is_split(size: int) -> None:
-    frame, ack = binary_frame(bytes(size)), frame_ack(7, 300)
-    assert split_read(frame) == (b"", bytes(size))
-    assert split_read(ack + frame) == (encode_ack(7, 300), bytes(size))
+def test_whole_frame_at_a_position_is_found(size: int) -> None:
+    frame, before = binary_frame(bytes(size)), b"before"
+    at, end = len(before), len(before) + len(frame)
+    assert find_frame(before + frame, at) == find_frame(before + frame * 2, at) == (end - size, end)
     for other in (
-        b"", ack, frame[:1], frame[:-1] if size else frame[:1], frame + frame, ack + frame + b"\x82", ack + ack[:3],
-        b"\x02" + frame[1:], ack + b"\x89" + frame[1:], masked_frame(bytes(size), b"mask"),
-    ):  # fmt: skip
-        assert split_read(other) == (b"", b""), other[:12]
+        frame[:1],
+        frame[:-1],
+        b"\x02" + frame[1:],
+        b"\x89" + frame[1:],
+        masked_frame(bytes(size), b"mask"),
+    ):
+        assert find_frame(before + other, at) == (0, 0), other[:12]
 
 
 # -- worlds -------------------------------------------------------------------------------------------------
@@ -261,10 +264,11 @@ class Listener:
         """Handle a read."""
         assert self.session._connection is not None
         self.session._connection.read_at_s = at_s
-        if self.session._receive_read(data):
+        handled = self.session._receive_read(data)
+        if handled == len(data):
             self.known_reads += 1
         else:
-            self.reader.feed(data)
+            self.reader.feed(data[handled:])
 
 
 def listeners(count: int) -> tuple[Swarm, list[Listener]]:
@@ -301,6 +305,25 @@ def test_known_read_has_the_effects_of_its_messages() -> None:
     assert (measures.times["tick"].count, measures.times["input"].count) == (3 * 7, 1 + 1 + 7)
     assert measures.times["tick"].max_s == pytest.approx(0.05)
     assert not measures.failures
+
+
+def test_late_read_of_several_ticks_is_handled_until_an_unknown_frame() -> None:
+    swarm, (first, second) = listeners(2)
+    states = [ships_at(tick, 2 * tick) for tick in range(7)]
+    frames = [
+        binary_frame(ships_frame(tick, states[tick - 1] if tick > 1 else (CODECS[0].empty,), states[tick]))
+        for tick in range(1, 7)
+    ]
+    for frame in frames[:5]:
+        first.read(frame, 1.0)
+    second.read(frames[0], 1.0)
+    read = frames[1] + frame_ack(3, 2) + frames[2] + frames[3] + frame_ack(5, 4) + frames[4]
+    assert second.session._receive_read(read + frames[5] + frame_ack(6, 5)) == len(read)
+    second.reader.feed(frames[5] + frame_ack(6, 5))
+    assert (second.session.core.acknowledged_seq, swarm.measures.get_count("states")) == (5, 5 + 6)
+    assert second.session.core.world is not None
+    assert second.session.core.world.table("ships").column("x").tolist() == [6.0, 12.0]
+    assert second.session._receive_read(frames[0][:5]) == 0
 
 
 def test_read_with_one_wrong_value_is_not_known() -> None:

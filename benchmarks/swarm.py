@@ -71,11 +71,13 @@ def find_carried(steps: list[Step], shares: list[Shares]) -> tuple[int, str | No
     """
     carried = 0
     for step, share in zip(steps, shares, strict=True):
-        if step.is_load:
+        late = f"{share.late_ticks:.0%} of its ticks were late at {step.players} players"
+        is_server_late = share.late_ticks > LATE_TICKS_MAX
+        if step.is_load and not is_server_late:
             is_alone = len(processes.CORES) > 1 and share.worker_waiting <= WAITING_MAX
             return carried, None if is_alone else "other processes on the core of the worker"
-        if not step.holds or share.late_ticks > LATE_TICKS_MAX:
-            reason = step.reason or f"{share.late_ticks:.0%} of its ticks were late at {step.players} players"
+        if not step.holds or is_server_late:
+            reason = late if is_server_late else step.reason
             return carried, None if carried >= GOAL else f"the server: {reason}"
         carried = step.players
     return carried, None if carried >= GOAL else "the number of players"

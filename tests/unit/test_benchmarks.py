@@ -199,6 +199,11 @@ def test_frames_are_cut_wherever_the_bytes_end() -> None:
             (600, "other processes on the core of the worker"),
         ),
         (Step(900, False, "input_p99 was 11 s"), Shares(), (600, "the server: input_p99 was 11 s")),
+        (
+            Step(900, False, "late", is_load=True),
+            Shares(late_ticks=0.25),
+            (600, "the server: 25% of its ticks were late at 900 players"),
+        ),
         (Step(900, True), Shares(late_ticks=0.25), (600, "the server: 25% of its ticks were late at 900 players")),
     ],
 )

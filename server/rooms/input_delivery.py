@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from tickwire.schemas.inputs import InputReader
 from tickwire.schemas.messages import Input
@@ -11,6 +12,10 @@ from tickwire.server.rooms.fan_out import FanOutMeter
 from tickwire.server.rooms.inputs import InputBatch
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.seat import Seat
+
+READERS_MAX = 64
+_create_reader = lru_cache(READERS_MAX)(InputReader)
+"""Creates the reader of a room type once: it has tables of 10 KB for each field of one byte."""
 
 
 class InputDelivery:
@@ -31,7 +36,7 @@ class InputDelivery:
         self._room = room
         self._fan_out = fan_out
         self._counters = counters
-        self._reader = InputReader(room.input_fields)
+        self._reader = _create_reader(room.input_fields)
         self.newest: dict[Seat, Input] | None = {} if type(room).on_inputs is not Room.on_inputs else None
 
     @property

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from ssl import SSLContext
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection
@@ -37,7 +37,7 @@ CLOSE_S_MAX = 2.0
 async def open_socket(
     url: str,
     *,
-    tls: SSLContext | None,
+    tls: ssl.SSLContext | None,
     on_message: Callable[[bytes], Awaitable[None]],
     on_end: Callable[[], Awaitable[None]],
 ) -> ClientSocket:
@@ -74,9 +74,10 @@ async def open_socket(
         ) from error
     except InvalidHandshake as error:
         raise ConnectFailed(f"cannot connect to {url}: {error}", may_return=False) from error
+    except ssl.SSLCertVerificationError as error:  # an OSError and a ValueError
+        raise ConnectFailed(f"cannot connect to {url}: {error}", may_return=False) from error
     except (OSError, WebSocketException, ImportError) as error:  # ImportError: a SOCKS proxy without python-socks
         raise ConnectFailed(f"cannot connect to {url}: {str(error) or type(error).__name__}") from error
-    # After OSError: an untrusted certificate is both.
     except ValueError as error:  # a port out of range, a bracket that is not closed, a name that DNS cannot hold
         raise ConnectFailed(f"cannot connect to {url}: the address is invalid: {error}", may_return=False) from error
     return ClientSocket(websocket, on_message, on_end)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import ssl
+from pathlib import Path
+
 import msgspec
 import pytest
 
+from benchmarks.certificates import make_certificate
+from tests.harness.scripted_server import server
 from tests.harness.shard_process import running
 from tickwire.server.cli.player_check import PlayerCheckFailed, check_player
 from tickwire.server.config import Settings
@@ -28,6 +33,14 @@ async def test_a_shard_that_requires_a_token_is_reached(shard_settings: Settings
         token = issue_token(strict.auth, "somebody", ttl_s=60, now_s=1e9)
         with pytest.raises(PlayerCheckFailed, match="UNAUTHORIZED"):
             await check_player(shard.url, token, 10)
+
+
+async def test_an_untrusted_certificate_is_reported_without_another_attempt(tmp_path: Path) -> None:
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(*make_certificate(tmp_path))
+    async with server(lambda peer: peer.welcome(), tls=tls) as url:
+        with pytest.raises(PlayerCheckFailed, match=r"^cannot connect to .*certificate verify failed"):
+            await check_player(url, "", 5)
 
 
 async def test_a_server_that_is_not_reached_is_tried_until_the_timeout() -> None:

@@ -366,10 +366,16 @@ class ClientCore:
         self.resume_token, self._generation = welcome.resume_token, welcome.generation
         self._encoder.message_bytes_max = welcome.message_bytes_max
         self._commands.welcomed(welcome)
+        # A client that joins from a seat is refused, so that a seat in the same room does not come from its Join.
+        is_join_in_flight = welcome.is_joining or welcome.room_id not in ("", previous_room_id)
+        if not is_join_in_flight:
+            self._is_abandoning_join = False
         if has_resumed:
             self._resumed(welcome)
         is_lost = bool(previous_room_id) and self.joined is None
-        return Welcomed(welcome, has_resumed, previous_room_id if is_lost else "", has_lost_session)
+        return Welcomed(
+            welcome, has_resumed, previous_room_id if is_lost else "", has_lost_session, is_join_in_flight
+        )
 
     def _resumed(self, welcome: Welcome) -> None:
         self.rate = Rate(1)
@@ -377,18 +383,17 @@ class ClientCore:
         if self._match_queue.has_cancelled:
             self._match_queue.resumed()
             self.outgoing.append(self.match_cancel())
-        if not welcome.is_joining and not welcome.room_id:
-            self._is_abandoning_join = False
 
     def _seat_taken(self, joined: Joined) -> SeatTaken | None:
-        if self._is_abandoning_join:
+        is_same_room = joined.room_id == self.state.room_id
+        if self._is_abandoning_join and not is_same_room:
             self._is_abandoning_join = False
             self.outgoing.append(self.leave())
             return None
         inputs = tuple(from_description(field) for field in joined.description.inputs)
         self.state.enter(joined)  # an invalid description raises before anything has changed
         self._inputs.enter(inputs)
-        return SeatTaken(joined)
+        return SeatTaken(joined, is_same_room)
 
     def _event(self, event: Event) -> EventReceived | None:
         if event.number <= self._event_number:

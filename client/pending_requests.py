@@ -17,8 +17,8 @@ from tickwire.client.core import ClientCore
 from tickwire.client.errors import Disconnected, Refused
 from tickwire.client.requests import Answer, Request
 from tickwire.client.session_connection import SessionConnection
-from tickwire.client.updates import ErrorReceived, SeatTaken, Update
-from tickwire.schemas.messages import Join, Welcome
+from tickwire.client.updates import ErrorReceived, SeatTaken, Update, Welcomed
+from tickwire.schemas.messages import Join
 
 CALL_S_MAX = 10.0
 """How long a call waits for the server's answer, unless the caller chooses another time."""
@@ -72,9 +72,9 @@ class PendingRequests:
                 future.set_result(answer)
                 return
 
-    def welcomed(self, welcome: Welcome) -> None:
+    def welcomed(self, update: Welcomed) -> None:
         """Add to `core.outgoing` the requests that the server does not process any more."""
-        unanswered = [request.data for request in self._futures if not request.is_in_flight(welcome)]
+        unanswered = [request.data for request in self._futures if not request.is_in_flight(update)]
         self._core.outgoing.extend(unanswered)
 
     def fail(self, error: Disconnected) -> None:

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import msgspec
 
-from tickwire.client.updates import ErrorReceived, QueueChanged, Redirected, SeatLost, SeatTaken, Update
+from tickwire.client.updates import ErrorReceived, QueueChanged, Redirected, SeatLost, SeatTaken, Update, Welcomed
 from tickwire.schemas.messages import (
     Error,
     ErrorCode,
@@ -18,7 +18,6 @@ from tickwire.schemas.messages import (
     Leave,
     MatchRequest,
     Message,
-    Welcome,
     to_request_type,
 )
 
@@ -51,8 +50,8 @@ class Request(msgspec.Struct, frozen=True, eq=False):
         match update:
             case ErrorReceived(error):
                 return update if is_answer(error, self.type) else None
-            case SeatTaken():
-                return update if self.type is Join else None
+            case SeatTaken(is_same_room=is_same_room):
+                return update if self.type is Join and not is_same_room else None
             case SeatLost():
                 return update if self.type is Leave else None
             case Redirected(is_match=is_match):
@@ -62,6 +61,6 @@ class Request(msgspec.Struct, frozen=True, eq=False):
             case _:
                 return None
 
-    def is_in_flight(self, welcome: Welcome) -> bool:
-        """Return whether the answer follows on a connection with this Welcome, without sending the request again."""
-        return self.type is Join and (welcome.is_joining or bool(welcome.room_id))
+    def is_in_flight(self, update: Welcomed) -> bool:
+        """Return whether the answer follows on the new connection, without sending the request again."""
+        return self.type is Join and update.is_join_in_flight

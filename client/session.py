@@ -173,7 +173,7 @@ class ClientSession:
             self.commands.fail(SessionLost("the session was lost"))
         if update.lost_room_id:
             self._seat_lost("the seat was lost while the client was disconnected")
-        self.requests.welcomed(update.welcome)
+        self.requests.welcomed(update)
 
     def _seat_lost(self, reason: str) -> None:
         self.commands.fail(ClientError("the room closed"))

@@ -15,18 +15,28 @@ class Welcomed(msgspec.Struct, frozen=True):
         has_resumed: whether the previous session was resumed.
         lost_room_id: the room that the client was in before and is not in now; empty: none.
         has_lost_session: whether the server did not keep the previous session.
+        is_join_in_flight: whether the answer to an earlier Join follows: the server processes it, or has seated the
+            player in a room that the client was not in before.
     """
 
     welcome: Welcome
     has_resumed: bool = False
     lost_room_id: str = ""
     has_lost_session: bool = False
+    is_join_in_flight: bool = False
 
 
 class SeatTaken(msgspec.Struct, frozen=True):
-    """The player joined a room; its state follows."""
+    """The player joined a room; its state follows.
+
+    Args:
+        joined: the server's message.
+        is_same_room: whether the client was in this room before. The room moved to another shard, and the message
+            does not answer a Join: the server refuses a Join of a player who has a seat.
+    """
 
     joined: Joined
+    is_same_room: bool = False
 
 
 class SeatLost(msgspec.Struct, frozen=True):

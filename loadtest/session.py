@@ -64,6 +64,7 @@ class SwarmSession(SwarmConnection):
         self.events = 0
         self.on_event: Callable[[EventReceived], None] | None = None
         self._wanted_since_s = wanted_since_s
+        self._welcomed: Welcomed | None = None  # the newest
         self._has_pending_join = False
         self._request: Request | None = None
         self._answer: Answer | None = None
@@ -358,7 +359,7 @@ class SwarmSession(SwarmConnection):
             if self._answer is not None:
                 return self._answer
             self.ensure_connected()
-            if isinstance(self._welcome, Welcome) and not request.is_in_flight(self._welcome):
+            if self._welcomed is not None and not request.is_in_flight(self._welcomed):
                 self._send_request(request)
 
     def _send_request(self, request: Request) -> None:
@@ -372,8 +373,9 @@ class SwarmSession(SwarmConnection):
         if self._request is not None and self._answer is None:
             self._answer = self._request.answer(update)
         match update:
-            case Welcomed(welcome):
-                self._has_pending_join = welcome.is_joining
+            case Welcomed():
+                self._welcomed = update
+                self._has_pending_join = update.is_join_in_flight
             case SeatTaken(joined):
                 self.observer.joined(joined.tick_rate_hz)
                 self._has_pending_join = False

@@ -42,6 +42,7 @@ from tickwire.schemas.messages import (
     Hello,
     Input,
     Joined,
+    Leave,
     Left,
     Message,
     Ping,
@@ -413,3 +414,45 @@ def test_invalid_description_is_malformed(field: FieldDescription) -> None:
         with pytest.raises(MalformedMessage, match="'a'"):
             told(core, Joined(description=description))
         assert core.world is core.joined is None
+
+
+# -- an abandoned join --------------------------------------------------------------------------------------
+
+
+def resumed(room_id: str = "", *, is_joining: bool = False) -> Welcome:
+    return Welcome("s", resume_token="s.2", generation=2, room_id=room_id, is_joining=is_joining)
+
+
+def abandoned_join(*before: Message) -> ClientCore:
+    """Return a core that has received these messages, and whose caller then stopped waiting for a Join."""
+    core = ClientCore()
+    for message in (Welcome("s", resume_token="s.1", generation=1), *before):
+        told(core, message)
+    core.join("arena")
+    core.abandon_join()
+    core.hello()
+    return core
+
+
+def test_seat_that_a_client_had_before_an_abandoned_join_is_kept_when_its_room_moves() -> None:
+    core = abandoned_join(JOINED)
+    told(core, resumed("room"))
+    assert not core.is_abandoning_join, "the server processes no Join"
+    told(core, JOINED)
+    assert (core.joined, list(core.outgoing)) == (JOINED, [])
+
+
+def test_joined_of_the_room_that_the_client_is_in_does_not_answer_an_abandoned_join() -> None:
+    core = abandoned_join(JOINED)
+    assert told(core, JOINED) == SeatTaken(JOINED, is_same_room=True)
+    assert core.is_abandoning_join
+    assert not core.outgoing
+
+
+@pytest.mark.parametrize("welcome", [resumed("room"), resumed(is_joining=True)], ids=["seated", "joining"])
+def test_seat_of_an_abandoned_join_that_the_server_still_answers_is_released(welcome: Welcome) -> None:
+    core = abandoned_join()
+    told(core, welcome)
+    assert core.is_abandoning_join
+    assert told(core, JOINED) is None
+    assert [decode_client(data) for data in core.outgoing] == [Leave()]

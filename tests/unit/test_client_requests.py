@@ -329,6 +329,59 @@ async def test_cancelled_join_that_is_refused_leaves_no_seat_to_release() -> Non
         assert await client.join("arena") == JOINED
 
 
+REFUSED_JOIN = Error(ErrorCode.OUT_OF_ORDER, "seated", request_type=to_request_type(Join))
+
+
+@pytest.mark.parametrize("has_moved", [False, True], ids=["the same shard", "another shard"])
+async def test_join_of_a_seated_client_that_reconnects_is_sent_again_and_refused(has_moved: bool) -> None:
+    number = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal number
+        number += 1
+        if number == 1:
+            await peer.want(Hello)
+            await peer.say(Welcome("s", resume_token="s.1", generation=1))
+            await peer.want(Join)
+            await peer.say(JOINED)
+            await peer.want(Join)
+            peer.socket.transport.abort()
+        else:
+            await peer.want(Hello)
+            await peer.say(Welcome("s", resume_token="s.2", generation=2, room_id=JOINED.room_id))
+            if has_moved:
+                await peer.say(JOINED)
+            await peer.want(Join)
+            await peer.say(REFUSED_JOIN)
+
+    async with server(script) as url, connect(url) as client:
+        await client.join("arena")
+        with pytest.raises(Refused, match="seated"):
+            await client.join("meadow")
+        assert client.core.joined == JOINED
+
+
+async def test_join_in_flight_is_not_sent_again_to_a_server_that_has_the_seat() -> None:
+    number = 0
+
+    async def script(peer: Peer) -> None:
+        nonlocal number
+        number += 1
+        await peer.want(Hello)
+        if number == 1:
+            await peer.say(Welcome("s", resume_token="s.1", generation=1))
+            await peer.want(Join)
+            peer.socket.transport.abort()
+        else:
+            await peer.say(Welcome("s", resume_token="s.2", generation=2, room_id=JOINED.room_id), JOINED)
+            await peer.want(Leave)
+            await peer.say(Left("left"))
+
+    async with server(script) as url, connect(url) as client:
+        assert await client.join("arena") == JOINED
+        await client.leave()
+
+
 # -- the end of a session -----------------------------------------------------------------------------------
 
 

@@ -17,7 +17,6 @@ import type {
   MatchStatusMessage,
   RedirectMessage,
   ReplyMessage,
-  WelcomeMessage,
 } from "./types.js";
 import type { World } from "./world.js";
 
@@ -60,8 +59,6 @@ interface Request {
   readonly type: "Join" | "Leave" | "MatchRequest" | "Command" | "abandoned Join";
   /** The message; null for a command, which the core sends, and for a Join that was sent before. */
   readonly data: Uint8Array | null;
-  /** Returns whether the answer follows on a connection with this Welcome; otherwise the request is sent again. */
-  readonly isInFlight?: (welcome: WelcomeMessage) => boolean;
   /** Returns the outcome if the update ends this request, else null. */
   outcome(update: Update): Outcome | null;
 }
@@ -335,14 +332,13 @@ export class Client {
   private async requestSeat(data: Uint8Array): Promise<JoinedMessage | RedirectMessage> {
     const outcome = (update: Update): Outcome | null => {
       if (update.type === "redirected") return this.isMatchRedirect ? null : { value: update.redirect };
-      if (update.type !== "joined") return null;
+      if (update.type !== "joined" || update.isSameRoom) return null;
       this.session.hold(); // later messages wait until the caller has the room, and can add listeners
       return { value: update.joined };
     };
-    const isInFlight = (welcome: WelcomeMessage) => welcome.isJoining || welcome.roomId !== "";
     if (this.isJoinAbandoned) await this.abandonedJoinAnswered();
     try {
-      return await this.request({ type: "Join", data, outcome, isInFlight }, ANSWER_MS_MAX);
+      return await this.request({ type: "Join", data, outcome }, ANSWER_MS_MAX);
     } catch (error) {
       this.isJoinAbandoned = !(error instanceof Refused);
       throw error;
@@ -359,13 +355,13 @@ export class Client {
   private isJoinAnswer(update: Update): boolean {
     switch (update.type) {
       case "joined":
-        return true;
+        return !update.isSameRoom;
       case "redirected":
         return !update.redirect.isResume && !this.isMatchRedirect;
       case "refused":
         return update.error.requestType === "Join";
       case "welcomed":
-        return !update.welcome.isJoining && !update.welcome.roomId;
+        return !update.isJoinInFlight;
       default:
         return false;
     }
@@ -429,8 +425,8 @@ export class Client {
     this.isMatchRedirect = update.type === "match" && update.status.state === "found" && !update.status.reason;
   }
 
-  private welcomed({ welcome, hasResumed, lostRoom }: Extract<Update, { type: "welcomed" }>, isReconnect: boolean): void {
-    for (const { data, isInFlight } of this.pending) if (data && !isInFlight?.(welcome)) this.session.send(data);
+  private welcomed({ hasResumed, lostRoom, isJoinInFlight }: Extract<Update, { type: "welcomed" }>, isReconnect: boolean): void {
+    for (const { type, data } of this.pending) if (data && !(type === "Join" && isJoinInFlight)) this.session.send(data);
     this.sendCommands();
     if (isReconnect) {
       if (hasResumed) this.resumes += 1;

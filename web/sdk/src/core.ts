@@ -44,8 +44,16 @@ const IS_COMPLETE = 4;
 const RESYNC_AGAIN_TICKS = 64;
 
 export type Update =
-  | { readonly type: "welcomed"; readonly welcome: WelcomeMessage; readonly hasResumed: boolean; readonly lostRoom: string }
-  | { readonly type: "joined"; readonly joined: JoinedMessage }
+  /** `isJoinInFlight`: the answer to an earlier Join follows. */
+  | {
+      readonly type: "welcomed";
+      readonly welcome: WelcomeMessage;
+      readonly hasResumed: boolean;
+      readonly lostRoom: string;
+      readonly isJoinInFlight: boolean;
+    }
+  /** `isSameRoom`: the client was in this room before. The room moved, and the message does not answer a Join. */
+  | { readonly type: "joined"; readonly joined: JoinedMessage; readonly isSameRoom: boolean }
   | { readonly type: "left"; readonly reason: string }
   | { readonly type: "state"; readonly tick: number; readonly isKeyframe: boolean; readonly hasAgreed: boolean }
   | { readonly type: "acknowledged"; readonly tick: number; readonly seq: number }
@@ -246,17 +254,20 @@ export class ClientCore {
       else if (wasIn && !welcome.roomId) this.world = this.joined = null;
       this.commands.rewind();
     }
-    return { type: "welcomed", welcome, hasResumed, lostRoom: wasIn && !this.joined ? wasIn : "" };
+    // A client that joins from a seat is refused, so that a seat in the same room does not come from its Join.
+    const isJoinInFlight = welcome.isJoining || (welcome.roomId !== "" && welcome.roomId !== wasIn);
+    return { type: "welcomed", welcome, hasResumed, lostRoom: wasIn && !this.joined ? wasIn : "", isJoinInFlight };
   }
 
   private seatTaken(joined: JoinedMessage): Update {
+    const isSameRoom = this.joined?.roomId === joined.roomId;
     // The same room at another shard: views of its world stay valid.
-    if (this.world && this.joined?.roomId === joined.roomId && this.world.fits(joined.description)) this.world.clear();
+    if (this.world && isSameRoom && this.world.fits(joined.description)) this.world.clear();
     else this.world = new World(joined.description);
     this.inputFields = joined.description.inputs.map((field) => new Field(field));
     this.joined = joined;
     this.awaitingKeyframe.clear();
-    return { type: "joined", joined };
+    return { type: "joined", joined, isSameRoom };
   }
 
   private state(frame: StateMessage): Update | null {

@@ -274,6 +274,47 @@ describe("a request", () => {
     expect(newest().kinds()).not.toContain("Leave");
   });
 
+  it.each([
+    ["stays", []],
+    ["moves to another shard", [joined]],
+  ])("to join from a seat is sent again after a reconnect, and refused, if the room %s", async (_, messages) => {
+    const client = await seated();
+    const joining = expect(client.join("meadow")).rejects.toMatchObject({ code: "OUT_OF_ORDER" });
+    await resumes();
+    expect(newest().count("Join")).toBe(1);
+    for (const message of messages) newest().says(message);
+    newest().says(refusal(ErrorCode.OUT_OF_ORDER, ClientBody.Join));
+    await joining;
+    expect(client.room!.roomId).toBe("room-1");
+  });
+
+  it.each([
+    ["has resumed", () => resumes()],
+    ["has not resumed", async () => undefined],
+  ])("to join that was abandoned in a seat keeps the seat of a room that moves, if the client %s", async (_, happens) => {
+    const client = await seated();
+    const joining = expect(client.join("meadow")).rejects.toThrow(/in time/);
+    await vi.advanceTimersByTimeAsync(15_000);
+    await joining;
+    await happens();
+    newest().says(joined);
+    expect(newest().kinds()).not.toContain("Leave");
+    expect(client.room!.roomId).toBe("room-1");
+    if (client.resumes === 0) await resumes();
+    const next = expect(client.join("meadow")).rejects.toMatchObject({ code: "OUT_OF_ORDER" });
+    await settle();
+    expect(newest().kinds().at(-1)).toBe("Join");
+    newest().says(refusal(ErrorCode.OUT_OF_ORDER, ClientBody.Join));
+    await next;
+  });
+
+  it.each([{ roomId: "room-1" }, { isJoining: true }])("to join that was abandoned releases its seat after a resume with %o", async (fields) => {
+    await abandonedJoin();
+    await resumes(2, fields);
+    newest().says(joined);
+    expect(newest().kinds().at(-1)).toBe("Leave");
+  });
+
   it("keeps the seat that moves to another shard with its room", async () => {
     await seated();
     await resumes();

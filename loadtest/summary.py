@@ -71,7 +71,7 @@ def final_player_counts(results: Results) -> PlayerCounts:
 
 
 class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """What happened in a run, apart from its measurements.
+    """The plan and the outcome of a run, without its measurements.
 
     Args:
         url: the address of the server.

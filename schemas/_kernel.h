@@ -1,4 +1,4 @@
-/* What the parts of the native kernel share: views of arrays, arithmetic on residuals, and bit streams.
+/* Shared definitions of the native kernel: views of arrays, arithmetic on residuals, and bit streams.
  *
  * The kernel is built against the limited API: one binary for CPython 3.11 and newer. Arrays arrive through the buffer
  * protocol, so numpy's headers are not needed. A view is used only between PyObject_GetBuffer and PyBuffer_Release,

@@ -1,6 +1,6 @@
 /* Decodes one section of a delta in one pass: TableCodec.decode of delta.py, without its texts.
  *
- * The bytes come from a peer. Whatever they are, the result is a table, or the MalformedMessage that the Python code
+ * The bytes come from a peer. For all bytes the result is a table, or the MalformedMessage that the Python code
  * raises for them.
  */
 #include "_kernel.h"

@@ -14,7 +14,7 @@ typedef struct {
 
 /* -- columns of entities that stayed ------------------------------------------------------------------------ */
 
-/* What a column would cost with each predictor, in bits. */
+/* The cost of a column with each predictor, in bits. */
 typedef struct {
     int width, line_width, k;
     int64_t costs[4];

@@ -1,8 +1,8 @@
 /* Sends frames to many sockets in one call; server/rooms/write_batch.py chooses the sockets.
  *
- * A socket is only sent to while its transport holds no unsent bytes, so that the order of bytes is kept. Whatever the
- * kernel of the system does not take, because its buffer is full or the connection is broken, is left to the
- * transport: it waits, or finds the same error again.
+ * A socket is only sent to while its transport holds no unsent bytes, so that the order of bytes is kept. If
+ * the operating system does not accept all bytes, because its buffer is full or the connection is broken, the
+ * transport receives the rest: it waits, or meets the same error again.
  */
 #include "_kernel.h"
 #include <errno.h>

@@ -138,7 +138,7 @@ def skipped_ticks(stage: Stage) -> Iterator[bytes]:
 
 
 def quiet(stage: Stage) -> Iterator[bytes]:
-    """What comes to rest and moves again: what was there before counts for one tick."""
+    """Entities that rest and move again: their movement before the rest is the prediction of one tick."""
     for number in range(24):
         stage.ships.spawn(x=number)
     speed = np.arange(24, dtype=np.float32) % 5 / 32
@@ -150,7 +150,7 @@ def quiet(stage: Stage) -> Iterator[bytes]:
 
 
 def several_channels(stage: Stage) -> Iterator[bytes]:
-    """Parts: one moves from channel to channel, one goes where nobody sees it; channels are watched and dropped."""
+    """Parts: entities move between channels, also to one without viewers; channels are watched and dropped."""
     stage.watched = frozenset({0, 1, 2})
     wanderer, hidden = stage.ships.spawn(x=1.0, channel=1), stage.ships.spawn(x=50.0, channel=NOBODY)
     for number in range(6):
@@ -198,7 +198,7 @@ def made() -> dict[str, bytes]:
 
 
 def held(world: World) -> dict[str, Any]:
-    """What a client holds, by channel, as the files have it."""
+    """Return the state of a client by channel, in the form of the files."""
     channels = {}
     for channel, (_, tables) in sorted(world.state.channels.items()):
         shown = {

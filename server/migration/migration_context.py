@@ -27,7 +27,7 @@ from tickwire.server.shard_identity import ShardIdentity
 
 
 class MigrationContext(msgspec.Struct, frozen=True):
-    """What both directions of a migration share on one shard.
+    """The dependencies that offering and claiming rooms share on one shard.
 
     Args:
         shard: the identity of this shard; rooms prefer shards of another build.

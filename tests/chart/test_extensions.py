@@ -1,4 +1,4 @@
-"""What operators add to a chart: environment, volumes, containers, annotations, labels, names, more objects."""
+"""Additions of operators to the chart: environment, volumes, containers, annotations, labels, names, more objects."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ pytestmark = [
 
 
 def run(*command: str) -> str:
-    """What a program says that must succeed."""
+    """Return the output of a program that must succeed."""
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=800, cwd=ROOT)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return done.stdout
@@ -61,7 +61,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 def inside(image: str, *arguments: str, entrypoint: str = "tickwire", environ: Sequence[str] = ()) -> str:
-    """What a program in it says, on a read-only root."""
+    """Return the output of a program in the image, on a read-only root."""
     limits = ("--ulimit", "nofile=4096:4096", "--ulimit", "nproc=4096:4096")
     how = ("--rm", "--network", "host", "--read-only", *limits, "--entrypoint", entrypoint)
     how += tuple(part for text in environ for part in ("--env", text))

@@ -108,7 +108,7 @@ def test_setting_owned_by_the_chart_is_refused_with_the_value_to_use(key: str) -
 
 
 def test_every_setting_owned_by_the_chart_is_refused() -> None:
-    """What the file and the environment of a shard have in every example, the chart owns."""
+    """The chart owns every key in the file and the environment of a shard, in every example."""
     for file in sorted((CHART / "examples").glob("*.yaml")):
         values = values_of(file)
         own = rendered(values, {"settings": None})

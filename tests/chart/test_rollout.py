@@ -1,4 +1,4 @@
-"""What rolls, evicts and restarts shards on Kubernetes: nothing may end a shard that runs rooms without need."""
+"""Rollouts, evictions and restarts on Kubernetes: they end a shard that runs rooms only if it is necessary."""
 
 from __future__ import annotations
 

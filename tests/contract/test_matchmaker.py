@@ -1,4 +1,4 @@
-"""What the matchmaker promises, on a real Redis."""
+"""The guarantees of the matchmaker, on a real Redis."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from tickwire.matchmaking.redis_checks import check_permissions, find_eviction_p
 from tickwire.matchmaking.redis_client import connect
 
 PERMISSIONS = "~{tickwire* +@read +@write +eval +evalsha +ping +time"
-"""What docs/matchmaking.md says that the user needs."""
+"""The permissions of the Redis user, as documented in docs/matchmaking.md."""
 
 
 @pytest.fixture

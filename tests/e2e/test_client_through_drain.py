@@ -91,7 +91,7 @@ async def test_bots_play_on_when_their_room_moves(fleet: tuple[Shard, Shard]) ->
 
 
 class Picture:
-    """What a game draws: one entity, interpolated between the states that have arrived."""
+    """The picture that a game draws: one entity, interpolated between the received states."""
 
     def __init__(self, client: Client, rate_hz: float, entity: int) -> None:
         self.clock = TickClock(rate_hz)

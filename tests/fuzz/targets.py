@@ -99,7 +99,7 @@ class Together(Receiver[Connection]):
         library = self.connection._library
         return library.close_sent, library.state, b"".join(self.written)
 
-    # what a transport has
+    # the methods of a transport
     def write(self, data: bytes) -> None:
         self.written.append(data)
 
@@ -115,7 +115,7 @@ class Together(Receiver[Connection]):
     def get_extra_info(self, name: str) -> tuple[str, int]:
         return ("here", 1)
 
-    # what an owner has
+    # the methods of an owner
     def throttle(self, connection: Connection, scope: LimitScope) -> None:
         raise AssertionError("nothing is limited here")
 
@@ -138,7 +138,7 @@ class Together(Receiver[Connection]):
 
     def connection_closed(self, connection: Connection) -> None: ...
 
-    # what a receiver has
+    # the methods of a receiver
     def message_received(self, data: bytes, /) -> None:
         self.messages.append(data)
 

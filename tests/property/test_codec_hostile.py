@@ -1,4 +1,4 @@
-"""Whatever the bytes are, only a WireError leaves the codec, and nothing grows beyond the message."""
+"""The codec raises only WireError for arbitrary bytes, and allocates no more than the message allows."""
 
 from __future__ import annotations
 

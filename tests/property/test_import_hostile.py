@@ -1,4 +1,4 @@
-"""Whatever a file holds, `tickwire import` takes it or refuses it with one error that has a name."""
+"""`tickwire import` accepts any file, or refuses it with one named error."""
 
 from __future__ import annotations
 

@@ -310,7 +310,7 @@ class FleetMachine(RuleBasedStateMachine):
             pass
 
     def let_in(self, ticket: Ticket) -> bool:
-        """What a shard does with a player: it makes the room if need be, and counts its seats itself."""
+        """Seat a player as a shard does: create the room if it does not exist, and count its seats."""
         rooms = self.hosted[ticket.shard_id]
         hosted = rooms.get(ticket.room_id)
         if hosted is None:

@@ -1,4 +1,4 @@
-"""What a game keeps on its room moves along, or the log says that it does not: nothing is lost in silence."""
+"""Attributes that a game sets on its room move with it, or the log names those that are lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept of a durable room: versions of its own state, and who was playing."""
+"""The checkpoint of a durable room: versions of its own state, and its players."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a game declares wrongly is refused when its class is defined, in a sentence that names it."""
+"""Invalid declarations of a game are refused when its class is defined, in a sentence that names them."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Spies(Table):
 
 
 class Orders(Table):
-    """What a team's members know."""
+    """The orders that the members of a team can read."""
 
     words = text(bytes_max=24)
     key = blob(bytes_max=8)

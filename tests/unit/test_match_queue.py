@@ -26,7 +26,7 @@ def queued(mode: str = "duel") -> ClientCore:
 
 
 def meanings(core: ClientCore, *states: QueueState, mode: str = "duel") -> list[str]:
-    """What each MatchStatus means: about another place, progress, or the end of the wait."""
+    """Return the meaning of each MatchStatus: another queue entry, progress, or the end of the wait."""
     found = []
     for state in states:
         update = receive(core, MatchStatus(state, mode=mode))

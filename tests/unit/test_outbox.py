@@ -120,7 +120,7 @@ def test_a_client_ahead_of_a_restored_outbox_receives_all_new_events() -> None:
 
 
 def test_numbers_continue_after_those_of_a_lost_shard() -> None:
-    """What was kept is a moment old: the client has seen more."""
+    """The saved events are older than the client: it has received later ones."""
     before = filled(3)
     kept = Outbox()
     kept.restore(before.last_number, before.frames)

@@ -1,4 +1,4 @@
-"""What one connection, and all connections of an address, may send; the time is a plain number."""
+"""The rate limits of one connection, and of all connections of an address; the time is a plain number."""
 
 from __future__ import annotations
 

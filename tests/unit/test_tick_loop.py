@@ -1,4 +1,4 @@
-"""What the tick loop does about slow rooms and empty ones."""
+"""The tick loop with slow rooms and with empty ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `tickwire codegen typescript` writes."""
+"""The output of `tickwire codegen typescript`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""A model of the queue: players are enqueued, leave and lose shards, leaders end between any two calls, and Redis
-loses keys. After each step a player is in at most one match, and no key of the queue is inconsistent. A player whose
-dequeue was accepted is in no match of which another player was notified."""
+"""A model of the queue: players are enqueued, leave, move to other shards and lose shards, leaders end between any
+two calls, and Redis loses keys. After each step a player is in at most one match, and no key of the queue is
+inconsistent. A player whose dequeue was accepted is in no match of which another player was notified. The
+notification of a player is delivered by the agent that has the player, and no other inbox contains it."""
 
 from __future__ import annotations
 
@@ -9,8 +10,9 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import suppress
 from itertools import count
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import msgspec
 import pytest
@@ -29,9 +31,11 @@ from hypothesis.stateful import (
 from tests.harness.queue_factories import create_leader
 from tickwire.matchmaking import Matchmaker, MatchmakerUnavailable, ShardInfo, Ttls
 from tickwire.matchmaking.queue import (
+    Entry,
     Leader,
     Mode,
     QueueAgent,
+    QueueListener,
     QueueNotification,
     QueuePosition,
     QueueRequest,
@@ -43,7 +47,7 @@ from tickwire.matchmaking.queue.regional_queue import RegionalQueue
 from tickwire.matchmaking.script_runner import ScriptRunner
 
 T = TypeVar("T")
-SHARDS = ("a", "b")
+SHARDS = ("a", "b", "c")
 TEAMS, TEAM_SIZE = 2, 2
 PLAYERS_MIN = 2
 MODE = Mode(
@@ -57,13 +61,22 @@ MODE = Mode(
         skill_window=200,
     ),
 )
+Failure = Literal["none", "request lost", "reply lost"]
 shards = st.sampled_from(SHARDS)
+failures = st.sampled_from(["none", "none", "request lost", "reply lost"])
 PLAYERS = [f"p{n}" for n in range(12)]
 CALLS = ["queue/acquire_leadership", "queue/read", "queue/sweep", "queue/commit", "rooms/place", "queue/assign"]
 
 
 class LeaderKilled(BaseException):
     """The leader ends here."""
+
+
+class MovingPlayer(msgspec.Struct, frozen=True):
+    """A player that an agent has detached, and no other agent has attached yet."""
+
+    entry: Entry
+    enqueued_ms: int
 
 
 class Queue(RuleBasedStateMachine):
@@ -88,6 +101,10 @@ class Queue(RuleBasedStateMachine):
         self.agents = {shard: self.new_agent(shard) for shard in SHARDS}
         self.leaders = {shard: self.new_leader(shard) for shard in SHARDS}
         self.waiting: dict[str, tuple[str, str]] = {}  # player: agent and entry, as the shard believes
+        self.moving: dict[str, MovingPlayer] = {}  # by player
+        self.places: dict[str, str] = {}  # entry: the id of the agent that has it; empty while the player moves
+        self.draining: set[str] = set()  # shards that have detached players; they accept none
+        self.moved: set[str] = set()  # entries that an agent has detached
         self.found: dict[str, list[QueueNotification]] = {}  # entry: its notifications of matches
         self.entries: dict[str, list[str]] = {}  # of each player
         self.members: dict[str, set[str]] = {}  # match: the entries in it
@@ -150,26 +167,42 @@ class Queue(RuleBasedStateMachine):
         party=st.sampled_from([None, None, ("us", 2), ("we", 2)]),
     )
     def enter(self, player: str, shard: str, skill: float, party: tuple[str, int] | None) -> None:
+        shard = self.find_ready(shard)
         agent = self.agents[shard]
-        notifications: list[QueueNotification] = []
 
-        def told(news: QueuePosition | QueueNotification) -> None:
+        def listen(news: QueuePosition | QueueNotification) -> None:
+            receive(news)
+
+        entry_id = agent.enqueue(player, QueueRequest(skill, {"": 1}, party=party), listen)
+        receive = self.create_listener(player, entry_id, agent)
+        self.waiting[player] = (shard, entry_id)
+        self.places[entry_id] = agent.agent_id
+        self.entries.setdefault(player, []).append(entry_id)
+        self.found[entry_id] = []
+
+    def create_listener(self, player: str, entry_id: str, agent: QueueAgent) -> QueueListener:
+        """Return the listener of an entry at one agent."""
+
+        def receive(news: QueuePosition | QueueNotification) -> None:
+            notifications = self.found[entry_id]
+            assert self.places[entry_id] == agent.agent_id, "delivered by an agent that does not have the player"
             if isinstance(news, QueueNotification):
                 assert not notifications, "told twice"
                 notifications.append(news)
                 if news.reason.startswith("a match has been found"):
                     ends = [self.found[entry] for entry in self.entries[player] if entry != entry_id]
                     assert any(not end or end[0].kind != "left" for end in ends), "it has left that match"
-                if self.waiting.get(player) == (shard, entry_id):
+                if self.waiting.get(player, ("", ""))[1] == entry_id:
                     del self.waiting[player]
                 if news.kind == "found":
                     self.sizes[news.match_id] += 1
                     assert self.sizes[news.match_id] <= TEAMS * TEAM_SIZE
 
-        entry_id = agent.enqueue(player, QueueRequest(skill, {"": 1}, party=party), told)
-        self.waiting[player] = (shard, entry_id)
-        self.entries.setdefault(player, []).append(entry_id)
-        self.found[entry_id] = notifications
+        return receive
+
+    def find_ready(self, shard: str) -> str:
+        """Return a shard that is not draining: this one if possible."""
+        return next(other for other in (shard, *SHARDS) if other not in self.draining)
 
     @rule(players=st.lists(st.sampled_from(PLAYERS), min_size=2, max_size=6, unique=True), data=st.data())
     def several_enter(self, players: list[str], data: st.DataObject) -> None:
@@ -246,6 +279,128 @@ class Queue(RuleBasedStateMachine):
 
         self.run(step())
 
+    # -- moves to other agents -----------------------------------------------------------------------------------
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data())
+    def detach(self, data: st.DataObject) -> None:
+        self.detach_now(data.draw(st.sampled_from(sorted(self.waiting))))
+
+    @precondition(lambda self: self.moving)
+    @rule(data=st.data(), to=shards, failure=failures)
+    def attach(self, data: st.DataObject, to: str, failure: Failure) -> None:
+        self.run(self.attach_now(data.draw(st.sampled_from(sorted(self.moving))), to, failure))
+
+    @precondition(lambda self: self.waiting)
+    @rule(data=st.data(), to=st.lists(shards, min_size=1, max_size=2), failure=failures)
+    def move(self, data: st.DataObject, to: list[str], failure: Failure) -> None:
+        """One or two shards drain in turn, as in a rolling update. The first attach may fail."""
+        player = data.draw(st.sampled_from(sorted(self.waiting)))
+        self.run(self.move_now(player, to, failure))
+
+    @precondition(lambda self: self.waiting or self.moving)
+    @rule(
+        data=st.data(),
+        shard=shards,
+        script=st.sampled_from(CALLS),
+        is_done=st.booleans(),
+        to=st.lists(shards, max_size=2),
+        failure=failures,
+    )
+    def move_in_a_round(
+        self, data: st.DataObject, shard: str, script: str, is_done: bool, to: list[str], failure: Failure
+    ) -> None:
+        """A player moves, or is only detached, before or after one of the leader's calls."""
+        player = data.draw(st.sampled_from(sorted(self.waiting.keys() | self.moving.keys())))
+        leader = self.leaders[shard]
+        self.interrupt(leader, script, lambda: self.move_now(player, to, failure), is_done=is_done)
+
+    @precondition(lambda self: self.waiting or self.moving)
+    @rule(data=st.data(), shard=shards, is_done=st.booleans(), to=st.lists(shards, max_size=2))
+    def move_in_a_sync(self, data: st.DataObject, shard: str, is_done: bool, to: list[str]) -> None:
+        """A player moves, or is only detached, before or after the script of an agent's sync."""
+        player = data.draw(st.sampled_from(sorted(self.waiting.keys() | self.moving.keys())))
+        agent = self.agents[shard]
+        run = agent._scripts.run
+
+        async def hooked(name: str, *arguments: Any) -> Any:
+            is_it = name == "queue/sync"
+            if is_it:
+                agent._scripts.run = run  # type: ignore[method-assign]
+            if is_it and not is_done:
+                await self.move_now(player, to, "none")
+            found = await run(name, *arguments)
+            if is_it and is_done:
+                await self.move_now(player, to, "none")
+            return found
+
+        agent._scripts.run = hooked  # type: ignore[method-assign]
+        self.run(agent.sync())
+
+    @rule(shard=shards, to=shards)
+    def shard_is_replaced(self, shard: str, to: str) -> None:
+        """A shard drains completely, and is started again."""
+        if self.draining | {shard} == set(SHARDS):
+            return
+        self.draining.add(shard)
+        for player in [player for player, (of, _) in self.waiting.items() if of == shard]:
+            self.detach_now(player)
+        self.attach_all(to)
+        self.run(self.agents[shard].sync())
+        self.shard_dies(shard)
+
+    async def move_now(self, player: str, to: list[str], failure: Failure) -> None:
+        """Detach a player, and attach it to shards in turn; the first attach fails as `failure` says."""
+        for shard in to or [""]:
+            self.detach_now(player)
+            if shard and player in self.moving:
+                await self.attach_now(player, shard, failure)
+                failure = "none"
+
+    def detach_now(self, player: str) -> None:
+        """Detach a waiting player, if another shard is not draining."""
+        shard, entry_id = self.waiting.get(player, ("", ""))
+        if not shard or player in self.moving or self.draining | {shard} == set(SHARDS):
+            return
+        packed = self.agents[shard].get_entry(entry_id)
+        assert packed is not None, "the agent does not have a player that waits"
+        self.agents[shard].detach(entry_id)
+        self.draining.add(shard)
+        self.moved.add(entry_id)
+        del self.waiting[player]
+        self.moving[player] = MovingPlayer(*packed)
+        self.places[entry_id] = ""
+
+    async def attach_now(self, player: str, to: str, failure: Failure) -> None:
+        """Attach a moving player to a shard, or another one if that one drains."""
+        to = self.find_ready(to)
+        agent, moving = self.agents[to], self.moving.pop(player)
+        entry_id = moving.entry.entry_id
+        self.places[entry_id] = agent.agent_id
+        if entry_id == self.entries[player][-1]:
+            self.waiting[player] = (to, entry_id)
+        run = agent._scripts.run
+
+        async def run_or_fail(*call: Any) -> Any:
+            reply = await run(*call) if failure != "request lost" else None
+            if failure != "none":
+                raise MatchmakerUnavailable("lost")
+            return reply
+
+        agent._scripts.run = run_or_fail  # type: ignore[method-assign]
+        with suppress(MatchmakerUnavailable):
+            await agent.attach(moving.entry, moving.enqueued_ms, self.create_listener(player, entry_id, agent))
+        agent._scripts.run = run  # type: ignore[method-assign]
+
+    def attach_all(self, to: str) -> None:
+        for player in sorted(self.moving):
+            self.run(self.attach_now(player, to, "none"))
+
+    def is_unsettled(self, entry_id: str) -> bool:
+        """Return whether Redis may not know yet which agent has an entry."""
+        agents = [agent for agent in self.agents.values() if agent.agent_id == self.places[entry_id]]
+        return not agents or any(entry == entry_id for _, entry, _ in agents[0]._to_attach)
+
     # -- agents ------------------------------------------------------------------------------------------------
 
     @rule(shard=shards, seconds=st.sampled_from([0.2, 0.2, 1.5, 6.0]))
@@ -273,7 +428,10 @@ class Queue(RuleBasedStateMachine):
         dead = self.agents[shard]
         self.dead |= set(dead._players) | set(dead._to_dequeue)
         self.cut_off |= self.dead
+        # Notifications of these may be in the inbox of the agent, which ends with it.
+        self.cut_off |= {entry_id for entry_id in self.moved if self.is_unsettled(entry_id)}
         self.dead_agents.add(dead.agent_id)
+        self.draining.discard(shard)
         self.silence_dead_agents()
         self.agents[shard], self.leaders[shard] = self.new_agent(shard), self.new_leader(shard)
         for player, (of, _) in list(self.waiting.items()):
@@ -328,11 +486,13 @@ class Queue(RuleBasedStateMachine):
         if not keys:
             return
         lost = data.draw(st.sampled_from(keys))
+        self.attach_all("a")
         for agent in self.agents.values():  # one fault at a time: answers that were lost come now
-            if agent._is_retry:
+            if agent._is_retry or agent._to_attach:
                 self.run(agent.sync())
         name = lost.split(":")[2]
-        if name in ("inbox", "left"):  # only these know which players have been answered, and which have left
+        # Only these know which players have been answered, which have left, and which have moved.
+        if name in ("inbox", "left", "forwards"):
             self.cut_off |= {
                 entry_id for entry_id, notifications in self.found.items() if not notifications or name == "left"
             }
@@ -386,6 +546,27 @@ class Queue(RuleBasedStateMachine):
         for name in self.redis.scan_iter(f"{self.prefix}:*", count=1000):
             assert self.redis.ttl(name) >= 0, name
 
+    def inboxes(self) -> Iterator[tuple[str, str]]:
+        """Yield the agent and the entry of each notification in Redis."""
+        for name in self.redis.scan_iter(f"{self.prefix}:inbox:*", count=1000):
+            for packed in self.redis.zrange(name, 0, -1):
+                letter = msgspec.msgpack.decode(packed, type=QueueNotification)
+                yield name.decode().removeprefix(f"{self.prefix}:inbox:"), letter.entry_id
+
+    @invariant()
+    def notifications_are_where_their_players_are(self) -> None:
+        for agent_id, entry_id in self.inboxes():
+            if entry_id not in self.cut_off and not self.is_unsettled(entry_id):
+                assert agent_id == self.places[entry_id], f"the notification of {entry_id} is left behind"
+
+    @invariant()
+    def no_player_waits_after_the_notification(self) -> None:
+        left = set(self.names("left"))
+        for packed in self.hash("tickets").values():
+            for entry in msgspec.msgpack.decode(packed, type=QueueTicket).members:
+                if entry.entry_id not in left | self.cut_off | self.dead:
+                    assert self.found[entry.entry_id] == [], f"{entry.entry_id} waits again"
+
     @invariant()
     def matches_are_whole(self) -> None:
         """A player who was notified of a match has a seat in its room."""
@@ -419,6 +600,7 @@ class Settling(Queue):
     def settle(self) -> None:
         self.fleet_is_full(False)
         self.lead_is_lost()
+        self.attach_all("a")
         for _ in range(8):
             self.silence_dead_agents()  # also those that the leader has added again
             for agent in self.agents.values():
@@ -432,6 +614,8 @@ class Settling(Queue):
             assert entry_id in self.agents[shard]._players, f"{player} was forgotten"
             assert self.hash("players")[player].split()[0].decode() == entry_id, f"{player} waits for nothing"
         assert self.hash("matches") == {}
+        ready = {agent.agent_id for shard, agent in self.agents.items() if shard not in self.draining}
+        assert not [entry_id for agent_id, entry_id in self.inboxes() if agent_id in ready], "not acknowledged"
         told = {
             letter.match_id
             for notifications in self.found.values()

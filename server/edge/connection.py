@@ -34,7 +34,6 @@ from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.fragments import Fragments
 from tickwire.server.edge.frame_splitter import FIN_PING, FIN_PONG, FrameSplitter, payload_from_frame
 from tickwire.server.edge.handshake_reader import HandshakeReader
-from tickwire.server.edge.http_request import parse_request
 from tickwire.server.edge.proxy_protocol import InvalidProxyHeader
 from tickwire.server.edge.rate_limit import FLOOD_S, LimitScope, RateLimiter
 from tickwire.server.edge.receiver import ConnectionOwner, Receiver
@@ -396,12 +395,7 @@ class Connection(asyncio.Protocol):
         self.address = reader.address or self.address
         if request is None:
             return b""
-        usual = parse_request(request) if self.closing_since_s is None else None
-        if usual is not None:
-            self._respond(usual)
-            self._flush()
-        else:
-            self._feed_library(request)
+        self._feed_library(request)
         if self._library.state is State.CONNECTING:  # rejected, or larger than any valid request
             self._counters.refused["handshake"] += self._library.handshake_exc is not None and not self._is_page
             self._end()

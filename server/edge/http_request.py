@@ -1,39 +1,10 @@
-"""Parses a WebSocket's HTTP request, and reads single headers and its token. Pure."""
+"""Reads single headers and the token of a WebSocket's HTTP request. Pure."""
 
 from __future__ import annotations
 
-import re
 from urllib.parse import parse_qs, urlsplit
 
-from websockets.datastructures import Headers
 from websockets.http11 import Request
-
-_BYTES_MAX = 4096
-_HEADERS_MAX = 64
-_USUAL = re.compile(
-    rb"GET ([!-~]+) HTTP/1\.1\r\n"
-    rb"((?:[-!#$%&'*+.^_`|~0-9a-zA-Z]+:[\t -~]*\r\n)+)\r\n"  # RFC 9112, section 5, without obs-text and obs-fold
-)
-_BODY_HEADERS = ("Content-Length", "Transfer-Encoding")
-
-
-def parse_request(data: bytes) -> Request | None:
-    """Parse a request of the usual form, which takes the WebSocket library four times as long.
-
-    Returns:
-        The request as the library parses it; None for any other form, which is left to the library.
-    """
-    usual = _USUAL.fullmatch(data) if len(data) <= _BYTES_MAX else None
-    if usual is None:
-        return None
-    lines = usual[2].decode("ascii").split("\r\n")[:-1]
-    if len(lines) > _HEADERS_MAX:
-        return None
-    pairs = [line.partition(":") for line in lines]
-    headers = Headers([(name, value.strip(" \t")) for name, _, value in pairs])
-    if any(name in headers for name in _BODY_HEADERS):
-        return None
-    return Request(usual[1].decode("ascii"), headers)
 
 
 def header(request: Request, name: str) -> str | None:

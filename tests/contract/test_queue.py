@@ -1099,6 +1099,28 @@ async def test_a_third_agent_receives_the_notification_of_an_earlier_one(
     assert three.waiting_total == 0, "the player does not wait for another match"
 
 
+async def test_a_player_attached_before_the_first_enqueue_arrives_is_at_the_new_agent(
+    queue: QueueFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of the previous agent does not cancel the player."""
+    one, two, leader = queue.agent("a"), queue.agent("b"), queue.leader()
+    queue.enqueue(one, "p1")
+    run = one._scripts.run
+
+    async def run_late(*call: Any) -> Any:
+        await pass_on(queue, "p1", one, two)
+        return await run(*call)
+
+    monkeypatch.setattr(one._scripts, "run", run_late)
+    await one.sync()
+    await two.sync()
+    await queue.redis("ZADD", f"{{{queue.matchmaker.namespace}:duel}}:agents", 1, one.agent_id)
+    assert await leader.round()
+    await two.sync()
+    assert queue.ends("p1") == []
+    assert two.waiting_total == 1
+
+
 async def test_a_match_without_a_room_notifies_the_new_agent(queue: QueueFixture) -> None:
     one, two, leader = queue.agent("a"), queue.agent("b"), queue.leader()
     for player in ("p1", "p2"):

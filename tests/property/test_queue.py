@@ -291,12 +291,26 @@ class Queue(RuleBasedStateMachine):
     def attach(self, data: st.DataObject, to: str, failure: Failure) -> None:
         self.run(self.attach_now(data.draw(st.sampled_from(sorted(self.moving))), to, failure))
 
-    @precondition(lambda self: self.waiting)
-    @rule(data=st.data(), to=st.lists(shards, min_size=1, max_size=2), failure=failures)
-    def move(self, data: st.DataObject, to: list[str], failure: Failure) -> None:
-        """One or two shards drain in turn, as in a rolling update. The first attach may fail."""
-        player = data.draw(st.sampled_from(sorted(self.waiting)))
-        self.run(self.move_now(player, to, failure))
+    @rule(
+        players=st.lists(st.sampled_from(PLAYERS), min_size=2, max_size=4, unique=True),
+        data=st.data(),
+        to=st.permutations(SHARDS),
+        failure=failures,
+        round_by=st.sampled_from([None, *SHARDS]),
+    )
+    def move_twice(
+        self, players: list[str], data: st.DataObject, to: list[str], failure: Failure, round_by: str | None
+    ) -> None:
+        """Two shards drain in turn, as in a rolling update. The first attach may fail, and a leader may make matches
+        between the moves."""
+        for shard in sorted(self.draining):  # otherwise too few shards accept the player
+            self.shard_is_replaced(shard, shard)
+        self.several_enter(players, data)
+        self.run(self.move_now(players[0], to[:1], failure))
+        if round_by is not None:
+            self.lead_is_lost()
+            self.round(round_by, 0.25)
+        self.run(self.move_now(players[0], to[1:2], "none"))
 
     @precondition(lambda self: self.waiting or self.moving)
     @rule(
@@ -558,6 +572,15 @@ class Queue(RuleBasedStateMachine):
         for agent_id, entry_id in self.inboxes():
             if entry_id not in self.cut_off and not self.is_unsettled(entry_id):
                 assert agent_id == self.places[entry_id], f"the notification of {entry_id} is left behind"
+
+    @invariant()
+    def tickets_name_the_agents_of_their_players(self) -> None:
+        """Otherwise the end of an earlier agent would cancel them."""
+        left = set(self.names("left"))
+        for packed in self.hash("tickets").values():
+            for entry in msgspec.msgpack.decode(packed, type=QueueTicket).members:
+                if entry.entry_id not in left | self.cut_off and not self.is_unsettled(entry.entry_id):
+                    assert entry.agent_id == self.places[entry.entry_id], f"{entry.entry_id} is at another agent"
 
     @invariant()
     def no_player_waits_after_the_notification(self) -> None:

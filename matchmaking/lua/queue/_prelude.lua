@@ -94,6 +94,17 @@ local function get_ticket(id)
   return found and cmsgpack.unpack(found)
 end
 
+-- Sets the agent of an entry to the requesting one.
+local function rebind(entry, id)
+  local ticket = get_ticket(id)
+  for _, member in ipairs(ticket and ticket[MEMBERS] or {}) do
+    if member[ENTRY_ID] == entry then
+      member[AGENT] = request.agent
+      redis.call('HSET', TICKETS, id, cmsgpack.pack(ticket))
+    end
+  end
+end
+
 -- Returns the entry and the ticket under which a player waits.
 local function find_entry(player)
   local found = redis.call('HGET', PLAYERS, player)

@@ -7,16 +7,6 @@
 
 local reassigned = {}
 
-local function rebind(entry, id)
-  local ticket = get_ticket(id)
-  for _, member in ipairs(ticket and ticket[MEMBERS] or {}) do
-    if member[ENTRY_ID] == entry then
-      member[AGENT] = request.agent
-      redis.call('HSET', TICKETS, id, cmsgpack.pack(ticket))
-    end
-  end
-end
-
 local found  -- entry -> {agent, notification}, of all other agents; read once, on demand
 
 -- Returns the notification of an entry in any other agent's inbox: if the previous agent's own call has failed, the

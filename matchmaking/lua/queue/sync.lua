@@ -83,8 +83,11 @@ end
 
 local function enqueue(entry_id, player_id, party, size, since_ms, packed)
   local before, old = find_entry(player_id)
-  if before == entry_id then
-    return  -- a repeated call
+  if before == entry_id then  -- a repeated call
+    if since_ms ~= 0 then  -- or the previous agent's call arrived after this agent had attached the player
+      rebind(entry_id, old)
+    end
+    return
   end
   if since_ms ~= 0 or request.is_retry then  -- the entry may have existed, and Redis has lost a part of it
     if is_in_match(entry_id) then

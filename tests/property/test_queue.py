@@ -413,7 +413,9 @@ class Queue(RuleBasedStateMachine):
     def is_unsettled(self, entry_id: str) -> bool:
         """Return whether Redis may not know yet which agent has an entry."""
         agents = [agent for agent in self.agents.values() if agent.agent_id == self.places[entry_id]]
-        return not agents or any(entry == entry_id for _, entry, _ in agents[0]._to_attach)
+        if not agents or any(entry == entry_id for _, entry, _ in agents[0]._to_attach):
+            return True
+        return any(entry.entry_id == entry_id for entry in agents[0]._to_enqueue)
 
     # -- agents ------------------------------------------------------------------------------------------------
 

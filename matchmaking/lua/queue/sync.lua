@@ -84,7 +84,8 @@ end
 local function enqueue(entry_id, player_id, party, size, since_ms, packed)
   local before, old = find_entry(player_id)
   if before == entry_id then  -- a repeated call
-    if since_ms ~= 0 then  -- or the previous agent's call arrived after this agent had attached the player
+    -- Or the previous agent's call arrived after this agent had attached the player.
+    if since_ms ~= 0 and redis.call('HGET', FORWARDS, entry_id) == request.agent then
       rebind(entry_id, old)
     end
     return

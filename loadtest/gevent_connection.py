@@ -1,6 +1,6 @@
 """One WebSocket on gevent, for a thousand connections in a process.
 
-The ReadPoller calls back to read the bytes, without a greenlet for each connection. TLS and all WebSocket frames
+A ReadWaiter calls back to read the bytes, without a greenlet for each connection. TLS and all WebSocket frames
 except complete binary ones are handled by Sans-I/O libraries (`ssl.SSLObject`, `websockets.client.ClientProtocol`).
 
     connecting -> open -> ended        `on_end` is called once, also if connecting fails
@@ -31,7 +31,7 @@ from tickwire.client.core import MESSAGE_BYTES_MAX
 from tickwire.client.errors import ConnectFailed
 from tickwire.client.reconnect import is_retry_status
 from tickwire.loadtest.frames import FrameReader, masked_frame
-from tickwire.loadtest.read_poller import ReadPoller, get_read_poller
+from tickwire.loadtest.read_poller import ReadWaiter, get_read_waiter
 from tickwire.schemas import SUBPROTOCOL
 
 READ_BYTES = 64 * 1024
@@ -91,7 +91,7 @@ class GeventConnection:
         self._head = b""
         self._unsent = b""
         self._updated = Event()
-        self._poller: ReadPoller | None = None
+        self._waiter: ReadWaiter | None = None
         self._writer: Any = None
         self._is_ended = False
 
@@ -126,8 +126,8 @@ class GeventConnection:
         self._socket = _RawSocket(family, kind, proto, fileno=made.detach())
         self._socket.setblocking(False)
         self._writer = gevent.get_hub().loop.io(self._socket.fileno(), _WRITE)
-        self._poller = get_read_poller()
-        self._poller.add(self._socket.fileno(), self._readable)
+        self._waiter = get_read_waiter()
+        self._waiter.add(self._socket.fileno(), self._readable)
         if tls is not None:
             self._tls = tls.wrap_bio(self._tls_in, self._tls_out, server_hostname=host)
             self._until(self._handshake_is_done)
@@ -313,13 +313,13 @@ class GeventConnection:
 
     def pause(self) -> None:
         """Stop reading, as a phone in a tunnel does."""
-        if not self._is_ended and self._poller is not None:
-            self._poller.remove(self._socket.fileno())
+        if not self._is_ended and self._waiter is not None:
+            self._waiter.remove(self._socket.fileno())
 
     def resume(self) -> None:
         """Start reading again."""
-        if not self._is_ended and self._poller is not None:
-            self._poller.add(self._socket.fileno(), self._readable)
+        if not self._is_ended and self._waiter is not None:
+            self._waiter.add(self._socket.fileno(), self._readable)
 
     # -- the end --------------------------------------------------------------------------------------------
 
@@ -349,8 +349,8 @@ class GeventConnection:
         if self._writer is not None:
             self._writer.stop()
             self._writer.close()
-        if self._poller is not None:
-            self._poller.remove(self._socket.fileno())
+        if self._waiter is not None:
+            self._waiter.remove(self._socket.fileno())
         if self._socket is not None:
             self._socket.close()
         self._updated.set()
@@ -359,7 +359,7 @@ class GeventConnection:
         on_end()
         # Break reference cycles: thousands of ended connections would otherwise wait for the garbage collector.
         self._frames.close()
-        self._poller = self._writer = None
+        self._waiter = self._writer = None
         if self._protocol is not None:
             self._protocol.parser.close()
 

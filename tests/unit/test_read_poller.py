@@ -9,7 +9,7 @@ from contextlib import ExitStack, closing
 import gevent
 import pytest
 
-from tickwire.loadtest.read_poller import READS_MAX, ReadPoller, get_read_poller
+from tickwire.loadtest.read_poller import READS_MAX, ReadPoller, ReadWaiter, SocketWatchers, get_read_waiter
 
 WAIT_S_MAX = 10.0
 
@@ -17,8 +17,8 @@ WAIT_S_MAX = 10.0
 class Peers:
     """Pairs of sockets; one of each is read by the poller."""
 
-    def __init__(self, stack: ExitStack) -> None:
-        self.poller = ReadPoller(gevent.get_hub().loop)
+    def __init__(self, stack: ExitStack, poller: ReadWaiter) -> None:
+        self.poller = poller
         self.received: list[int] = []
         self._stack = stack
         self._own: list[socket.socket] = []
@@ -57,11 +57,21 @@ class Peers:
 
 @pytest.fixture
 def peers() -> Iterator[Peers]:
+    yield from create_peers(ReadPoller(gevent.get_hub().loop))
+
+
+@pytest.fixture(params=[ReadPoller, SocketWatchers])
+def peers_of_each(request: pytest.FixtureRequest) -> Iterator[Peers]:
+    yield from create_peers(request.param(gevent.get_hub().loop))
+
+
+def create_peers(poller: ReadWaiter) -> Iterator[Peers]:
     with ExitStack() as stack:
-        made = Peers(stack)
+        made = Peers(stack, poller)
         yield made
-        for descriptor in list(made.poller._callbacks):
-            made.poller.remove(descriptor)
+        for own in made._own:
+            if own.fileno() >= 0:
+                poller.remove(own.fileno())
 
 
 def test_other_greenlets_run_before_all_sockets_were_read(peers: Peers) -> None:
@@ -93,35 +103,36 @@ def test_socket_that_another_callback_removes_is_not_read(peers: Peers, monkeypa
     monkeypatch.setattr(peers, "read", read)
     peers.send()
     peers.wait(1)
+    assert isinstance(peers.poller, ReadPoller)
     peers.poller._poll()
     assert len(peers.received) == 1
 
 
-def test_paused_socket_is_read_after_it_was_added_again(peers: Peers) -> None:
+def test_paused_socket_is_read_after_it_was_added_again(peers_of_each: Peers) -> None:
     for _ in range(2):
-        peers.add()
-    peers.poller.remove(peers._own[0].fileno())
-    peers.poller.remove(peers._own[0].fileno())
-    peers.send()
-    peers.wait(1)
-    assert peers.received == [1]
-    peers.poller.add(peers._own[0].fileno(), lambda: peers.read(0))
-    peers.wait(2)
-    assert peers.received == [1, 0]
+        peers_of_each.add()
+    peers_of_each.poller.remove(peers_of_each._own[0].fileno())
+    peers_of_each.poller.remove(peers_of_each._own[0].fileno())
+    peers_of_each.send()
+    peers_of_each.wait(1)
+    assert peers_of_each.received == [1]
+    peers_of_each.poller.add(peers_of_each._own[0].fileno(), lambda: peers_of_each.read(0))
+    peers_of_each.wait(2)
+    assert peers_of_each.received == [1, 0]
 
 
-def test_closed_connection_is_reported(peers: Peers) -> None:
-    peers.add()
-    peers._other[0].close()
-    peers.wait(1)
+def test_closed_connection_is_reported(peers_of_each: Peers) -> None:
+    peers_of_each.add()
+    peers_of_each._other[0].close()
+    peers_of_each.wait(1)
 
 
-def test_event_loop_ends_without_sockets(peers: Peers) -> None:
-    peers.add()
+def test_event_loop_ends_without_sockets(peers_of_each: Peers) -> None:
+    peers_of_each.add()
     assert not gevent.wait(timeout=0.01), "a socket may become readable"
-    peers.remove(0)
+    peers_of_each.remove(0)
     assert gevent.wait(timeout=WAIT_S_MAX)
 
 
 def test_event_loop_has_one_poller() -> None:
-    assert get_read_poller() is get_read_poller()
+    assert get_read_waiter() is get_read_waiter()

@@ -80,9 +80,18 @@ def run_dev(settings: Settings, data_dir: Path, *, bots: int) -> int:
         EmbeddedError: a store cannot be started, or the data directory is in use.
         ConfigError: the settings are invalid; one line for each problem.
     """
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    received: list[int] = []
+
+    def stop(number: int, frame: object) -> None:
+        received.append(number)
+        sys.exit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
     print(f"starting redis-server and mongod (data in {data_dir}/) ...", flush=True)
     with embedded.running(data_dir) as services:
+        if received:  # Python ignores the exception of a signal that arrives while it forks
+            sys.exit(128 + received[0])
         code: int = uvloop.run(_run_shard(settings, services, data_dir, bots))
     print(f"stopped; the data are kept in {data_dir}/", flush=True)
     return code

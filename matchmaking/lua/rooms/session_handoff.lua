@@ -34,7 +34,7 @@ if not found or request.action == 'take' and not is_free then
   return reply({found = false})
 end
 if request.action == 'take' and not taker then
-  local left_ms = math.min(redis.call('PTTL', entry), request.taken_ms)
+  local left_ms = math.max(1, math.min(redis.call('PTTL', entry), request.taken_ms))  -- SET refuses 0
   redis.call('PEXPIRE', entry, left_ms)
   redis.call('SET', taken, request.shard_id, 'PX', left_ms)
 end

@@ -98,7 +98,10 @@ def run_dev(settings: Settings, data_dir: Path, *, bots: int) -> int:
 
 
 def settings_for(services: LocalStores, settings: Settings) -> Settings:
-    """Return the settings for local use: with the URLs of the stores, without TLS, and with a token for the API."""
+    """Return the settings for local use: with the URLs of the stores, without TLS, and with a token for the API.
+
+    The load of the rooms has no limit: a development server has no other shard that could take a room.
+    """
     token = settings.operations.token or secrets.token_urlsafe(32)
     console = settings.operations.console or _built("console")
     pages = settings.listen.pages or _built("demo")
@@ -113,6 +116,7 @@ def settings_for(services: LocalStores, settings: Settings) -> Settings:
         edge=msgspec.structs.replace(settings.edge, origins=[*settings.edge.origins, LOOPBACK]),
         redis=msgspec.structs.replace(settings.redis, url=services.redis_url, lease_s=3.0),
         mongo=msgspec.structs.replace(settings.mongo, url=services.mongo_url, migrate=True),
+        capacity=msgspec.structs.replace(settings.capacity, load_max=100.0),
     )
 
 

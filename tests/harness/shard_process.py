@@ -18,7 +18,7 @@ import aiohttp
 import msgspec
 
 from tests.harness.polling import eventually
-from tickwire.server.config import Listen, MongoSettings, Operations, RedisSettings, Settings, Tickets
+from tickwire.server.config import Capacity, Listen, MongoSettings, Operations, RedisSettings, Settings, Tickets
 from tickwire.server.dev.local_stores import die_with_parent, free_port
 from tickwire.server.shard import Shard
 
@@ -27,9 +27,13 @@ OPERATIONS_TOKEN = "what the admin API of tests wants to be shown"
 
 
 def settings_of(redis_url: str, namespace: str, mongo_url: str, database: str, **changes: Any) -> Settings:
-    """Return settings for a shard with the sample rooms, free ports and short leases."""
+    """Return settings for a shard with the sample rooms, free ports, short leases, and no limit on load.
+
+    The load is measured in wall-clock time: on a busy machine a limit would refuse rooms that a test asks for.
+    """
     settings = Settings(
         rooms=["tests.harness.sample_rooms"],
+        capacity=Capacity(load_max=100.0),
         shutdown_timeout_s=6.0,
         listen=Listen(port=0, plaintext=True),
         operations=Operations(port=0, token=OPERATIONS_TOKEN),

@@ -38,7 +38,7 @@ from tickwire.server.config import RedisSettings
 from tickwire.server.dev import local_stores
 from tickwire.server.observability import logs
 
-PLAYERS_A_ROOM = BusyEstate.seats
+PLAYERS_A_ROOM = BusyEstate.max_players
 LEASE_S = RedisSettings().lease_s
 LAST_PLAYER_BACK_S_MAX = LEASE_S + 5.0
 """The lease, the quarter of a lease over which clients spread, and the recovery itself."""

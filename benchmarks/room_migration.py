@@ -27,7 +27,7 @@ from tickwire.loadtest.swarm import Tokens
 
 ROOMS, QUICK_ROOMS = 20, 6
 SEATED_S_MAX = 60.0
-PLAYERS_A_ROOM = Fan.seats - 1
+PLAYERS_A_ROOM = Fan.max_players - 1
 """One seat is for the player that creates the room."""
 ROOM_NAME = "hall"
 

@@ -58,7 +58,7 @@ class Fan(Room):
     """Fifty players, all of them moving. An input turns a player."""
 
     room_type = "fan"
-    seats = 50
+    max_players = 50
     inputs = {"thrust": real(-1, 1, step=1 / 64), "turn": real(-1, 1, step=1 / 64)}
     movers: Movers
 
@@ -90,7 +90,7 @@ class Crowd(Room):
     """A thousand players on a map of 2,000 by 2,000 units. A player sees 150 units."""
 
     room_type = "crowd"
-    seats = 1000
+    max_players = 1000
     inputs = {"thrust": real(-1, 1, step=1 / 64), "turn": real(-1, 1, step=1 / 64)}
     grid = Grid("walkers", cell=150, view=150)
     walkers: MapWalkers
@@ -121,7 +121,7 @@ class Soak(Fan):
 
     room_type = "soak"
     tick_rate_hz = 10.0
-    seats = 60
+    max_players = 60
 
     def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
         super().on_join(player, options)
@@ -150,8 +150,8 @@ class MovingWorld(Room):
 
     room_type = "field"
     durable = True
-    saves = FieldSave
-    linger_s = 3600.0
+    save_type = FieldSave
+    empty_timeout_s = 3600.0
     ticks_when_empty = True
     movers: Movers
 
@@ -177,10 +177,10 @@ class BusyEstate(Room):
 
     room_type = "estate"
     tick_rate_hz = 5.0
-    seats = 20
+    max_players = 20
     durable = True
     uses_ledger = True
-    linger_s = 60.0
+    empty_timeout_s = 60.0
     movers: Movers
     clocks: TickCounter
 

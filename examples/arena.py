@@ -81,10 +81,10 @@ class Arena(Room):
     """A free-for-all."""
 
     room_type = "arena"
-    seats = 50
+    max_players = 50
     durable = True
-    saves = ArenaSave
-    tunes = Pace
+    save_type = ArenaSave
+    tuning_type = Pace
     inputs = {"thrust": real(-1, 1, step=1 / 64), "turn": real(-1, 1, step=1 / 64), "fire": boolean()}
     ships: Ships
     bullets: Bullets

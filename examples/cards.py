@@ -57,9 +57,9 @@ class CardTable(Room):
     """Up to six players; the other seats are for spectators."""
 
     room_type = "cards"
-    seats = 30
+    max_players = 30
     tick_rate_hz = 10.0
-    linger_s = 30.0
+    empty_timeout_s = 30.0
     hands: Hands
     cards: Cards
 

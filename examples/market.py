@@ -2,7 +2,7 @@
 
 A command that changes what players own returns a Transaction and changes nothing else. The transaction is committed
 before its player receives the reply, and a retry of the command, after a crash or on another shard, receives the same
-reply. `on_dealt` then shows the effects to all players.
+reply. `on_transaction` then shows the effects to all players.
 
 An offer has a random id, which is part of the idempotency key of its transaction. A counter in the room would not
 work: a room that is restored after a crash may be a second old, and would use the last numbers a second time.
@@ -67,10 +67,10 @@ class Market(Room):
     """A market of 100 traders."""
 
     room_type = "market"
-    seats = 100
+    max_players = 100
     tick_rate_hz = 10.0
     durable = True
-    saves = MarketSave
+    save_type = MarketSave
     uses_ledger = True
     traders: Traders
 
@@ -118,9 +118,9 @@ class Market(Room):
             raise CommandRefused(f"invalid request: {error}") from error
         raise CommandRefused(f"unknown command {name!r}")
 
-    def on_dealt(self, player: Player, name: str, deal: Transaction) -> None:
+    def on_transaction(self, player: Player, name: str, transaction: Transaction) -> None:
         if name == "accept":
-            self.offers.pop(deal.reply, None)
+            self.offers.pop(transaction.reply, None)
         for other in self.players.values():
             other.entity.gold = other.holdings.get("gold", 0)
         if name == "name" and player.id in self.players:

@@ -50,7 +50,7 @@ class Plaza(Room):
     """A place to walk, meet and chat."""
 
     room_type = "plaza"
-    seats = 200
+    max_players = 200
     tick_rate_hz = 10.0
     inputs = {"speed": real(0, 1, step=1 / 16), "heading": angle(bits=7)}
     grid = Grid("walkers", cell=100, view=VIEW)

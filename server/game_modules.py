@@ -53,10 +53,10 @@ def load_modes(modules: Sequence[str], hosted: Mapping[str, type[Room]]) -> list
             if room_class is None:
                 text = f"mode {mode.name!r} requires the room type {room_type!r}, which no module offers"
                 raise ConfigError(f"rooms: {text}")
-            if room_class.seats < mode.rules.players_max:
-                text = f"requires {mode.rules.players_max} seats; the room type {room_type!r} has {room_class.seats}"
-                raise ConfigError(f"rooms: mode {mode.name!r} {text}")
-            found[mode.name] = (mode, room_class.seats)
+            if room_class.max_players < mode.rules.players_max:
+                text = f"mode {mode.name!r} requires {mode.rules.players_max} seats"
+                raise ConfigError(f"rooms: {text}; the room type {room_type!r} has {room_class.max_players}")
+            found[mode.name] = (mode, room_class.max_players)
     return list(found.values())
 
 

@@ -28,7 +28,7 @@ def to_room_view(runtime: RoomRuntime) -> RoomView:
         tick=room.tick,
         tick_rate_hz=room.tick_rate_hz,
         players=len(runtime.seats),
-        seats=room.seats,
+        seats=room.max_players,
         entities=sum(len(table) for table in room.all_tables()),
         is_durable=runtime.is_durable,
         tuning_version=room.tuning_version,

@@ -250,7 +250,9 @@ class AdminService:
     async def list_tunings(self) -> Tunings:
         await self._policy.poll()
         versions = [to_tuning_view(version) for version in await self._policy.tunings.list_newest()]
-        schemas = {name: msgspec.json.schema(room.tunes) for name, room in sorted(self._host.room_types.items())}
+        schemas = {
+            name: msgspec.json.schema(room.tuning_type) for name, room in sorted(self._host.room_types.items())
+        }
         return Tunings(self._policy.tunings.newest, versions, schemas)
 
     async def publish_tuning(self, request: Tune) -> TuningView:

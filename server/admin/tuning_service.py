@@ -92,12 +92,12 @@ class TuningService:
         """Set the tuning values and version of a room to those in force for it."""
         version = find_version(self.versions, room.room_id, {**room.labels, **self._shard_labels, "mode": room.mode})
         if version is None:
-            room.tuning, room.tuning_version = room.tunes(), 0
+            room.tuning, room.tuning_version = room.tuning_type(), 0
             return
         key = (version.version, room.room_type)
         if key not in self._parsed:
             try:
-                self._parsed[key] = parse_tuning(room.tunes, version.values.get(room.room_type, {}))
+                self._parsed[key] = parse_tuning(room.tuning_type, version.values.get(room.room_type, {}))
             except Malformed as error:
                 log.warning("tuning_rejected", version=version.version, room_type=room.room_type, error=str(error))
                 self._parsed[key] = None
@@ -122,7 +122,7 @@ class TuningService:
             Unavailable: MongoDB does not answer.
         """
         for room_type, fields in values.items():
-            parse_tuning(self._host.get_room_class(room_type).tunes, fields, f"{room_type}: ")
+            parse_tuning(self._host.get_room_class(room_type).tuning_type, fields, f"{room_type}: ")
         newest = await self._store.get_newest_version()
         if newest != after:
             raise VersionConflict(f"the newest tuning version is {newest}, not {after}: read it and try again")

@@ -81,7 +81,7 @@ def encode_room(runtime: RoomRuntime, positions: Mapping[str, bytes] | None = No
         for table, columns in runtime.raw_columns().items()
     }
     world = encode_world(room.room_type, room.name, room.room_id, runtime.checkpoint())
-    world = msgspec.structs.replace(world, state_error=find_misfit(room.saves, world.state))
+    world = msgspec.structs.replace(world, state_error=find_misfit(room.save_type, world.state))
     transfer = RoomTransfer(
         world,
         raw_columns,

@@ -157,7 +157,7 @@ class RoomSaver:
         known, before = self._misfits.get(room, (None, ""))
         if known == state:
             return before
-        error = find_misfit(room.saves, state)
+        error = find_misfit(room.save_type, state)
         self._misfits[room] = state, error
         if error and error != before:
             log.error("saved_state_invalid", world=world_key(room.room_type, room.name), error=error)

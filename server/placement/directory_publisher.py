@@ -144,7 +144,7 @@ def to_room_record(runtime: RoomRuntime) -> RoomRecord:
         room_id=room.room_id,
         room_type=room.room_type,
         epoch=runtime.epoch,
-        seats=room.seats,
+        seats=room.max_players,
         name=room.name,
         access=room.access,
         code=room.code,

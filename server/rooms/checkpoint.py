@@ -16,7 +16,7 @@ from tickwire.server.replication.table import NOBODY, TableState
 
 
 class SaveData(msgspec.Struct):
-    """The state of a room that is saved in addition to its tables. Subclass it and set the class in `Room.saves`.
+    """The state of a room that is saved in addition to its tables. Subclass it and set the class in `Room.save_type`.
 
         class GardenSave(SaveData):
             version = 2

@@ -30,9 +30,9 @@ def create_metadata(room: Room, seats: Iterable[Seat], changed_tick: int) -> Roo
         Exception: any exception of the game's `save`.
     """
     saved = room.save()
-    if not isinstance(saved, room.saves):
+    if not isinstance(saved, room.save_type):
         raise TypeError(
-            f"{type(room).__name__}.save must return a {room.saves.__name__}, not a {type(saved).__name__}"
+            f"{type(room).__name__}.save must return a {room.save_type.__name__}, not a {type(saved).__name__}"
         )
     checkpoints = tuple(_create_seat_checkpoint(room, seat) for seat in seats)
     return RoomMetadata(changed_tick, saved.to_plain_dict(), dict(room.labels), checkpoints, room.clock.checkpoint())
@@ -51,7 +51,7 @@ def create_checkpoint(room: Room, metadata: RoomMetadata, set_aside: SetAsideDat
         next_entity_id=room.entity_ids.next_id,
         tables={name: getattr(room, name).state() for name in room.tables},
         state=metadata.state,
-        state_version=room.saves.version,
+        state_version=room.save_type.version,
         next_channel=room.next_channel,
         labels=metadata.labels,
         seats=metadata.seats,

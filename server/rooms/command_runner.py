@@ -28,7 +28,7 @@ class CommandRunner:
 
     Attributes:
         record_reads: collects the records that the decision on a command is based on.
-        transactions_applied: the number of `on_dealt` calls, each of which may have changed the room's own data.
+        transactions_applied: the number of `on_transaction` calls. Each may have changed the room's own data.
     """
 
     __slots__ = ("_counters", "_fan_out", "_hooks", "_room", "record_reads", "transactions_applied")
@@ -76,9 +76,9 @@ class CommandRunner:
         return Decision(transaction, encode_payload(transaction.reply), profile, versions, self.transactions_applied)
 
     def transaction_committed(self, seat: Seat, name: str, transaction: Transaction) -> None:
-        """Run `on_dealt`; the player is charged for the events that it causes."""
+        """Run `on_transaction`; the player is charged for the events that it causes."""
         with self._fan_out.charged(seat):
-            self._hooks.notify("on_dealt", self._room.on_dealt, seat.player, name, transaction)
+            self._hooks.notify("on_transaction", self._room.on_transaction, seat.player, name, transaction)
 
     def update_records(self, seat: Seat, records: Mapping[str, RecordVersion]) -> None:
         """Replace the records of this seat's player, and of other players in the room, with newer versions."""

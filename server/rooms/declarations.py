@@ -19,7 +19,7 @@ from tickwire.schemas.fields import Field, input_bytes
 from tickwire.server.replication.columns import Column
 from tickwire.server.replication.grid import Grid, GridIndex
 from tickwire.server.replication.table import Table
-from tickwire.server.rooms.state_declarations import StateDeclarations, check_saves, check_tunes
+from tickwire.server.rooms.state_declarations import StateDeclarations, check_save_type, check_tuning_type
 
 ROOM_TYPE = re.compile(r"[^/\x00-\x1f\x7f]{1,64}")
 """No slash, because the key of a durable room consists of its type, a slash and its name."""
@@ -93,8 +93,8 @@ def check_room(cls: type[RoomDeclarations], room: type[RoomDeclarations]) -> Non
     _check_hooks(cls, room)
     _check_numbers(cls)
     _check_types(cls)
-    check_saves(cls, room)
-    check_tunes(cls)
+    check_save_type(cls, room)
+    check_tuning_type(cls)
     if cls.grid is not None:
         unknown = set(cls.grid.tables) - cls.tables.keys()
         if unknown:
@@ -153,15 +153,15 @@ def _check_hooks(cls: type[RoomDeclarations], room: type[RoomDeclarations]) -> N
 
 def _check_numbers(cls: type[RoomDeclarations]) -> None:
     limits: tuple[tuple[str, float, float], ...] = (
-        ("seats", 1, math.inf),
+        ("max_players", 1, math.inf),
         ("checksum_ticks", 1, CHECKSUM_TICKS_MAX),
         ("tick_rate_hz", 0.01, TICK_RATE_HZ_MAX),
         ("fan_out_max", 1, math.inf),
-        ("linger_s", 0, math.inf),
+        ("empty_timeout_s", 0, math.inf),
     )
     for name, low, high in limits:
         value = getattr(cls, name)
-        kind = int if name in ("seats", "checksum_ticks") else (int, float)
+        kind = int if name in ("max_players", "checksum_ticks") else (int, float)
         if not isinstance(value, kind) or isinstance(value, bool) or not low <= value <= high:
             most = f" to {high:g}" if high < math.inf else " or more"
             what = "a whole number" if kind is int else "a number"

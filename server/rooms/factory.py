@@ -226,10 +226,10 @@ def _restore(runtime: RoomRuntime, request: RestoreRequest) -> None:
     runtime.has_rolled_back = True
     value = checkpoint.set_aside.fields | checkpoint.state
     try:
-        state = room.saves.read(checkpoint.state_version, value)
+        state = room.save_type.read(checkpoint.state_version, value)
     except msgspec.ValidationError as error:
         raise ShapeChanged(f"state: {error}") from error
-    unknown = room.saves.unknown_fields(checkpoint.state_version, value)
+    unknown = room.save_type.unknown_fields(checkpoint.state_version, value)
     runtime.set_aside = msgspec.structs.replace(runtime.set_aside, fields=unknown)
     if runtime.set_aside:
         runtime.counters.rooms_with_set_aside_data[room.room_type] += 1

@@ -7,7 +7,7 @@ An exception of any type that leaves a hook of the game is contained (server/roo
     on_input, on_inputs, on_tick, timers    the host closes this room, and no other
     save                          the last saved state stays
     can_migrate                   the room stays on this shard
-    on_leave, on_dispose, on_dealt
+    on_leave, on_dispose, on_transaction
     on_disconnect, on_resume, on_tuned      logged and counted; the room continues
 
 Pure: the clock is a parameter.

@@ -2,7 +2,7 @@
 
 Rooms share tick groups, which are small and spread over the tick interval (server/rooms/tick_scheduler.py), so that
 the load of a hundred rooms is many small pieces instead of one burst. An exception in the code of one room closes
-that room only. An empty room closes after its `linger_s`, measured in time: a slow shard does not delay it.
+that room only. An empty room closes after its `empty_timeout_s`, measured in time: a slow shard does not delay it.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ class RoomHost:
         room = PendingRoom(room_type, room_id)
         try:
             with contain("restore", room, self.counters):
-                return salvage_checkpoint(self.get_room_class(room_type).saves, checkpoint)
+                return salvage_checkpoint(self.get_room_class(room_type).save_type, checkpoint)
         except RoomCodeRaised as error:
             raise restore_error(error, room) from error
 
@@ -309,7 +309,7 @@ class RoomHost:
         elif runtime.seats:
             runtime.closes_at_s = math.inf
         elif runtime.closes_at_s == math.inf:
-            runtime.closes_at_s = now_s + room.linger_s
+            runtime.closes_at_s = now_s + room.empty_timeout_s
         elif now_s >= runtime.closes_at_s:
             self.close(room.room_id, "empty")
 

@@ -57,17 +57,17 @@ class Room:
         room_id: unique among all rooms that were ever created, except that a restored durable room keeps its id. A
             world can be restored from before a crash: do not build an idempotency key from an id and a round number.
         tick_rate_hz: the number of ticks per second.
-        seats: the maximum number of players.
+        max_players: the maximum number of players.
         durable: whether a named room is saved, and restored when a player joins it by name.
-        saves: the type that `save` returns and `restore` receives.
+        save_type: the type that `save` returns and `restore` receives.
         uses_ledger: whether commands may return a Transaction. Players' records are then loaded before they join.
-        tunes: the values that operators may change while the room runs; see server/rooms/tuning.py.
+        tuning_type: the values that operators may change while the room runs; see server/rooms/tuning.py.
         inputs: the fields of an input, by name.
         grid: limits what each player receives to the surroundings of its focus. With None, every player receives all
             entities that are not in other channels.
         fan_out_max: the maximum number of events per second that one player's messages may cause, counted once for
             each receiver and each started KiB. Above it the player's commands are refused with RATE_LIMITED.
-        linger_s: how long an empty room stays open, in seconds.
+        empty_timeout_s: how long an empty room stays open, in seconds.
         ticks_when_empty: whether `on_tick` also runs while the room is empty. Otherwise an empty room keeps its tick
             number and its world unchanged.
         schema_changes: renamed and removed tables and fields of stored worlds; see server/rooms/schema_changes.py.
@@ -80,21 +80,21 @@ class Room:
         code: the code that opens a private room.
         labels: properties of the room that a Join can filter by.
         close_reason: the reason that the game has passed to `close`; None before that.
-        tuning, tuning_version: the values of `tunes` that operators have set, and their version; 0 without one.
+        tuning, tuning_version: the values of `tuning_type` that operators have set, and their version; 0 without one.
         mode: the mode of the match that the room was created for; empty for other rooms.
     """
 
     room_type: ClassVar[str] = ""
     tick_rate_hz: ClassVar[float] = 20.0
-    seats: ClassVar[int] = 50
+    max_players: ClassVar[int] = 50
     durable: ClassVar[bool] = False
-    saves: ClassVar[type[SaveData]] = SaveData
+    save_type: ClassVar[type[SaveData]] = SaveData
     uses_ledger: ClassVar[bool] = False
-    tunes: ClassVar[type[Tuning]] = Tuning
+    tuning_type: ClassVar[type[Tuning]] = Tuning
     inputs: ClassVar[Mapping[str, Column]] = {}
     grid: ClassVar[Grid | None] = None
     fan_out_max: ClassVar[float] = 2000.0
-    linger_s: ClassVar[float] = 10.0
+    empty_timeout_s: ClassVar[float] = 10.0
     ticks_when_empty: ClassVar[bool] = False
     checksum_ticks: ClassVar[int] = 100
 
@@ -121,7 +121,7 @@ class Room:
         self.code = ""
         self.labels: Mapping[str, str] = {}
         self.mode = ""
-        self.tuning: Any = self.tunes()
+        self.tuning: Any = self.tuning_type()
         self.tuning_version = 0
         self.clock = RoomClock(self)
         self.entity_ids = EntityIds()
@@ -162,7 +162,7 @@ class Room:
 
         A command that changes what players own returns a Transaction and changes nothing else. It runs again if,
         before the commit, a record that it read has changed or the room has applied another transaction. Apply the
-        consequences in `on_dealt`.
+        consequences in `on_transaction`.
 
         Returns:
             The payload of the Reply, or a Transaction.
@@ -172,7 +172,7 @@ class Room:
         """
         raise CommandRefused(f"unknown command {name!r}")
 
-    def on_dealt(self, player: Player, name: str, deal: Transaction) -> None:
+    def on_transaction(self, player: Player, name: str, transaction: Transaction) -> None:
         """Called when the transaction of a command is committed: show it in the world.
 
         The player who sent the command may have left since.
@@ -204,7 +204,7 @@ class Room:
 
     def save(self) -> SaveData:
         """Return the durable state that is not in tables or in the players' data."""
-        return self.saves()
+        return self.save_type()
 
     def restore(self, saved: Any) -> None:
         """Called after the tables were restored, with the value that `save` returned.

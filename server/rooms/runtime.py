@@ -110,7 +110,7 @@ class RoomRuntime:
 
     @property
     def transactions_applied(self) -> int:
-        """The number of `on_dealt` calls, each of which may have changed the room's own data."""
+        """The number of `on_transaction` calls, each of which may have changed the room's own data."""
         return self._commands.transactions_applied
 
     @property
@@ -152,8 +152,8 @@ class RoomRuntime:
             raise RoomClosed("the room has ended")
         if self.is_frozen:
             raise Unavailable("the room is moving to another shard", retry_after_ms=MOVES_MS)
-        if len(self.seats) >= self.room.seats:
-            raise RoomFull(f"all {self.room.seats} seats are taken")
+        if len(self.seats) >= self.room.max_players:
+            raise RoomFull(f"all {self.room.max_players} seats are taken")
         if request.player_id in self.room.players:
             raise RoomFull("the player already has a seat in this room")
         seat = Seat(self, request, on_ended)

@@ -65,7 +65,7 @@ class SeatRoom(Protocol):
 
     @property
     def transactions_applied(self) -> int:
-        """The number of `on_dealt` calls."""
+        """The number of `on_transaction` calls."""
         ...
 
     @property

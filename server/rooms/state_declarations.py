@@ -20,15 +20,15 @@ _RECORDS = (StructType, DataclassType, NamedTupleType, TypedDictType)
 class StateDeclarations(Protocol):
     """The declarations of a room class about its state. `tickwire.server.rooms.room.Room` has them."""
 
-    saves: ClassVar[type[SaveData]]
-    tunes: ClassVar[type[Tuning]]
+    save_type: ClassVar[type[SaveData]]
+    tuning_type: ClassVar[type[Tuning]]
 
     def save(self) -> SaveData:
         """Return the state to save."""
         ...
 
 
-def check_saves(cls: type[StateDeclarations], room: type[StateDeclarations]) -> None:
+def check_save_type(cls: type[StateDeclarations], room: type[StateDeclarations]) -> None:
     """Check the class of a room's saved state.
 
     Args:
@@ -38,22 +38,22 @@ def check_saves(cls: type[StateDeclarations], room: type[StateDeclarations]) -> 
     Raises:
         TypeError: the class is invalid, or the room never fills it.
     """
-    _check_struct(f"{cls.__name__}.saves", cls.saves, SaveData)
-    if cls.saves.__struct_fields__ and cls.save is room.save:
+    _check_struct(f"{cls.__name__}.save_type", cls.save_type, SaveData)
+    if cls.save_type.__struct_fields__ and cls.save is room.save:
         raise TypeError(
-            f"{cls.__name__}.saves is {cls.saves.__name__}, which has fields, but {cls.__name__} has no method "
-            "`save`: each save would lack its state"
+            f"{cls.__name__}.save_type is {cls.save_type.__name__}, which has fields, but {cls.__name__} has no "
+            "method `save`: each save would lack its state"
         )
 
 
-def check_tunes(cls: type[StateDeclarations]) -> None:
+def check_tuning_type(cls: type[StateDeclarations]) -> None:
     """Check the class of a room's tuning values.
 
     Raises:
         TypeError: the class is invalid, a field has no default, or a default is outside of its own limits.
     """
-    kind = cls.tunes
-    _check_struct(f"{cls.__name__}.tunes", kind, Tuning)
+    kind = cls.tuning_type
+    _check_struct(f"{cls.__name__}.tuning_type", kind, Tuning)
     for field in msgspec.structs.fields(kind):
         if field.required:
             raise TypeError(f"{kind.__name__}.{field.name}: a tuning value must have a default")

@@ -56,7 +56,7 @@ class TickScheduler:
 
     def add(self, runtime: RoomRuntime) -> None:
         """Add a room to a group with free capacity, or to a new group."""
-        work = RoomWork(runtime.room.seats)
+        work = RoomWork(runtime.room.max_players)
         group = next((group for group in self.groups if _has_capacity(group, runtime.dt, work)), None)
         if group is None:
             phase = self._find_phase(runtime.dt, work.planned_s)

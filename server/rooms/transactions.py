@@ -5,8 +5,8 @@
             return Transaction((*spend(player.id, "gold", 5), *grant(player.id, "sword")), reply="it is yours")
 
 A transaction is applied completely or not at all, and once, however often its command is retried. It is committed
-before the player receives the reply. No amount can become negative. Show its effects in the world in `on_dealt`,
-which runs after the commit.
+before the player receives the reply. No amount can become negative. Show its effects in the world in
+`on_transaction`, which runs after the commit.
 
 Pure.
 """
@@ -88,7 +88,7 @@ class Decision(msgspec.Struct, frozen=True):
         profile: the new profile in plain values; None leaves it unchanged.
         versions: the record versions that the decision was based on, by player id.
         sequence: the number of transactions that the room had applied (`RoomRuntime.transactions_applied`), because
-            `on_dealt` changes the room's own data.
+            `on_transaction` changes the room's own data.
     """
 
     transaction: Transaction

@@ -4,7 +4,7 @@
         speed: Annotated[float, msgspec.Meta(gt=0, le=50)] = 12.0
 
     class Arena(Room):
-        tunes = Pace                    # self.tuning.speed
+        tuning_type = Pace                    # self.tuning.speed
 
 A version is a complete document: values that it does not contain have the defaults of the game. A room has the newest
 version that applies to it by its labels and by a percentage of all rooms. The percentage depends on the room's id

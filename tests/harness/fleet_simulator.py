@@ -79,7 +79,7 @@ class Notebook(Room):
 
     room_type = "notebook"
     durable = True
-    saves = NotebookSave
+    save_type = NotebookSave
     inputs = {"dx": real(-1, 1, step=1 / 16)}
     steps: Footsteps
 

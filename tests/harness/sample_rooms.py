@@ -54,11 +54,11 @@ class Garden(Room):
     """Players walk and plant; a garden with a name is durable."""
 
     room_type = "garden"
-    seats = 4
+    max_players = 4
     durable = True
-    saves = GardenSave
-    tunes = GardenTuning
-    linger_s = 1.0
+    save_type = GardenSave
+    tuning_type = GardenTuning
+    empty_timeout_s = 1.0
     checksum_ticks = 5
     inputs = {"dx": real(-1, 1, step=1 / 64), "is_bad": boolean()}
     walkers: Strollers
@@ -117,7 +117,7 @@ class Duel(Garden):
     """Two seats."""
 
     room_type = "duel"
-    seats = 2
+    max_players = 2
     durable = False
 
 
@@ -170,7 +170,7 @@ class Pulse(Room):
     """A room for hundreds of players with a large delta in every tick."""
 
     room_type = "pulse"
-    seats = 600
+    max_players = 600
     checksum_ticks = 5
     inputs = {"dx": real(-1, 1, step=1 / 64)}
     dots: Dots
@@ -225,7 +225,7 @@ class Stall(Room):
 
     room_type = "stall"
     durable = True
-    saves = StallSave
+    save_type = StallSave
 
     def on_create(self, options: Mapping[str, Any]) -> None:
         self.kept = StallSave()
@@ -265,7 +265,7 @@ class Vault(Room):
     room_type = "vault"
     durable = True
     uses_ledger = True
-    saves = VaultSave
+    save_type = VaultSave
 
     def on_create(self, options: Mapping[str, Any]) -> None:
         self.kept: Any = None
@@ -298,7 +298,7 @@ class Bank(Room):
 
     room_type = "bank"
     uses_ledger = True
-    linger_s = 60.0
+    empty_timeout_s = 60.0
 
     def on_create(self, options: Mapping[str, Any]) -> None:
         self.visitors: set[str] = set()
@@ -329,7 +329,7 @@ class Bank(Room):
                 return Transaction(moves, reply="paid", key=payload["key"])
         return {**player.holdings, **player.profile}
 
-    def on_dealt(self, player: Player, name: str, deal: Transaction) -> None:
+    def on_transaction(self, player: Player, name: str, transaction: Transaction) -> None:
         self.shown[name] += 1
         if name == "visit":
             self.visitors.add(player.id)

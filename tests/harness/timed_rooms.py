@@ -13,7 +13,7 @@ class Alarm(Room):
 
     room_type = "alarm"
     durable = True
-    linger_s = 0.5
+    empty_timeout_s = 0.5
 
     def on_create(self, options: Mapping[str, Any]) -> None:
         self.last: RoomTimer | None = None

@@ -82,8 +82,8 @@ class Fair(Market):
                 return Transaction(profile={**player.profile, "count": player.profile.get("count", 0) + 1})
         return super().on_command(player, name, payload)
 
-    def on_dealt(self, player: Player, name: str, deal: Transaction) -> None:
-        super().on_dealt(player, name, deal)
+    def on_transaction(self, player: Player, name: str, transaction: Transaction) -> None:
+        super().on_transaction(player, name, transaction)
         if name == "stamp":
             self.stamped.add(player.id)
 

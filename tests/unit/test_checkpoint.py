@@ -41,7 +41,7 @@ class Pots(Table):
 class House(Room):
     room_type = "house"
     durable = True
-    saves = Bed
+    save_type = Bed
     uses_ledger = True
     pots: Pots
 

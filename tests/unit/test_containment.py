@@ -114,8 +114,8 @@ class Trap(Room):
         self.visit("on_command")
         return Transaction(grant(player.id, "gold")) if name == "earn" else None
 
-    def on_dealt(self, player: Player, name: str, deal: Transaction) -> None:
-        self.visit("on_dealt")
+    def on_transaction(self, player: Player, name: str, transaction: Transaction) -> None:
+        self.visit("on_transaction")
 
     def on_disconnect(self, player: Player) -> None:
         self.visit("on_disconnect")
@@ -154,7 +154,7 @@ HOOKS = (
     "on_inputs",
     "on_tick",
     "on_command",
-    "on_dealt",
+    "on_transaction",
     "on_disconnect",
     "on_resume",
     "on_leave",

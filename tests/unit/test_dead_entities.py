@@ -33,7 +33,7 @@ class Space(Room):
     """Ships that move by their players' inputs, as most games write it."""
 
     room_type = "space"
-    seats = 8
+    max_players = 8
     grid = Grid("ships", cell=100, view=100)
     inputs = {"dx": real(-1, 1, step=1 / 64)}
     ships: TargetingShips

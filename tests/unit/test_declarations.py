@@ -129,11 +129,11 @@ class WithRow(Tuning, frozen=True):
         ({"tick_rate_hz": 0}, r"tick_rate_hz is 0; must be a number, 0\.01 to 1000"),
         ({"tick_rate_hz": float("nan")}, "tick_rate_hz is nan"),
         ({"tick_rate_hz": 5000}, "tick_rate_hz is 5000"),
-        ({"seats": 0}, "seats is 0; must be a whole number, 1 or more"),
-        ({"seats": 2.5}, r"seats is 2\.5; must be a whole number"),
-        ({"seats": True}, "seats is True"),
-        ({"linger_s": -1}, "linger_s is -1; must be a number, 0 or more"),
-        ({"linger_s": None}, "linger_s is None"),
+        ({"max_players": 0}, "max_players is 0; must be a whole number, 1 or more"),
+        ({"max_players": 2.5}, r"max_players is 2\.5; must be a whole number"),
+        ({"max_players": True}, "max_players is True"),
+        ({"empty_timeout_s": -1}, "empty_timeout_s is -1; must be a number, 0 or more"),
+        ({"empty_timeout_s": None}, "empty_timeout_s is None"),
         ({"fan_out_max": 0}, "fan_out_max is 0"),
         ({"checksum_ticks": 201}, "checksum_ticks is 201; must be a whole number, 1 to 200"),
         ({"room_type": "a/b"}, "room_type is 'a/b'; must be 1 to 64 characters, no slash"),
@@ -143,22 +143,25 @@ class WithRow(Tuning, frozen=True):
         ({"durable": "yes"}, "durable is 'yes'; must be True or False"),
         ({"uses_ledger": 1}, "uses_ledger is 1"),
         ({"ticks_when_empty": None}, "ticks_when_empty is None"),
-        ({"saves": Fast}, "saves: must be a subclass of SaveData"),
-        ({"saves": SaveData()}, "saves: must be a subclass of SaveData"),
-        ({"saves": Shadowing}, r"Shadowing\.apply_upgrades: SaveData uses this name itself"),
-        ({"saves": Versioned}, r"Versioned\.version: SaveData uses this name itself"),
+        ({"save_type": Fast}, "save_type: must be a subclass of SaveData"),
+        ({"save_type": SaveData()}, "save_type: must be a subclass of SaveData"),
+        ({"save_type": Shadowing}, r"Shadowing\.apply_upgrades: SaveData uses this name itself"),
+        ({"save_type": Versioned}, r"Versioned\.version: SaveData uses this name itself"),
         (
-            {"saves": Plain},
-            r"Quarry\.saves is Plain, which has fields, but Quarry has no method `save`: each save would",
+            {"save_type": Plain},
+            r"Quarry\.save_type is Plain, which has fields, but Quarry has no method `save`: each save would",
         ),
-        ({"saves": WithArray}, r"Heights\.heights: a ndarray cannot be saved and read again; use numbers, texts"),
-        ({"saves": WithPlayers}, r"WithPlayers\.owners: a Player cannot be saved and read again"),
-        ({"saves": Ambiguous}, r"Quarry\.saves: Ambiguous cannot be read again: Type unions may not contain more"),
-        ({"tunes": WithoutDefault}, r"WithoutDefault\.speed: a tuning value must have a default"),
-        ({"tunes": OutOfLimits}, r"OutOfLimits: a default is outside of its limits: Expected `float` <= 5"),
-        ({"tunes": WithRow}, r"WithRow\.goal: a Row cannot be saved and read again"),
+        ({"save_type": WithArray}, r"Heights\.heights: a ndarray cannot be saved and read again; use numbers, texts"),
+        ({"save_type": WithPlayers}, r"WithPlayers\.owners: a Player cannot be saved and read again"),
+        (
+            {"save_type": Ambiguous},
+            r"Quarry\.save_type: Ambiguous cannot be read again: Type unions may not",
+        ),
+        ({"tuning_type": WithoutDefault}, r"WithoutDefault\.speed: a tuning value must have a default"),
+        ({"tuning_type": OutOfLimits}, r"OutOfLimits: a default is outside of its limits: Expected `float` <= 5"),
+        ({"tuning_type": WithRow}, r"WithRow\.goal: a Row cannot be saved and read again"),
         ({"grid": Grid(cell=5, view=5)}, r"Quarry\.grid: a grid must contain at least one table"),
-        ({"tunes": SaveData}, "tunes: must be a subclass of Tuning"),
+        ({"tuning_type": SaveData}, "tuning_type: must be a subclass of Tuning"),
         ({"grid": "stones"}, "grid: must be a Grid or None"),
         ({"grid": Grid("pebbles", cell=5, view=5)}, "grid contains pebbles, which is not a table of the room"),
         ({"inputs": ["dx"]}, "inputs must be a mapping from names to fields"),
@@ -196,9 +199,9 @@ def test_a_grid_over_a_table_without_positions_names_the_table() -> None:
 
 
 def test_saved_state_needs_a_method_that_fills_it_also_in_a_base() -> None:
-    base = define(saves=Plain, save=lambda self: Plain(1))
-    define(base=base, linger_s=5)
-    define(saves=SaveData)
+    base = define(save_type=Plain, save=lambda self: Plain(1))
+    define(base=base, empty_timeout_s=5)
+    define(save_type=SaveData)
 
 
 def test_unusual_but_valid_declarations_are_accepted() -> None:
@@ -214,7 +217,7 @@ def test_unusual_but_valid_declarations_are_accepted() -> None:
     class Deep(Cave):
         """Takes all inputs of a tick at once, which its base does not."""
 
-        linger_s = float("inf")
+        empty_timeout_s = float("inf")
 
         def on_inputs(self, inputs: InputBatch) -> None: ...
 

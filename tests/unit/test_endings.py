@@ -179,7 +179,7 @@ class ClosingBar(Bar):
 
     room_type = "closing"
     close_in = "on_tick"
-    linger_s = float("inf")
+    empty_timeout_s = float("inf")
 
     def _note(self, hook: str, player: Player | None = None) -> None:
         super()._note(hook, player)

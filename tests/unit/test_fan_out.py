@@ -25,7 +25,7 @@ class Chat(Room):
     """Says to all what one says."""
 
     room_type = "chat"
-    seats = 100
+    max_players = 100
     fan_out_max = 100.0
     uses_ledger = True
     inputs = {"is_shouting": boolean()}
@@ -43,7 +43,7 @@ class Chat(Room):
         self.broadcast("said", payload)
         return None
 
-    def on_dealt(self, player: Player, name: str, deal: Transaction) -> None:
+    def on_transaction(self, player: Player, name: str, transaction: Transaction) -> None:
         for _ in range(10):
             self.broadcast("bought", player.id)
 

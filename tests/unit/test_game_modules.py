@@ -69,7 +69,10 @@ def test_room_offered_by_two_modules_is_hosted_once(write: Write) -> None:
         ("raise SystemExit(3)", r"cannot be loaded: SystemExit: 3 \(.*line 1\)"),
         ("raise ValueError('two\\nlines')", r"ValueError: two lines"),
         ("import no_such_module.inner", r"the module 'game_\w+' needs 'no_such_module', which cannot be found"),
-        (f"{GARDEN}\nclass Bad(Room):\n    seats = 0\n", r"TypeError: Bad\.seats is 0; .*game_\w+\.py, line 6\)"),
+        (
+            f"{GARDEN}\nclass Bad(Room):\n    max_players = 0\n",
+            r"TypeError: Bad\.max_players is 0; .*game_\w+\.py, line 6\)",
+        ),
     ],
 )
 def test_mistake_in_a_module_is_reported_in_a_sentence(write: Write, source: str, words: str) -> None:

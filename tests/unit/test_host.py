@@ -25,9 +25,9 @@ class ClockRoom(Room):
 
     room_type = "clock"
     tick_rate_hz = RATE_HZ
-    linger_s = 60.0
+    empty_timeout_s = 60.0
     ticks_when_empty = True
-    seats = SEATS_MAX // 2
+    max_players = SEATS_MAX // 2
     order: ClassVar[list[str]] = []
 
     def on_tick(self, dt: float) -> None:
@@ -43,7 +43,7 @@ class Slow(ClockRoom):
 
 class Big(ClockRoom):
     room_type = "big"
-    seats = 2 * SEATS_MAX
+    max_players = 2 * SEATS_MAX
 
 
 def host_with(*rooms: tuple[str, str]) -> tuple[RoomHost, list[tuple[str, str]]]:
@@ -95,12 +95,12 @@ async def test_no_tick_follows_the_last_room_of_a_tick_group() -> None:
     assert runtime.tick == tick
 
 
-def test_an_empty_room_closes_after_linger_s_by_the_clock_of_the_host() -> None:
+def test_an_empty_room_closes_after_its_empty_timeout_by_the_clock_of_the_host() -> None:
     closed: list[str] = []
     clock = SimulatedClock()
     host = create_host(Slow, on_closed=lambda runtime, reason: closed.append(reason), clock=clock)
     host.create(RoomSpec("r", "slow", "", epoch=1), {})
-    clock.run(Slow.linger_s - 1.0)
+    clock.run(Slow.empty_timeout_s - 1.0)
     assert closed == []
     clock.run(2.0)
     assert closed == ["empty"]

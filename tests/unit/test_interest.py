@@ -55,7 +55,7 @@ class Front(Room):
     """Two teams, one map; orders are a team's, a diary its player's."""
 
     room_type = "front"
-    seats = 20
+    max_players = 20
     checksum_ticks = 3
     inputs = {"dx": real(-4, 4, step=0.25), "dy": real(-4, 4, step=0.25)}
     grid = Grid("spies", cell=20, view=30)

@@ -25,7 +25,7 @@ class Club(Room):
     """Spawns what a member needs, then looks at the list."""
 
     room_type = "club"
-    seats = 2
+    max_players = 2
     grid = Grid("guests", cell=50, view=50)
     guests: Guests
 

@@ -47,7 +47,7 @@ def room_of(
                 "room_type": "harbour",
                 "durable": True,
                 "schema_changes": changes or SchemaChanges(),
-                "saves": saves,
+                "save_type": saves,
                 "save": save,
                 "restore": restore,
             },

@@ -31,7 +31,7 @@ class Cellar(Room):
 
     room_type = "cellar"
     tick_rate_hz = 100.0
-    linger_s = 60.0
+    empty_timeout_s = 60.0
     ages: Ages
 
     def on_create(self, options: Mapping[str, Any]) -> None:
@@ -62,7 +62,7 @@ class Brief(Mine):
 
     room_type = "brief"
     tick_rate_hz = 100.0
-    linger_s = 0.2
+    empty_timeout_s = 0.2
 
 
 def host_of(*kinds: type[Room]) -> tuple[RoomHost, list[str]]:
@@ -113,14 +113,14 @@ async def test_a_room_ticks_while_it_has_players_and_once_after_the_last() -> No
         host.close_all("over")
 
 
-async def test_an_empty_room_stays_open_for_linger_s_at_any_speed() -> None:
+async def test_an_empty_room_stays_open_for_its_empty_timeout_at_any_speed() -> None:
     host, closed = host_of(Brief)
     try:
         slow = make(host, "brief", "slow", delay_s=0.05)  # a fifth of its ticks come
         started = time.monotonic()
         await eventually(lambda: closed == ["slow: empty"])
-        assert slow.tick < Brief.linger_s * Brief.tick_rate_hz
-        assert time.monotonic() - started > Brief.linger_s
+        assert slow.tick < Brief.empty_timeout_s * Brief.tick_rate_hz
+        assert time.monotonic() - started > Brief.empty_timeout_s
     finally:
         host.close_all("over")
 

@@ -25,19 +25,19 @@ LATENESS_S_MAX = 0.010
 class Fifty(Room):
     room_type = "fifty"
     tick_rate_hz = 20.0
-    seats = 50
+    max_players = 50
 
 
 class Quick(Room):
     room_type = "quick"
     tick_rate_hz = 60.0
-    seats = 8
+    max_players = 8
 
 
 class Huge(Room):
     room_type = "huge"
     tick_rate_hz = 20.0
-    seats = 1000
+    max_players = 1000
 
 
 def percentile(lateness_s: list[float], share: float) -> float:
@@ -119,7 +119,7 @@ def test_a_group_holds_at_most_the_rooms_whose_seats_are_within_its_work() -> No
     shard.add(Huge, 0.0)
     shard.add(Quick, 0.0)
     sizes = [len(group.runtimes) for group in shard.scheduler.groups]
-    most = int(GROUP_WORK_S_MAX / (Fifty.seats * SEAT_WORK_S))
+    most = int(GROUP_WORK_S_MAX / (Fifty.max_players * SEAT_WORK_S))
     assert sizes == [most, most, 12 - 2 * most, 1, 1]
     assert {group.interval for group in shard.scheduler.groups} == {1 / 20, 1 / 60}
 

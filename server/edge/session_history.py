@@ -17,6 +17,9 @@ ENTRIES_MAX = 32
 ENTRY_CHARACTERS_MAX = 300
 _UTC_SUFFIX = "+00:00"
 
+_Entry = tuple[int, str, dict[str, Any]]
+"""The time, the event and its details: they are formatted when they are read, which most of them never are."""
+
 
 class SessionHistory:
     """The events of one session on this shard; the oldest entries are dropped.
@@ -30,12 +33,12 @@ class SessionHistory:
     def __init__(self, session_id: str, player_id: str) -> None:
         self._session_id = session_id
         self._player_id = player_id
-        self._entries: list[str] = []  # a deque would allocate space for 64 entries at once
+        self._entries: list[_Entry] = []  # a deque would allocate space for 64 entries at once
 
     @property
     def entries(self) -> list[str]:
         """A line for each event, the oldest first, such as "2026-01-31T12:03:05.250Z disconnected reason=silent"."""
-        return list(self._entries)
+        return [_format(entry) for entry in self._entries]
 
     def add(self, at_us: int, event: str, **details: Any) -> None:
         """Add an event, and log it as `session_EVENT`.
@@ -45,8 +48,17 @@ class SessionHistory:
             event: a past participle.
             details: values that an operator needs; never a secret.
         """
-        at = datetime.datetime.fromtimestamp(at_us / 1e6, datetime.UTC).isoformat(timespec="milliseconds")
-        words = " ".join(f"{name}={value}" for name, value in details.items() if value != "")
-        self._entries.append(f"{at.removesuffix(_UTC_SUFFIX)}Z {event} {words}".rstrip()[:ENTRY_CHARACTERS_MAX])
+        self._entries.append((at_us, event, {name: _truncated(value) for name, value in details.items()}))
         del self._entries[:-ENTRIES_MAX]
         log.info(f"session_{event}", session_id=self._session_id, player_id=self._player_id, **details)
+
+
+def _truncated(value: Any) -> Any:
+    return value[:ENTRY_CHARACTERS_MAX] if isinstance(value, str) else value
+
+
+def _format(entry: _Entry) -> str:
+    at_us, event, details = entry
+    at = datetime.datetime.fromtimestamp(at_us / 1e6, datetime.UTC).isoformat(timespec="milliseconds")
+    words = " ".join(f"{name}={value}" for name, value in details.items() if value != "")
+    return f"{at.removesuffix(_UTC_SUFFIX)}Z {event} {words}".rstrip()[:ENTRY_CHARACTERS_MAX]

@@ -2,6 +2,7 @@
 
 WireError
 ├── MalformedMessage    the bytes are not a message of this contract
+│   └── InvalidValue    well-formed MessagePack or JSON, with a value that does not have the expected type
 └── UnknownMessage      a well-formed message of a type that only a newer build knows
 """
 
@@ -14,6 +15,10 @@ class WireError(ValueError):
 
 class MalformedMessage(WireError):
     """The bytes are not a message of this contract."""
+
+
+class InvalidValue(MalformedMessage):
+    """Well-formed MessagePack or JSON, with a value that does not have the expected type; the message says where."""
 
 
 class UnknownMessage(WireError):

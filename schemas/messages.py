@@ -48,6 +48,8 @@ class ErrorCode(enum.IntEnum):
     KEY_REUSED = 23
     STATE_TOO_LARGE = 24
     ROOM_FAILED = 25
+    INVALID_ARGUMENT = 26
+    NO_SUCH_COMMAND = 27
 
     @classmethod
     def _missing_(cls, value: object) -> ErrorCode:

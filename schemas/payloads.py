@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from tickwire.schemas.errors import MalformedMessage
+from tickwire.schemas.errors import InvalidValue, MalformedMessage
 
 T = TypeVar("T")
 DEPTH_MAX = 64
@@ -65,7 +65,8 @@ def decode_payload(data: bytes, kind: type[T] | Any = Any) -> T | Any:
     """Decode MessagePack from a peer.
 
     Raises:
-        MalformedMessage: the bytes are not MessagePack, have another type than `kind`, or are nested too deeply.
+        MalformedMessage: the bytes are not MessagePack, or are nested too deeply.
+        InvalidValue: the value does not have the type `kind`.
     """
     may_be_deep = len(data.translate(None, _NO_MSGPACK_CONTAINERS)) > DEPTH_MAX
     return _decode(msgspec.msgpack.decode, data, kind, may_be_deep=may_be_deep)
@@ -75,7 +76,8 @@ def decode_json(data: bytes, kind: type[T] | Any = Any) -> T | Any:
     """Decode JSON from a peer.
 
     Raises:
-        MalformedMessage: the bytes are not JSON, have another type than `kind`, or are nested too deeply.
+        MalformedMessage: the bytes are not JSON, or are nested too deeply.
+        InvalidValue: the value does not have the type `kind`.
     """
     may_be_deep = len(data.translate(None, _NO_JSON_CONTAINERS)) > DEPTH_MAX
     return _decode(msgspec.json.decode, data, kind, may_be_deep=may_be_deep)
@@ -90,6 +92,8 @@ def _decode(decode: Callable[..., Any], data: bytes, kind: Any, *, may_be_deep: 
         raise MalformedMessage(f"it is nested more than {DEPTH_MAX} levels deep") from None
     except UnicodeDecodeError as error:
         raise MalformedMessage("a text is not UTF-8") from error
+    except msgspec.ValidationError as error:
+        raise InvalidValue(str(error)) from error
     except msgspec.DecodeError as error:
         raise MalformedMessage(str(error)) from error
 

@@ -4,6 +4,7 @@
     ├── ConfigError               the operator's fault: a setting is wrong; the message names its key
     ├── PeerError                 the client's fault
     │   ├── Malformed             bytes that are not a message
+    │   ├── InvalidArgument       the options of a Join do not have the types that the room declares
     │   ├── Unsupported           a message type that this build does not know
     │   ├── Unauthorized          no valid token or ticket
     │   ├── Banned                an operator has banned the player for a while
@@ -91,6 +92,12 @@ class Malformed(PeerError):
     """The bytes are not a message of the protocol."""
 
     code = "MALFORMED"
+
+
+class InvalidArgument(PeerError):
+    """The options of a Join do not have the types that the room declares; the message names the path."""
+
+    code = "INVALID_ARGUMENT"
 
 
 class Unsupported(PeerError):

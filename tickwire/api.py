@@ -16,7 +16,9 @@ from tickwire.server.replication.grid import Grid
 from tickwire.server.replication.table import EVERYONE, NOBODY, Row, Table, TableFull
 from tickwire.server.rooms.checkpoint import SaveData
 from tickwire.server.rooms.clock import TooManyTimers
+from tickwire.server.rooms.command_methods import command
 from tickwire.server.rooms.containment import CommandRefused
+from tickwire.server.rooms.event_types import Event
 from tickwire.server.rooms.inputs import InputBatch
 from tickwire.server.rooms.player import NoEntity, Player
 from tickwire.server.rooms.room import Room
@@ -29,6 +31,7 @@ __all__ = [
     "EVERYONE",
     "NOBODY",
     "CommandRefused",
+    "Event",
     "Grid",
     "InputBatch",
     "ItemChange",
@@ -47,6 +50,7 @@ __all__ = [
     "angle",
     "blob",
     "boolean",
+    "command",
     "entity",
     "enumeration",
     "grant",

@@ -42,6 +42,8 @@ class ErrorCode(object):
     KEY_REUSED = 23
     STATE_TOO_LARGE = 24
     ROOM_FAILED = 25
+    INVALID_ARGUMENT = 26
+    NO_SUCH_COMMAND = 27
 
 
 class FieldKind(object):

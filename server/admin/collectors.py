@@ -74,6 +74,7 @@ def collect_rooms(metrics: Metrics, host: RoomHost) -> None:
         metrics.set_total(name, total)
     metrics.set_totals("room_errors", rooms.room_errors)
     metrics.set_totals("worlds_with_undeclared_data", rooms.rooms_with_set_aside_data)
+    metrics.set_totals("command_refusals", rooms.command_refusals)
     metrics.set_totals("slow_room_calls", rooms.slow_room_calls)
     metrics.set_totals("slow_clients", rooms.slow_clients)
     metrics.set_field_totals("field_bytes", {key: bits / 8 for key, bits in rooms.field_bits.items()})

@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
 
-from tickwire.schemas.errors import MalformedMessage
+from tickwire.schemas.errors import InvalidValue, MalformedMessage
 from tickwire.schemas.messages import Command, ErrorCode, Reply
 from tickwire.schemas.payloads import decode_payload, encode_payload
 from tickwire.server.rooms.checkpoint import to_plain_dict
-from tickwire.server.rooms.containment import CommandRefused, RoomCodeRaised
+from tickwire.server.rooms.command_declarations import CommandDeclaration
+from tickwire.server.rooms.containment import (
+    REASON_CHARACTERS_MAX,
+    CommandRefused,
+    NoSuchCommand,
+    RoomCodeRaised,
+)
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.fan_out import FanOutMeter
 from tickwire.server.rooms.hooks import HookRunner
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.seat import Seat
 from tickwire.server.rooms.transactions import Decision, RecordReads, RecordVersion, Transaction
+
+
+class _Call(NamedTuple):
+    """A call of the game's code for one command.
+
+    Args:
+        hook: the name of the method, for the log.
+        method: the method with its arguments.
+        encode: encodes the result for the reply.
+    """
+
+    hook: str
+    method: Callable[[], Any]
+    encode: Callable[[Any], bytes]
 
 
 class CommandRunner:
@@ -47,27 +69,55 @@ class CommandRunner:
             self._counters.fan_out_refusals += 1
             text = "the player's messages cause too many events for others"
             return refuse_command(message.id, ErrorCode.RATE_LIMITED, text, retry_after_ms=wait_ms)
+        declaration = self._room.commands.get(message.name)
         try:
-            payload = decode_payload(message.payload) if message.payload else None
+            if declaration is None:
+                call = self._prepare_untyped(seat, message)
+            else:
+                call = self._prepare(seat, message, declaration)
+        except InvalidValue as error:
+            return self._refuse(message.id, ErrorCode.INVALID_ARGUMENT, f"{message.name}: {error}")
         except MalformedMessage as error:
-            return refuse_command(message.id, ErrorCode.MALFORMED, f"the payload is not msgpack: {error}")
-        try:
-            with self._fan_out.charged(seat), self._hooks.contain("on_command", may_refuse=True):
-                with self.record_reads.collect() as versions:
-                    answer = self._room.on_command(seat.player, message.name, payload)
-                    if isinstance(answer, Transaction):
-                        return self._create_decision(seat, answer, versions)
-                answer = encode_payload(answer)
-        except CommandRefused as refused:
-            return refuse_command(message.id, ErrorCode.COMMAND_FAILED, refused.reason)
-        except RoomCodeRaised:
-            return refuse_command(message.id, ErrorCode.COMMAND_FAILED, "the room failed to run the command")
-        return Reply(message.id, ok=True, payload=answer)
+            return self._refuse(message.id, ErrorCode.MALFORMED, f"the payload is not msgpack: {error}")
+        return self._call(seat, message.id, call)
 
-    def _create_decision(self, seat: Seat, transaction: Transaction, versions: dict[str, int]) -> Decision:
+    def _prepare(self, seat: Seat, message: Command, declaration: CommandDeclaration) -> _Call:
+        arguments = declaration.decode(message.payload)
+        # Not from the instance: an attribute of the room may have the same name.
+        method = getattr(type(self._room), declaration.name)
+        return _Call(
+            declaration.name, partial(method, self._room, seat.player, **arguments), declaration.encode_result
+        )
+
+    def _prepare_untyped(self, seat: Seat, message: Command) -> _Call:
+        payload = decode_payload(message.payload) if message.payload else None
+        return _Call("on_command", partial(self._room.on_command, seat.player, message.name, payload), encode_payload)
+
+    def _call(self, seat: Seat, id: int, call: _Call) -> Reply | Decision:
+        try:
+            with self._fan_out.charged(seat), self._hooks.contain(call.hook, may_refuse=True):
+                with self.record_reads.collect() as versions:
+                    answer = call.method()
+                    if isinstance(answer, Transaction):
+                        return self._create_decision(seat, answer, versions, call.hook)
+                payload = call.encode(answer)
+        except NoSuchCommand as error:
+            return self._refuse(id, ErrorCode.NO_SUCH_COMMAND, error.reason)
+        except CommandRefused as refused:
+            return refuse_command(id, ErrorCode.COMMAND_FAILED, refused.reason)
+        except RoomCodeRaised:
+            return refuse_command(id, ErrorCode.COMMAND_FAILED, "the room failed to run the command")
+        return Reply(id, ok=True, payload=payload)
+
+    def _refuse(self, id: int, code: ErrorCode, message: str) -> Reply:
+        """Refuse a command that the room did not run, and count it."""
+        self._counters.command_refusals[code.name] += 1
+        return refuse_command(id, code, message[:REASON_CHARACTERS_MAX])
+
+    def _create_decision(self, seat: Seat, transaction: Transaction, versions: dict[str, int], hook: str) -> Decision:
         if not self._room.uses_ledger:
             name = type(self._room).__name__
-            raise TypeError(f"{name}.on_command returned a Transaction; set `uses_ledger = True` on {name}")
+            raise TypeError(f"{name}.{hook} returned a Transaction; set `uses_ledger = True` on {name}")
         profile = None
         if transaction.profile is not None:
             profile = to_plain_dict(transaction.profile)

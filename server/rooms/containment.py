@@ -4,7 +4,7 @@
     SystemExit, GeneratorExit,    the same. Hooks are plain functions: a game that calls `sys.exit()`, or reads the
     asyncio.CancelledError        result of a cancelled future, must not stop the shard or cancel the caller's task
     KeyboardInterrupt             the same. The shard receives SIGINT from the event loop, never as an exception
-    CommandRefused                passes through in hooks that may refuse (on_command, on_join); elsewhere the same
+    CommandRefused                passes through in commands and hooks that may refuse (on_join); elsewhere the same
 
 Pure.
 """
@@ -54,13 +54,24 @@ class RoomCodeRaised(Exception):
 
 
 class CommandRefused(Exception):
-    """Raise it in `on_command` or `on_join` to refuse the player, who receives the argument as the reason."""
+    """Raise it in a command or in `on_join` to refuse the player, who receives the argument as the reason."""
 
     @property
     def reason(self) -> str:
         """The reason for the player. Never raises an exception, also not in a game's subclass."""
         reason = self.args[0] if self.args and type(self.args[0]) is str else "the room refused the request"
         return reason[:REASON_CHARACTERS_MAX]
+
+
+class NoSuchCommand(CommandRefused):
+    """The room has no command with this name.
+
+    Args:
+        name: the name in the Command.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"unknown command {name[:64]!r}")
 
 
 def to_reason(reason: str) -> str:

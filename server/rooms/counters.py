@@ -14,6 +14,7 @@ class RoomCounters:
     Attributes:
         room_errors: exceptions that the game's code raised, by room type.
         rooms_with_set_aside_data: rooms that were restored with stored data that they do not declare, by room type.
+        command_refusals: commands that were refused before the room ran them, by error code.
         slow_room_calls: ticks and other hooks that took too long, by room type; see slow_log.py.
         states_refused: players who were unseated because the room's state did not fit into a message.
         slow_clients: changes of the send level of slow clients: coalesced, halved, keyframes, closed, raised.
@@ -24,6 +25,7 @@ class RoomCounters:
     __slots__ = (
         "bytes_sent",
         "clamped",
+        "command_refusals",
         "deltas",
         "encode_seconds",
         "fan_out_refusals",
@@ -65,6 +67,7 @@ class RoomCounters:
         self.deltas = 0
         self.room_errors: Counter[str] = Counter()
         self.rooms_with_set_aside_data: Counter[str] = Counter()
+        self.command_refusals: Counter[str] = Counter()
         self.slow_room_calls: Counter[str] = Counter()
         self.slow_clients: Counter[str] = Counter()
         self.field_bits: Counter[tuple[str, str, str]] = Counter()

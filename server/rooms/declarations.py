@@ -19,6 +19,8 @@ from tickwire.schemas.fields import Field, input_bytes
 from tickwire.server.replication.columns import Column
 from tickwire.server.replication.grid import Grid, GridIndex
 from tickwire.server.replication.table import Table
+from tickwire.server.rooms.command_declarations import CommandRoom
+from tickwire.server.rooms.event_types import EventDeclarations, check_events
 from tickwire.server.rooms.state_declarations import StateDeclarations, check_save_type, check_tuning_type
 
 ROOM_TYPE = re.compile(r"[^/\x00-\x1f\x7f]{1,64}")
@@ -26,11 +28,11 @@ ROOM_TYPE = re.compile(r"[^/\x00-\x1f\x7f]{1,64}")
 TICK_RATE_HZ_MAX = 1000.0
 CHECKSUM_TICKS_MAX = 200
 """Below the maximum age of a baseline, so that every channel with entities is sent in time."""
-_COMPUTED = frozenset(["tables", "input_fields"])
+_COMPUTED = frozenset(["tables", "input_fields", "commands"])
 _MORE_HOOKS = frozenset(["can_migrate", "save", "restore"])
 
 
-class RoomDeclarations(StateDeclarations, Protocol):
+class RoomDeclarations(StateDeclarations, EventDeclarations, CommandRoom, Protocol):
     """The declarations of a room class. `tickwire.server.rooms.room.Room` has them."""
 
     room_type: ClassVar[str]
@@ -95,6 +97,7 @@ def check_room(cls: type[RoomDeclarations], room: type[RoomDeclarations]) -> Non
     _check_types(cls)
     check_save_type(cls, room)
     check_tuning_type(cls)
+    check_events(cls)
     if cls.grid is not None:
         unknown = set(cls.grid.tables) - cls.tables.keys()
         if unknown:
@@ -113,7 +116,7 @@ def own_attributes(room: type[RoomDeclarations]) -> frozenset[str]:
 
 
 def _check_names(cls: type[RoomDeclarations], room: type[RoomDeclarations]) -> None:
-    may_be_set = _declarations(room) | _hooks(room)
+    may_be_set = _declarations(room) | find_hooks(room)
     reserved = {name for name in dir(room) if not name.startswith("__")} | own_attributes(room)
     for name in cls.tables:
         if name in reserved or name in may_be_set:
@@ -133,7 +136,7 @@ def _is_table_by_mistake(owner: type, name: str, value: Any) -> bool:
 
 
 def _check_hooks(cls: type[RoomDeclarations], room: type[RoomDeclarations]) -> None:
-    for name in _hooks(room):
+    for name in find_hooks(room):
         hook = inspect.getattr_static(cls, name)
         if not inspect.isfunction(hook):
             if hook is not inspect.getattr_static(room, name):
@@ -185,7 +188,8 @@ def _declarations(room: type[RoomDeclarations]) -> frozenset[str]:
     return frozenset(name for name, hint in annotations.items() if str(hint).startswith("ClassVar")) - _COMPUTED
 
 
-def _hooks(room: type[RoomDeclarations]) -> frozenset[str]:
+def find_hooks(room: type[RoomDeclarations]) -> frozenset[str]:
+    """Return the names of the hooks of Room."""
     return frozenset(name for name in vars(room) if name.startswith("on_")) | _MORE_HOOKS
 
 

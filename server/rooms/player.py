@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from tickwire.schemas.event_frames import EventFrame, encode_event
-from tickwire.schemas.payloads import encode_payload
+from tickwire.schemas.event_frames import EventFrame
 from tickwire.server.replication.table import EVERYONE, NOBODY, Row
 from tickwire.server.rooms.containment import to_reason
+from tickwire.server.rooms.event_types import Event, encode
 from tickwire.server.rooms.transactions import RecordReads, RecordVersion
 
 
@@ -61,6 +61,7 @@ class PlayerState(NamedTuple):
     watched: frozenset[int] = frozenset((EVERYONE,))
     private: int | None = None
     data: dict[str, Any] | None = None
+    events: tuple[type[Event], ...] = ()
 
 
 class Player:
@@ -78,6 +79,7 @@ class Player:
     __slots__ = (
         "__weakref__",
         "_entity",
+        "_events",
         "_focus",
         "_interest_changed",
         "_kick",
@@ -112,6 +114,7 @@ class Player:
         self._entity: Row | None = None
         self._focus: Row | None = None
         self._private = state.private
+        self._events = state.events
         self._send, self._interest_changed, self._open_channel, self._kick = callbacks
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -217,14 +220,17 @@ class Player:
         self.watched -= {channel}
         self._interest_changed()
 
-    def send(self, name: str, payload: Any = None) -> None:
+    def send(self, event: Event | str, payload: Any = None) -> None:
         """Send an event to the player's client: reliable, in order, together with the state of this tick.
 
         Args:
-            name: the name of the event.
-            payload: any value that msgpack can hold.
+            event: the event, of a class in `Room.events`; or a name, for a payload without a declared type.
+            payload: with a name: any value that msgpack can hold.
+
+        Raises:
+            TypeError: the room's `events` does not contain the event's class.
         """
-        self._send(encode_event(name, encode_payload(payload)))
+        self._send(encode(event, payload, self._events))
 
     def kick(self, reason: str) -> None:
         """Remove the player from the room at the end of this tick; between two ticks, of the next one.

@@ -27,19 +27,19 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from tickwire.limits import check_label_count, check_label_words
-from tickwire.schemas.event_frames import encode_event
 from tickwire.schemas.fields import Field
 from tickwire.schemas.inputs import InputValues
 from tickwire.schemas.messages import StateDescription
-from tickwire.schemas.payloads import encode_payload
 from tickwire.server.replication.columns import Column
 from tickwire.server.replication.entity_ids import EntityIds
 from tickwire.server.replication.grid import CELLS_MAX, Grid
 from tickwire.server.replication.table import EVERYONE, NOBODY, Table
 from tickwire.server.rooms.checkpoint import SaveData
 from tickwire.server.rooms.clock import RoomClock
-from tickwire.server.rooms.containment import CommandRefused, to_reason
-from tickwire.server.rooms.declarations import check_room, find_input_fields, find_tables
+from tickwire.server.rooms.command_declarations import CommandDeclaration, find_commands
+from tickwire.server.rooms.containment import NoSuchCommand, to_reason
+from tickwire.server.rooms.declarations import check_room, find_hooks, find_input_fields, find_tables
+from tickwire.server.rooms.event_types import Event, encode
 from tickwire.server.rooms.inputs import InputBatch
 from tickwire.server.rooms.player import Player
 from tickwire.server.rooms.schema_changes import SchemaChanges
@@ -63,6 +63,7 @@ class Room:
         uses_ledger: whether commands may return a Transaction. Players' records are then loaded before they join.
         tuning_type: the values that operators may change while the room runs; see server/rooms/tuning.py.
         inputs: the fields of an input, by name.
+        events: the classes of the events that the room sends; see server/rooms/event_types.py.
         grid: limits what each player receives to the surroundings of its focus. With None, every player receives all
             entities that are not in other channels.
         fan_out_max: the maximum number of events per second that one player's messages may cause, counted once for
@@ -92,6 +93,7 @@ class Room:
     uses_ledger: ClassVar[bool] = False
     tuning_type: ClassVar[type[Tuning]] = Tuning
     inputs: ClassVar[Mapping[str, Column]] = {}
+    events: ClassVar[tuple[type[Event], ...]] = ()
     grid: ClassVar[Grid | None] = None
     fan_out_max: ClassVar[float] = 2000.0
     empty_timeout_s: ClassVar[float] = 10.0
@@ -102,12 +104,14 @@ class Room:
 
     tables: ClassVar[Mapping[str, type[Table]]] = {}
     input_fields: ClassVar[tuple[Field, ...]] = ()
+    commands: ClassVar[Mapping[str, CommandDeclaration]] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         cls.tables = find_tables(cls)
         cls.input_fields = find_input_fields(cls)
         check_room(cls, Room)
+        cls.commands = find_commands(cls, find_hooks(Room))
         cls.schema_changes.check(cls.tables)
 
     def __init__(self, *, room_id: str, name: str, seed: int) -> None:
@@ -158,7 +162,7 @@ class Room:
         """Advance the world by `dt` seconds, which is always 1 / tick_rate_hz."""
 
     def on_command(self, player: Player, name: str, payload: Any) -> Any:
-        """Answer a command of a player.
+        """Answer a command that no method with `@command` declares; its payload may be any value.
 
         A command that changes what players own returns a Transaction and changes nothing else. It runs again if,
         before the commit, a record that it read has changed or the room has applied another transaction. Apply the
@@ -170,7 +174,7 @@ class Room:
         Raises:
             CommandRefused: the player receives a Reply with COMMAND_FAILED and this reason.
         """
-        raise CommandRefused(f"unknown command {name!r}")
+        raise NoSuchCommand(name)
 
     def on_transaction(self, player: Player, name: str, transaction: Transaction) -> None:
         """Called when the transaction of a command is committed: show it in the world.
@@ -254,7 +258,7 @@ class Room:
 
     def broadcast(
         self,
-        name: str,
+        event: Event | str,
         payload: Any = None,
         *,
         to: Iterable[Player] | int | None = None,
@@ -263,15 +267,16 @@ class Room:
         """Send an event to all players of the room, or to some of them. It is encoded once.
 
         Args:
-            name: the name of the event.
-            payload: any value that msgpack can hold.
+            event: the event, of a class in `events`; or a name, for a payload without a declared type.
+            payload: with a name: any value that msgpack can hold.
             to: the receivers, or a channel: the players that are subscribed to it. None for all players.
             except_: a player, or players, that do not receive it.
 
         Raises:
+            TypeError: `events` does not contain the event's class.
             ValueError: `to` is a cell of the grid, or a number that is not a channel.
         """
-        frame = encode_event(name, encode_payload(payload))
+        frame = encode(event, payload, self.events)
         for player in self._find_receivers(to, except_):
             player._send(frame)
 

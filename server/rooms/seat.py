@@ -25,6 +25,7 @@ from tickwire.server.replication.client_view import ClientView, InterestSet, Tic
 from tickwire.server.replication.replicator import Replicator
 from tickwire.server.rooms.checkpoint import SeatCheckpoint
 from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.event_types import Event
 from tickwire.server.rooms.fan_out import FanOutBudget, FanOutMeter, event_cost
 from tickwire.server.rooms.handover import RoomHandover
 from tickwire.server.rooms.outbox import UNSENT_MAX
@@ -203,7 +204,7 @@ class Seat:
         self.player = Player(
             request.player_id,
             PlayerCallbacks(self._push_event, self._interest_changed, runtime.room.open_channel, self._kick),
-            _player_state(request, checkpoint),
+            _player_state(request, checkpoint, runtime.room.events),
             runtime.record_reads,
         )
         self.player.is_connected = checkpoint is None
@@ -408,9 +409,11 @@ class Seat:
         return outbox.has_lost_unsent or min(backlog, self.backlog) > UNSENT_MAX
 
 
-def _player_state(request: SeatRequest, checkpoint: SeatCheckpoint | None) -> PlayerState:
+def _player_state(
+    request: SeatRequest, checkpoint: SeatCheckpoint | None, events: tuple[type[Event], ...]
+) -> PlayerState:
     if checkpoint is None:
-        return PlayerState(team=request.team, skill=request.skill, record=request.record)
+        return PlayerState(team=request.team, skill=request.skill, record=request.record, events=events)
     return PlayerState(
         team=checkpoint.team,
         skill=checkpoint.skill,
@@ -418,4 +421,5 @@ def _player_state(request: SeatRequest, checkpoint: SeatCheckpoint | None) -> Pl
         watched=frozenset(checkpoint.watched),
         private=checkpoint.private,
         data=checkpoint.data,
+        events=events,
     )

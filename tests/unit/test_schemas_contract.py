@@ -120,6 +120,7 @@ def test_every_error_of_a_shard_has_its_own_code_of_the_contract() -> None:
         "REPLACED",
         "RESYNC",
         "KICKED",
+        "NO_SUCH_COMMAND",
         "STATE_TOO_LARGE",
         "UPGRADE_REQUIRED",
     }

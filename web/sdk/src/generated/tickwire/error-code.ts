@@ -29,5 +29,7 @@ export enum ErrorCode {
   BANNED = 22,
   KEY_REUSED = 23,
   STATE_TOO_LARGE = 24,
-  ROOM_FAILED = 25
+  ROOM_FAILED = 25,
+  INVALID_ARGUMENT = 26,
+  NO_SUCH_COMMAND = 27
 }

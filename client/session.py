@@ -172,7 +172,7 @@ class ClientSession:
         if update.has_lost_session:
             self.commands.fail(SessionLost("the session was lost"))
         if update.lost_room_id:
-            self._seat_lost("the seat was lost while the client was disconnected")
+            self._seat_lost(update.welcome.left_reason or "the seat was lost while the client was disconnected")
         self.requests.welcomed(update)
 
     def _seat_lost(self, reason: str) -> None:

@@ -14,6 +14,7 @@ Every player's world is verified: a player with other bytes or another baseline 
 from __future__ import annotations
 
 from collections import OrderedDict
+from itertools import count
 from typing import Any
 
 import msgspec
@@ -64,13 +65,17 @@ class SharedWorlds:
         self._newest: OrderedDict[tuple[RoomKey, int, int], Tables] = OrderedDict()
         self._known_frames: OrderedDict[tuple[int, bytes], KnownFrame] = OrderedDict()
         self._newest_states: OrderedDict[tuple[RoomKey, int], WorldState] = OrderedDict()
-        self._descriptions: list[StateDescription] = []
+        self._descriptions: OrderedDict[StateDescription, int] = OrderedDict()
+        self._description_numbers = count()
 
     def create_world(self, joined: Joined) -> World:
         """Create one player's mirrored world, as `ClientCore` expects of `create_world`."""
-        if joined.description not in self._descriptions:
-            self._descriptions.append(joined.description)
-        return _SharedWorld(joined, self, (joined.room_id, self._descriptions.index(joined.description)))
+        number = self._descriptions.get(joined.description)
+        if number is None:
+            # A description that was evicted gets a new number; its worlds then only share less.
+            number = next(self._description_numbers)
+            _remember(self._descriptions, joined.description, number)
+        return _SharedWorld(joined, self, (joined.room_id, number))
 
     def receive(self, core: ClientCore, data: bytes, *, now_us: int) -> Update | None:
         """Apply one message as `core.receive` does. The result of a frame is taken from the cache if possible.

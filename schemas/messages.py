@@ -234,6 +234,7 @@ class Welcome(Message, frozen=True):
     is_joining: bool = False
     messages_per_second_max: U32 = 0
     bytes_per_second_max: U32 = 0
+    left_reason: str = ""
 
 
 class Joined(Message, frozen=True):

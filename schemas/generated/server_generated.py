@@ -558,7 +558,14 @@ class Welcome(object):
             return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
         return 0
 
-def WelcomeStart(builder): builder.StartObject(12)
+    # Welcome
+    def LeftReason(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(28))
+        if o != 0:
+            return self._tab.String(o + self._tab.Pos)
+        return None
+
+def WelcomeStart(builder): builder.StartObject(13)
 def WelcomeAddSessionId(builder, sessionId): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(sessionId), 0)
 def WelcomeAddResumeToken(builder, resumeToken): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(resumeToken), 0)
 def WelcomeAddServerTimeUs(builder, serverTimeUs): builder.PrependUint64Slot(2, serverTimeUs, 0)
@@ -571,6 +578,7 @@ def WelcomeAddRoomId(builder, roomId): builder.PrependUOffsetTRelativeSlot(8, fl
 def WelcomeAddIsJoining(builder, isJoining): builder.PrependBoolSlot(9, isJoining, 0)
 def WelcomeAddMessagesPerSecondMax(builder, messagesPerSecondMax): builder.PrependUint32Slot(10, messagesPerSecondMax, 0)
 def WelcomeAddBytesPerSecondMax(builder, bytesPerSecondMax): builder.PrependUint32Slot(11, bytesPerSecondMax, 0)
+def WelcomeAddLeftReason(builder, leftReason): builder.PrependUOffsetTRelativeSlot(12, flatbuffers.number_types.UOffsetTFlags.py_type(leftReason), 0)
 def WelcomeEnd(builder): return builder.EndObject()
 
 

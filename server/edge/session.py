@@ -72,6 +72,8 @@ class Session:
         seat: its seat; None outside of a room.
         seat_changes: the number of seats that it has taken or left.
         joins: the number of its joins.
+        left_room_id, left_reason: the last room that has ended its seat, and the reason. Its client may not have
+            received Left.
         from_shard: the shard that it was restored from; empty if it was opened here.
         joining: the task of its current join; None outside of a join.
         join_bucket: limits its joins and match requests.
@@ -96,6 +98,8 @@ class Session:
         "join_bucket",
         "joining",
         "joins",
+        "left_reason",
+        "left_room_id",
         "opened_us",
         "outbox",
         "player_id",
@@ -130,6 +134,7 @@ class Session:
         self.disconnected_since_s = 0.0
         self.close_reason = ""
         self.joins = 0
+        self.left_room_id = self.left_reason = ""
         self.from_shard = ""
         self._last_room_id = ""
 
@@ -152,6 +157,8 @@ class Session:
             events_restored_at=self.outbox.restored_at,
             shard_id=self._context.tokens.shard_id,
             joins=self.joins,
+            left_room_id=self.left_room_id,
+            left_reason=self.left_reason,
         )
 
     def mark_restored(self) -> None:
@@ -231,6 +238,7 @@ class Session:
         room_id, self.seat = self.room_id, None
         if self.state is SessionState.SEATED:
             self.state = SessionState.IDLE
+            self.left_room_id, self.left_reason = room_id, reason
             self.note("unseated", room_id=room_id, reason=reason)
             self.flush_events()
             self.send_message(Left(reason))

@@ -7,6 +7,7 @@ connected --the client closes with 1000--> the session ends
 
 from __future__ import annotations
 
+import msgspec
 from websockets.frames import CloseCode
 
 from tickwire.schemas.messages import Error, ErrorCode, Goodbye, Hello
@@ -42,15 +43,16 @@ def attach_connection(
     # Of all tokens that were issued, the client is known to have this one. The Welcome with the next may be lost.
     used = context.tokens.read(hello.resume_token)
     session.generations.used = used.generation if used is not None and not is_new else 0
-    session.send_message(
-        create_welcome(
-            context,
-            session.session_id,
-            session.generations.current,
-            session.room_id,
-            is_joining=session.state is SessionState.JOINING,
-        )
+    welcome = create_welcome(
+        context,
+        session.session_id,
+        session.generations.current,
+        session.room_id,
+        is_joining=session.state is SessionState.JOINING,
     )
+    if hello.room_id and hello.room_id == session.left_room_id:  # the client may not have received Left
+        welcome = msgspec.structs.replace(welcome, left_reason=session.left_reason)
+    session.send_message(welcome)
     session.close_reason = ""
     session.note_connection("opened" if is_new else "resumed", connection.address)
     if not is_new:

@@ -24,6 +24,7 @@ def restore_session(checkpoint: SessionCheckpoint, context: SessionContext) -> S
     session.opened_us = checkpoint.opened_us
     session.seat_changes = checkpoint.seat_changes
     session.joins = checkpoint.joins
+    session.left_room_id, session.left_reason = checkpoint.left_room_id, checkpoint.left_reason
     session.from_shard = checkpoint.shard_id
     session.disconnected_since_s = context.now_s()
     session.outbox.restore(checkpoint.last_event, checkpoint.frames, restored_at=checkpoint.events_restored_at)

@@ -35,21 +35,24 @@ class Grid:
         y: the name of the tables' column with the vertical position.
 
     Raises:
-        ValueError: `cell` or `view` is not above 0, or `slack` is negative.
+        TypeError: a table is not named by its attribute in the room, or a size is not a number.
+        ValueError: a table is named twice, `cell` or `view` is not above 0, `slack` is negative, or a size is not
+            finite.
     """
 
     def __init__(
         self, *tables: str, cell: float, view: float, slack: float | None = None, x: str = "x", y: str = "y"
     ) -> None:
-        for name, size in (("cell", cell), ("view", view)):
-            if not size > 0:
-                raise ValueError(f"grid: {name} must be above 0, not {size}")
-        if slack is not None and not slack >= 0:
-            raise ValueError(f"grid: slack must be at least 0, not {slack}")
+        for table in tables:
+            if not isinstance(table, str):
+                raise TypeError(f"grid: name a table by the attribute of the room, as a string, not {table!r}")
+            if tables.count(table) > 1:
+                raise ValueError(f"grid: the table {table!r} is named twice")
+        slack = SLACK_SHARE * _check_size("cell", cell) if slack is None else slack
         self.tables = tables
-        self.cell = cell
-        self.view = view
-        self.slack = SLACK_SHARE * cell if slack is None else slack
+        self.cell = _check_size("cell", cell)
+        self.view = _check_size("view", view)
+        self.slack = _check_size("slack", slack, is_zero_allowed=True)
         self.x, self.y = x, y
 
 
@@ -77,8 +80,8 @@ class GridIndex:
         self._views: dict[int, frozenset[int]] = {}
         reach = grid.view + 2 * grid.slack
         far = math.ceil(reach / grid.cell) + 1
-        steps = range(-far, far + 1)
-        self._in_view = [(i, j) for i in steps for j in steps if math.hypot(_gap(i), _gap(j)) * grid.cell <= reach]
+        columns, rows = (range(-min(far, cells - 1), min(far, cells - 1) + 1) for cells in (self.across, self.down))
+        self._in_view = [(i, j) for i in columns for j in rows if math.hypot(_gap(i), _gap(j)) * grid.cell <= reach]
 
     def assign(self, table: Table) -> NDArray[np.uint32]:
         """Set every row's channel to its cell, except for rows in channels that the game has opened.
@@ -121,6 +124,16 @@ class GridIndex:
                 if 0 <= column + i < self.across and 0 <= row + j < self.down
             )
         return view
+
+
+def _check_size(name: str, size: float, *, is_zero_allowed: bool = False) -> float:
+    """Return a size of a grid unchanged if it is valid."""
+    if not isinstance(size, int | float) or isinstance(size, bool):
+        raise TypeError(f"grid: {name} must be a number, not {size!r}")
+    if not (size > 0 or (is_zero_allowed and size == 0)) or size == math.inf:
+        low = "at least" if is_zero_allowed else "above"
+        raise ValueError(f"grid: {name} must be finite and {low} 0, not {size}")
+    return size
 
 
 def _gap(steps: int) -> int:

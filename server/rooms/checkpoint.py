@@ -108,6 +108,7 @@ class SessionCheckpoint(msgspec.Struct, frozen=True):
             resumed it. Valid only in a session that moves, not in one that was saved.
         shard_id: the shard that the session comes from.
         joins: the number of seats that the session has taken.
+        left_room_id, left_reason: the last room that has ended a seat of the session, and the reason.
     """
 
     session_id: str
@@ -126,6 +127,8 @@ class SessionCheckpoint(msgspec.Struct, frozen=True):
     events_restored_at: int | None = None
     shard_id: str = ""
     joins: int = 0
+    left_room_id: str = ""
+    left_reason: str = ""
 
 
 GONE = ("", 0)

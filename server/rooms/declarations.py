@@ -9,10 +9,9 @@ from __future__ import annotations
 import inspect
 import math
 import re
-import types
 import typing
 from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol, Union, get_args, get_origin
+from typing import Any, ClassVar, Protocol, get_args, get_origin
 
 from tickwire.schemas.codec import INPUT_PAYLOAD_BYTES_MAX
 from tickwire.schemas.fields import Field, input_bytes
@@ -21,6 +20,8 @@ from tickwire.server.replication.grid import Grid, GridIndex
 from tickwire.server.replication.table import Table
 from tickwire.server.rooms.command_declarations import CommandRoom
 from tickwire.server.rooms.event_types import EventDeclarations, check_events
+from tickwire.server.rooms.room_members import check_members
+from tickwire.server.rooms.schema_changes import SchemaChanges
 from tickwire.server.rooms.state_declarations import StateDeclarations, check_save_type, check_tuning_type
 
 ROOM_TYPE = re.compile(r"[^/\x00-\x1f\x7f]{1,64}")
@@ -38,6 +39,7 @@ class RoomDeclarations(StateDeclarations, EventDeclarations, CommandRoom, Protoc
     room_type: ClassVar[str]
     inputs: ClassVar[Mapping[str, Column]]
     grid: ClassVar[Grid | None]
+    schema_changes: ClassVar[SchemaChanges]
     tables: ClassVar[Mapping[str, type[Table]]]
 
     def __init__(self, *, room_id: str, name: str, seed: int) -> None: ...
@@ -56,9 +58,9 @@ def find_tables(cls: type[RoomDeclarations]) -> dict[str, type[Table]]:
         raise TypeError(text) from error
     tables: dict[str, type[Table]] = {}
     for name, hint in hints.items():
-        if _is_table(hint):
+        if _is_table(hint) and hint is not Table:
             tables[name] = hint
-        elif get_origin(hint) in (Union, types.UnionType) and any(map(_is_table, get_args(hint))):
+        elif _contains_table(hint):
             raise TypeError(f"{cls.__name__}.{name}: {hint} declares no table; write `{name}: TheTable`")
     return tables
 
@@ -93,6 +95,7 @@ def check_room(cls: type[RoomDeclarations], room: type[RoomDeclarations]) -> Non
     """
     _check_names(cls, room)
     _check_hooks(cls, room)
+    check_members(cls, room, find_hooks(room))
     _check_numbers(cls)
     _check_types(cls)
     check_save_type(cls, room)
@@ -180,6 +183,8 @@ def _check_types(cls: type[RoomDeclarations]) -> None:
             raise TypeError(f"{cls.__name__}.{name} is {getattr(cls, name)!r}; must be True or False")
     if cls.grid is not None and not isinstance(cls.grid, Grid):
         raise TypeError(f"{cls.__name__}.grid: must be a Grid or None")
+    if not isinstance(cls.schema_changes, SchemaChanges):
+        raise TypeError(f"{cls.__name__}.schema_changes: must be a SchemaChanges")
 
 
 def _declarations(room: type[RoomDeclarations]) -> frozenset[str]:
@@ -191,6 +196,13 @@ def _declarations(room: type[RoomDeclarations]) -> frozenset[str]:
 def find_hooks(room: type[RoomDeclarations]) -> frozenset[str]:
     """Return the names of the hooks of Room."""
     return frozenset(name for name in vars(room) if name.startswith("on_")) | _MORE_HOOKS
+
+
+def _contains_table(hint: Any) -> bool:
+    """Return whether an annotation is, or has as a part, a table's instances. Classes of tables do not count."""
+    if get_origin(hint) in (type, ClassVar):
+        return False
+    return _is_table(hint) or any(_contains_table(part) for part in get_args(hint))
 
 
 def _is_table(value: Any) -> bool:

@@ -6,9 +6,11 @@ import msgspec
 import pytest
 
 from tests.harness.polling import eventually
+from tests.harness.raw_client import hello, raw_client
 from tests.harness.shard_process import running
 from tests.harness.tokens import AUTH, token_of
 from tickwire.client.client import Client, connect
+from tickwire.schemas.messages import Join, Joined, Welcome
 from tickwire.server.config import Settings
 
 
@@ -102,3 +104,26 @@ async def test_a_disconnected_player_that_is_kicked_has_no_seat_when_it_returns(
         room = shard.parts.host.get(joined.room_id)
         assert room is not None
         assert set(room.room.players) == {"ann"}
+        assert bobs == ["you were away"]
+
+
+async def test_a_player_that_was_kicked_while_it_was_disconnected_receives_the_reason(settings: Settings) -> None:
+    async with running(settings) as shard, connect(shard.url, token=token_of("ann")) as ann:
+        joined = await ann.join("alarm")
+        async with raw_client(shard.url, hello(token=token_of("bob"))) as bob:
+            welcome = await bob.next(Welcome)
+            await bob.say(Join("alarm", room_id=joined.room_id))
+            await bob.next(Joined)
+            bob.cut()
+        room = shard.parts.host.get(joined.room_id)
+        assert room is not None
+        await eventually(lambda: not room.room.players["bob"].is_connected)
+        await ann.command("kick", {"player": "bob", "reason": "you were away"})
+        await eventually(lambda: "bob" not in room.room.players)
+        answers = ((joined.room_id, "you were away"), ("", ""), ("another", ""), (joined.room_id, "you were away"))
+        for attempt, (room_id, reason) in enumerate(answers, 1):
+            again = hello(token=token_of("bob"), resume_token=welcome.resume_token, room_id=room_id, attempt=attempt)
+            async with raw_client(shard.url, again) as bob:
+                welcome = await bob.next(Welcome)
+                assert (welcome.room_id, welcome.left_reason) == ("", reason)
+                bob.cut()

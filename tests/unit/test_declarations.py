@@ -163,6 +163,15 @@ class WithRow(Tuning, frozen=True):
         ({"grid": Grid(cell=5, view=5)}, r"Quarry\.grid: a grid must contain at least one table"),
         ({"tuning_type": SaveData}, "tuning_type: must be a subclass of Tuning"),
         ({"grid": "stones"}, "grid: must be a Grid or None"),
+        ({"schema_changes": {"stones": "rocks"}}, "schema_changes: must be a SchemaChanges"),
+        ({"x": uint(bits=8)}, r"Quarry\.x: a column belongs to a Table, not to a room"),
+        (
+            {"on_joined": lambda s, p, o: None},
+            r"Quarry\.on_joined is not a hook and would never be called; write on_join,",
+        ),
+        ({"on_inputt": lambda s, p, o: None}, "write on_input,"),
+        ({"__init__": lambda self: None}, r"Quarry\.__init__ is called with \(self, \*, room_id, name, seed\)"),
+        ({"__init__": classmethod(lambda cls: None)}, r"Quarry\.__init__: must be a plain method"),
         ({"grid": Grid("pebbles", cell=5, view=5)}, "grid contains pebbles, which is not a table of the room"),
         ({"inputs": ["dx"]}, "inputs must be a mapping from names to fields"),
         ({"inputs": {"dx": 5}}, "inputs must be a mapping from names to fields"),
@@ -179,6 +188,9 @@ def test_an_invalid_declaration_is_explained(attributes: dict[str, Any], words: 
 def test_an_annotation_that_declares_no_table_says_so() -> None:
     with pytest.raises(TypeError, match=r"Quarry\.stones: .* declares no table; write `stones: TheTable`"):
         define({"stones": FlatStones | None})
+    for hint in (list[FlatStones], dict[str, FlatStones | None], Table):
+        with pytest.raises(TypeError, match=r"Quarry\.stones: .* declares no table; write `stones: TheTable`"):
+            define({"stones": hint})
     with pytest.raises(TypeError, match=r"Quarry: name 'Elsewhere' is not defined in its annotations: import"):
         define({"stones": "Elsewhere"})
 
@@ -221,6 +233,7 @@ def test_unusual_but_valid_declarations_are_accepted() -> None:
 
         def on_inputs(self, inputs: InputBatch) -> None: ...
 
+    define({"kind": type[FlatStones]}, on_round_end=lambda self: None, __init__=lambda self, **kwargs: None)
     assert Deep.tables == {"stones": FlatStones}
     assert define(room_type="").tables == {}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -49,6 +51,12 @@ def test_every_entity_within_view_is_in_a_visible_cell(
             seen = grid.visible_cells(int(walkers.channels[row]))
             near = np.hypot(walkers.x - x, walkers.y - y) <= view
             assert {int(channel) for channel in walkers.channels[near]} <= seen
+
+
+def test_a_view_far_beyond_the_map_covers_all_cells() -> None:
+    grid = cells(cell=10, view=1e12)
+    every = frozenset(range(FIRST_CELL, FIRST_CELL + grid.across * grid.down))
+    assert all(grid.visible_cells(cell) == every for cell in every)
 
 
 def test_entity_on_a_border_does_not_change_cells_each_tick() -> None:
@@ -101,7 +109,20 @@ def test_visible_cells_of_a_corner_end_at_the_map() -> None:
 
 
 def test_invalid_grid_is_reported_when_the_room_is_declared() -> None:
-    with pytest.raises(ValueError, match="cell must be above 0"):
+    for sizes in (
+        {"cell": math.inf, "view": 5},
+        {"cell": 5, "view": math.nan},
+        {"cell": 5, "view": 5, "slack": math.inf},
+    ):
+        with pytest.raises(ValueError, match=r"must be finite and (above|at least) 0"):
+            Grid("walkers", **sizes)
+    with pytest.raises(TypeError, match="view must be a number, not '5'"):
+        Grid("walkers", cell=5, view="5")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"name a table by the attribute of the room, as a string, not <class"):
+        Grid(GridWalkers, cell=5, view=5)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="the table 'walkers' is named twice"):
+        Grid("walkers", "walkers", cell=5, view=5)
+    with pytest.raises(ValueError, match="cell must be finite and above 0"):
         Grid("walkers", cell=0, view=1)
     with pytest.raises(ValueError, match=f"at most {CELLS_MAX}"):
         cells(cell=0.5)

@@ -425,7 +425,7 @@ export class Client {
     this.isMatchRedirect = update.type === "match" && update.status.state === "found" && !update.status.reason;
   }
 
-  private welcomed({ hasResumed, lostRoom, isJoinInFlight }: Extract<Update, { type: "welcomed" }>, isReconnect: boolean): void {
+  private welcomed({ welcome, hasResumed, lostRoom, isJoinInFlight }: Extract<Update, { type: "welcomed" }>, isReconnect: boolean): void {
     for (const { type, data } of this.pending) if (data && !(type === "Join" && isJoinInFlight)) this.session.send(data);
     this.sendCommands();
     if (isReconnect) {
@@ -433,7 +433,7 @@ export class Client {
       else this.sessionsLost += 1;
       this.emitter.emit("reconnected", { isSameSession: hasResumed });
     }
-    if (lostRoom) this.emitter.emit("left", { reason: "the seat was lost with the session" });
+    if (lostRoom) this.emitter.emit("left", { reason: welcome.leftReason || "the seat was lost with the session" });
   }
 
   private emitUpdate(update: Update): void {

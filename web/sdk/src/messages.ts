@@ -197,6 +197,7 @@ function welcome(from: Welcome): WelcomeMessage {
     messageBytesMax: from.messageBytesMax(),
     messagesPerSecondMax: from.messagesPerSecondMax(),
     bytesPerSecondMax: from.bytesPerSecondMax(),
+    leftReason: text(from.leftReason()),
   };
 }
 

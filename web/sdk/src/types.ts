@@ -56,6 +56,8 @@ export interface WelcomeMessage {
   readonly messageBytesMax: number;
   readonly messagesPerSecondMax: number;
   readonly bytesPerSecondMax: number;
+  /** Why the session has no seat any more in the room that the client was in; empty if it is not known. */
+  readonly leftReason: string;
 }
 
 export interface JoinedMessage {

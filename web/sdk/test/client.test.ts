@@ -75,6 +75,17 @@ describe("the client", () => {
     expect([client.sessionsLost, client.room, left.mock.calls.length]).toEqual([1, null, 1]);
   });
 
+  it("reports why its seat was lost while it was disconnected", async () => {
+    const client = await seated();
+    const left = vi.fn();
+    client.on("left", left);
+    newest().ends(1006);
+    await vi.advanceTimersByTimeAsync(300);
+    newest().opens();
+    newest().says(welcome(2, "token-2", { leftReason: "you were idle" }));
+    expect(left.mock.calls).toEqual([[{ reason: "you were idle" }]]);
+  });
+
   it("sends a command again when the reply says that the outcome is unknown", async () => {
     const client = await seated();
     const answer = client.command("earn");

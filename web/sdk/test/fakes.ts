@@ -110,6 +110,7 @@ const pong = message(ServerBody.Pong, (builder) => {
 export interface WelcomeFields {
   roomId?: string;
   isJoining?: boolean;
+  leftReason?: string;
   messageBytesMax?: number;
   messagesPerSecondMax?: number;
   bytesPerSecondMax?: number;
@@ -118,6 +119,7 @@ export interface WelcomeFields {
 export function welcome(generation: number, token: string, fields: WelcomeFields = {}): Uint8Array {
   return message(ServerBody.Welcome, (builder) => {
     const [resumeToken, room] = [builder.createString(token), builder.createString(fields.roomId ?? "")];
+    const leftReason = builder.createString(fields.leftReason ?? "");
     Welcome.startWelcome(builder);
     Welcome.addResumeToken(builder, resumeToken);
     Welcome.addHeartbeatIntervalMs(builder, 3000);
@@ -127,6 +129,7 @@ export function welcome(generation: number, token: string, fields: WelcomeFields
     Welcome.addMessageBytesMax(builder, fields.messageBytesMax ?? 16_384);
     Welcome.addMessagesPerSecondMax(builder, fields.messagesPerSecondMax ?? 120);
     Welcome.addBytesPerSecondMax(builder, fields.bytesPerSecondMax ?? 65_536);
+    Welcome.addLeftReason(builder, leftReason);
     return Welcome.endWelcome(builder);
   });
 }

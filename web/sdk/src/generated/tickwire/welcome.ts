@@ -86,8 +86,15 @@ bytesPerSecondMax():number {
   return offset ? this.bb!.readUint32(this.bb_pos + offset) : 0;
 }
 
+leftReason():string|null
+leftReason(optionalEncoding:flatbuffers.Encoding):string|Uint8Array|null
+leftReason(optionalEncoding?:any):string|Uint8Array|null {
+  const offset = this.bb!.__offset(this.bb_pos, 28);
+  return offset ? this.bb!.__string(this.bb_pos + offset, optionalEncoding) : null;
+}
+
 static startWelcome(builder:flatbuffers.Builder) {
-  builder.startObject(12);
+  builder.startObject(13);
 }
 
 static addSessionId(builder:flatbuffers.Builder, sessionIdOffset:flatbuffers.Offset) {
@@ -138,12 +145,16 @@ static addBytesPerSecondMax(builder:flatbuffers.Builder, bytesPerSecondMax:numbe
   builder.addFieldInt32(11, bytesPerSecondMax, 0);
 }
 
+static addLeftReason(builder:flatbuffers.Builder, leftReasonOffset:flatbuffers.Offset) {
+  builder.addFieldOffset(12, leftReasonOffset, 0);
+}
+
 static endWelcome(builder:flatbuffers.Builder):flatbuffers.Offset {
   const offset = builder.endObject();
   return offset;
 }
 
-static createWelcome(builder:flatbuffers.Builder, sessionIdOffset:flatbuffers.Offset, resumeTokenOffset:flatbuffers.Offset, serverTimeUs:bigint, heartbeatIntervalMs:number, messageBytesMax:number, inputsPerSecondMax:number, generation:number, resumeWindowMs:number, roomIdOffset:flatbuffers.Offset, isJoining:boolean, messagesPerSecondMax:number, bytesPerSecondMax:number):flatbuffers.Offset {
+static createWelcome(builder:flatbuffers.Builder, sessionIdOffset:flatbuffers.Offset, resumeTokenOffset:flatbuffers.Offset, serverTimeUs:bigint, heartbeatIntervalMs:number, messageBytesMax:number, inputsPerSecondMax:number, generation:number, resumeWindowMs:number, roomIdOffset:flatbuffers.Offset, isJoining:boolean, messagesPerSecondMax:number, bytesPerSecondMax:number, leftReasonOffset:flatbuffers.Offset):flatbuffers.Offset {
   Welcome.startWelcome(builder);
   Welcome.addSessionId(builder, sessionIdOffset);
   Welcome.addResumeToken(builder, resumeTokenOffset);
@@ -157,6 +168,7 @@ static createWelcome(builder:flatbuffers.Builder, sessionIdOffset:flatbuffers.Of
   Welcome.addIsJoining(builder, isJoining);
   Welcome.addMessagesPerSecondMax(builder, messagesPerSecondMax);
   Welcome.addBytesPerSecondMax(builder, bytesPerSecondMax);
+  Welcome.addLeftReason(builder, leftReasonOffset);
   return Welcome.endWelcome(builder);
 }
 }

@@ -9,6 +9,7 @@ import numpy as np
 
 from tickwire import (
     Grid,
+    Input,
     InputBatch,
     Player,
     Room,
@@ -54,20 +55,27 @@ def spawn(movers: Movers, random: np.random.Generator) -> Any:
     return movers.spawn(x=x, y=y, heading=random.uniform(0, 6.28), hp=100, speed=random.uniform(4, 12))
 
 
+class MoverInput(Input):
+    """The input of a moving player."""
+
+    thrust = real(-1, 1, step=1 / 64)
+    turn = real(-1, 1, step=1 / 64)
+
+
 class Fan(Room):
     """Fifty players, all of them moving. An input turns a player."""
 
     room_type = "fan"
     max_players = 50
-    inputs = {"thrust": real(-1, 1, step=1 / 64), "turn": real(-1, 1, step=1 / 64)}
+    input_type = MoverInput
     movers: Movers
 
     def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
         player.entity = spawn(self.movers, self.random)
 
-    def on_inputs(self, inputs: InputBatch) -> None:
+    def on_inputs(self, inputs: InputBatch[MoverInput]) -> None:
         rows, wishes = inputs.of(self.movers)
-        self.movers.heading[rows] += np.float32(0.3) * wishes["turn"]
+        self.movers.heading[rows] += np.float32(0.3) * wishes.turn
 
     def on_tick(self, dt: float) -> None:
         move(self.movers, dt)
@@ -91,7 +99,7 @@ class Crowd(Room):
 
     room_type = "crowd"
     max_players = 1000
-    inputs = {"thrust": real(-1, 1, step=1 / 64), "turn": real(-1, 1, step=1 / 64)}
+    input_type = MoverInput
     grid = Grid("walkers", cell=150, view=150)
     walkers: MapWalkers
 
@@ -100,9 +108,9 @@ class Crowd(Room):
         heading, speed = self.random.uniform(0, 6.28), self.random.uniform(4, 12)
         player.entity = self.walkers.spawn(x=x, y=y, heading=heading, speed=speed)
 
-    def on_inputs(self, inputs: InputBatch) -> None:
+    def on_inputs(self, inputs: InputBatch[MoverInput]) -> None:
         rows, wishes = inputs.of(self.walkers)
-        self.walkers.heading[rows] += np.float32(0.3) * wishes["turn"]
+        self.walkers.heading[rows] += np.float32(0.3) * wishes.turn
 
     def on_tick(self, dt: float) -> None:
         walkers, step = self.walkers, self.walkers.speed * np.float32(dt)

@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from tickwire import (
     CommandRefused,
+    Input,
     InputBatch,
     Player,
     Room,
@@ -77,6 +78,14 @@ class ArenaSave(SaveData):
     best: list[tuple[str, int]] = []
 
 
+class ShipInput(Input):
+    """The input of a pilot."""
+
+    thrust = real(-1, 1, step=1 / 64)
+    turn = real(-1, 1, step=1 / 64)
+    fire = boolean()
+
+
 class Arena(Room):
     """A free-for-all."""
 
@@ -85,7 +94,7 @@ class Arena(Room):
     durable = True
     save_type = ArenaSave
     tuning_type = Pace
-    inputs = {"thrust": real(-1, 1, step=1 / 64), "turn": real(-1, 1, step=1 / 64), "fire": boolean()}
+    input_type = ShipInput
     ships: Ships
     bullets: Bullets
 
@@ -112,11 +121,11 @@ class Arena(Room):
     def on_leave(self, player: Player) -> None:
         player.entity.despawn()
 
-    def on_inputs(self, inputs: InputBatch) -> None:
-        rows, values = inputs.of(self.ships)
-        self.ships.thrust[rows] = values["thrust"]
-        self.ships.turn[rows] = values["turn"]
-        self.ships.is_firing[rows] = values["fire"] > 0
+    def on_inputs(self, inputs: InputBatch[ShipInput]) -> None:
+        rows, pilots = inputs.of(self.ships)
+        self.ships.thrust[rows] = pilots.thrust
+        self.ships.turn[rows] = pilots.turn
+        self.ships.is_firing[rows] = pilots.fire
 
     def on_command(self, player: Player, name: str, payload: Any) -> Any:
         match name:

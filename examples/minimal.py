@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tickwire import Player, Room, Table, real
+from tickwire import Input, Player, Room, Table, real
 from tickwire.client import connect
 
 
@@ -16,16 +16,20 @@ class Squares(Table):
     x = real(-100, 100, step=0.1)
 
 
+class SquareInput(Input):
+    dx = real(-1, 1, step=0.01)
+
+
 class SquareField(Room):
     room_type = "field"
-    inputs = {"dx": real(-1, 1, step=0.01)}
+    input_type = SquareInput
     squares: Squares
 
     def on_join(self, player: Player, options: object) -> None:
         player.entity = self.squares.spawn(x=0.0)
 
-    def on_input(self, player: Player, values: dict[str, float]) -> None:
-        player.entity.x += values["dx"]
+    def on_input(self, player: Player, input: SquareInput) -> None:
+        player.entity.x += input.dx
 
     def on_leave(self, player: Player) -> None:
         player.entity.despawn()

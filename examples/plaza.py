@@ -14,6 +14,7 @@ import numpy as np
 from tickwire import (
     CommandRefused,
     Grid,
+    Input,
     InputBatch,
     Player,
     Room,
@@ -46,13 +47,20 @@ class Walkers(Table):
     speed = local(np.float32)
 
 
+class WalkInput(Input):
+    """The input of a player."""
+
+    speed = real(0, 1, step=1 / 16)
+    heading = angle(bits=7)
+
+
 class Plaza(Room):
     """A place to walk, meet and chat."""
 
     room_type = "plaza"
     max_players = 200
     tick_rate_hz = 10.0
-    inputs = {"speed": real(0, 1, step=1 / 16), "heading": angle(bits=7)}
+    input_type = WalkInput
     grid = Grid("walkers", cell=100, view=VIEW)
     walkers: Walkers
 
@@ -70,10 +78,10 @@ class Plaza(Room):
     def on_leave(self, player: Player) -> None:
         player.entity.despawn()
 
-    def on_inputs(self, inputs: InputBatch) -> None:
-        rows, values = inputs.of(self.walkers)
-        self.walkers.speed[rows] = values["speed"] * WALK_SPEED
-        self.walkers.heading[rows] = values["heading"]
+    def on_inputs(self, inputs: InputBatch[WalkInput]) -> None:
+        rows, walks = inputs.of(self.walkers)
+        self.walkers.speed[rows] = walks.speed * WALK_SPEED
+        self.walkers.heading[rows] = walks.heading
 
     def on_tick(self, dt: float) -> None:
         walkers = self.walkers

@@ -19,6 +19,7 @@ from tickwire.server.rooms.clock import TooManyTimers
 from tickwire.server.rooms.command_methods import command
 from tickwire.server.rooms.containment import CommandRefused
 from tickwire.server.rooms.event_types import Event
+from tickwire.server.rooms.input_types import Input
 from tickwire.server.rooms.inputs import InputBatch
 from tickwire.server.rooms.player import NoEntity, Player
 from tickwire.server.rooms.room import Room
@@ -33,6 +34,7 @@ __all__ = [
     "CommandRefused",
     "Event",
     "Grid",
+    "Input",
     "InputBatch",
     "ItemChange",
     "NoEntity",

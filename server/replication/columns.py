@@ -65,7 +65,9 @@ class Column:
     def __get__(self, table: None, owner: type) -> Self: ...
     @overload
     def __get__(self, table: ColumnOwner, owner: type) -> NDArray[Any]: ...
-    def __get__(self, table: ColumnOwner | None, owner: type) -> Self | NDArray[Any]:
+    @overload
+    def __get__(self, table: object, owner: type) -> Any: ...  # an input, whose values replace the declarations
+    def __get__(self, table: Any, owner: type) -> Self | NDArray[Any] | Any:
         return self if table is None else table.view(self.name)
 
     def __set__(self, table: ColumnOwner, values: Any) -> None:

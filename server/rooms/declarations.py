@@ -15,11 +15,11 @@ from typing import Any, ClassVar, Protocol, get_args, get_origin
 
 from tickwire.schemas.codec import INPUT_PAYLOAD_BYTES_MAX
 from tickwire.schemas.fields import Field, input_bytes
-from tickwire.server.replication.columns import Column
 from tickwire.server.replication.grid import Grid, GridIndex
 from tickwire.server.replication.table import Table
 from tickwire.server.rooms.command_declarations import CommandRoom
 from tickwire.server.rooms.event_types import EventDeclarations, check_events
+from tickwire.server.rooms.input_types import Input
 from tickwire.server.rooms.room_members import check_members
 from tickwire.server.rooms.schema_changes import SchemaChanges
 from tickwire.server.rooms.state_declarations import StateDeclarations, check_save_type, check_tuning_type
@@ -37,7 +37,7 @@ class RoomDeclarations(StateDeclarations, EventDeclarations, CommandRoom, Protoc
     """The declarations of a room class. `tickwire.server.rooms.room.Room` has them."""
 
     room_type: ClassVar[str]
-    inputs: ClassVar[Mapping[str, Column]]
+    input_type: ClassVar[type[Input]]
     grid: ClassVar[Grid | None]
     schema_changes: ClassVar[SchemaChanges]
     tables: ClassVar[Mapping[str, type[Table]]]
@@ -69,17 +69,19 @@ def find_input_fields(cls: type[RoomDeclarations]) -> tuple[Field, ...]:
     """Return the fields of a room's inputs.
 
     Raises:
-        TypeError: `inputs` is not a mapping of fields, or the fields are too large.
+        TypeError: `input_type` is not a subclass of Input, or its fields are too large.
     """
-    if not isinstance(cls.inputs, Mapping) or not all(isinstance(column, Column) for column in cls.inputs.values()):
-        raise TypeError(f"{cls.__name__}.inputs must be a mapping from names to fields")
+    kind = cls.input_type
+    if not (isinstance(kind, type) and issubclass(kind, Input)):
+        raise TypeError(f"{cls.__name__}.input_type must be a subclass of Input")
     try:
-        fields = tuple(column.field(name) for name, column in cls.inputs.items())
+        fields = tuple(column.field(name) for name, column in kind.columns.items())
         size = input_bytes(fields)
     except (TypeError, ValueError) as error:
-        raise TypeError(f"{cls.__name__}.inputs: {error}") from error
+        raise TypeError(f"{kind.__name__}: {error}") from error
     if size > INPUT_PAYLOAD_BYTES_MAX:
-        raise TypeError(f"{cls.__name__}.inputs have {size} bytes; at most {INPUT_PAYLOAD_BYTES_MAX} are allowed")
+        limit = f"at most {INPUT_PAYLOAD_BYTES_MAX} are allowed"
+        raise TypeError(f"the fields of {kind.__name__} have {size} bytes; {limit}")
     return fields
 
 

@@ -56,11 +56,12 @@ class InputDelivery:
             self._deliver_batch(self.newest)
             return
         fan_out, on_input, read = self._fan_out, self._room.on_input, self._reader.read
+        create = self._room.input_type
         for seat in seats:
             if seat.inbox and not (seat.fan_out is not None and fan_out.wait_ms(seat)):
                 before = fan_out.cost
                 for message in seat.inbox:
-                    on_input(seat.player, read(message.payload))
+                    on_input(seat.player, create(*read(message.payload)))
                 if fan_out.cost != before:
                     fan_out.charge_since(seat, before)
                 self._counters.inputs_applied += len(seat.inbox)
@@ -76,4 +77,5 @@ class InputDelivery:
                 payloads.append(message.payload)
             newest.clear()
             self._counters.inputs_applied += len(players)
-            self._room.on_inputs(InputBatch(players, self._reader.read_many(payloads)))
+            values = self._room.input_type(*self._reader.read_many(payloads))
+            self._room.on_inputs(InputBatch(players, values))

@@ -1,15 +1,18 @@
 """The base class of a game's rooms.
 
+    class SquareInput(Input):
+        dx = real(-1, 1, step=1 / 64)
+
     class Squares(Room):
         room_type = "squares"
-        inputs = {"dx": real(-1, 1, step=1 / 64)}
+        input_type = SquareInput
         squares: SquareTable
 
         def on_join(self, player, options):
             player.entity = self.squares.spawn(x=0.0)
 
-        def on_input(self, player, values):
-            player.entity.x += values["dx"]
+        def on_input(self, player, input):
+            player.entity.x += input.dx
 
 All hooks run on the event loop's thread. `on_create` runs first, or `restore` for a saved room. In each tick
 `on_input` runs for every input that has arrived (or `on_inputs` once for all of them), then the calls of `clock` that
@@ -28,9 +31,7 @@ import numpy as np
 
 from tickwire.limits import check_label_count, check_label_words
 from tickwire.schemas.fields import Field
-from tickwire.schemas.inputs import InputValues
 from tickwire.schemas.messages import StateDescription
-from tickwire.server.replication.columns import Column
 from tickwire.server.replication.entity_ids import EntityIds
 from tickwire.server.replication.grid import CELLS_MAX, Grid
 from tickwire.server.replication.table import EVERYONE, NOBODY, Table
@@ -40,6 +41,7 @@ from tickwire.server.rooms.command_declarations import CommandDeclaration, find_
 from tickwire.server.rooms.containment import NoSuchCommand, to_reason
 from tickwire.server.rooms.declarations import check_room, find_hooks, find_input_fields, find_tables
 from tickwire.server.rooms.event_types import Event, encode
+from tickwire.server.rooms.input_types import Input
 from tickwire.server.rooms.inputs import InputBatch
 from tickwire.server.rooms.player import Player
 from tickwire.server.rooms.schema_changes import SchemaChanges
@@ -62,7 +64,7 @@ class Room:
         save_type: the type that `save` returns and `restore` receives.
         uses_ledger: whether commands may return a Transaction. Players' records are then loaded before they join.
         tuning_type: the values that operators may change while the room runs; see server/rooms/tuning.py.
-        inputs: the fields of an input, by name.
+        input_type: the class with the fields of an input; see server/rooms/input_types.py.
         events: the classes of the events that the room sends; see server/rooms/event_types.py.
         grid: limits what each player receives to the surroundings of its focus. With None, every player receives all
             entities that are not in other channels.
@@ -92,7 +94,7 @@ class Room:
     save_type: ClassVar[type[SaveData]] = SaveData
     uses_ledger: ClassVar[bool] = False
     tuning_type: ClassVar[type[Tuning]] = Tuning
-    inputs: ClassVar[Mapping[str, Column]] = {}
+    input_type: ClassVar[type[Input]] = Input
     events: ClassVar[tuple[type[Event], ...]] = ()
     grid: ClassVar[Grid | None] = None
     fan_out_max: ClassVar[float] = 2000.0
@@ -149,10 +151,10 @@ class Room:
             CommandRefused: refuses the player with this reason; the seat is free again.
         """
 
-    def on_input(self, player: Player, values: InputValues) -> None:
-        """Called for each input of a player, with values in the game's units, clamped to the declared ranges."""
+    def on_input(self, player: Player, input: Any) -> None:
+        """Called for each input of a player, an instance of `input_type`."""
 
-    def on_inputs(self, inputs: InputBatch) -> None:
+    def on_inputs(self, inputs: InputBatch[Any]) -> None:
         """Called once a tick with the newest input of every player, as numpy columns. Replaces `on_input`.
 
         It takes a fraction of the time, and suits rooms in which only the newest input matters, which are most.

@@ -29,7 +29,7 @@ from tests.harness.null_services import NoBanList, NoPlayerQueue
 from tests.harness.runtimes import create_runtime
 from tests.harness.schema_versions import VERSIONS, assert_has_form, with_version
 from tests.harness.session_simulator import FakeConnection
-from tickwire import Player, Room, SaveData, Table, real
+from tickwire import Input, Player, Room, SaveData, Table, real
 from tickwire.client.core import ClientCore
 from tickwire.client.options import JoinOptions
 from tickwire.client.updates import (
@@ -74,13 +74,17 @@ class NotebookSave(SaveData):
     runs: list[int] = []
 
 
+class FleetInput(Input):
+    dx = real(-1, 1, step=1 / 16)
+
+
 class Notebook(Room):
     """A room that records the commands that it has run."""
 
     room_type = "notebook"
     durable = True
     save_type = NotebookSave
-    inputs = {"dx": real(-1, 1, step=1 / 16)}
+    input_type = FleetInput
     steps: Footsteps
 
     def on_create(self, options: Any) -> None:
@@ -98,8 +102,8 @@ class Notebook(Room):
     def on_leave(self, player: Player) -> None:
         player.entity.despawn()
 
-    def on_input(self, player: Player, values: dict[str, float]) -> None:
-        player.entity.x += values["dx"]
+    def on_input(self, player: Player, input: FleetInput) -> None:
+        player.entity.x += input.dx
 
     def on_command(self, player: Player, name: str, payload: Any) -> Any:
         self.runs.append(payload)

@@ -11,6 +11,7 @@ import numpy as np
 
 from tickwire import (
     CommandRefused,
+    Input,
     Player,
     Room,
     SaveData,
@@ -50,6 +51,11 @@ class GardenTuning(Tuning, frozen=True):
     greeting: str = "hello"
 
 
+class StrollInput(Input):
+    dx = real(-1, 1, step=1 / 64)
+    is_bad = boolean()
+
+
 class Garden(Room):
     """Players walk and plant; a garden with a name is durable."""
 
@@ -60,7 +66,7 @@ class Garden(Room):
     tuning_type = GardenTuning
     empty_timeout_s = 1.0
     checksum_ticks = 5
-    inputs = {"dx": real(-1, 1, step=1 / 64), "is_bad": boolean()}
+    input_type = StrollInput
     walkers: Strollers
     flowers: Flowers
 
@@ -90,10 +96,10 @@ class Garden(Room):
     def on_leave(self, player: Player) -> None:
         player.entity.despawn()
 
-    def on_input(self, player: Player, wish: dict[str, float]) -> None:
-        if wish["is_bad"]:
+    def on_input(self, player: Player, input: StrollInput) -> None:
+        if input.is_bad:
             raise RuntimeError("requested failure in on_input")
-        player.entity.x += wish["dx"]
+        player.entity.x += input.dx
 
     def on_tuned(self) -> None:
         self.broadcast("tuned")
@@ -166,13 +172,17 @@ class Dots(Table):
     x = real(-1000, 1000, step=1 / 16)
 
 
+class PulseInput(Input):
+    dx = real(-1, 1, step=1 / 64)
+
+
 class Pulse(Room):
     """A room for hundreds of players with a large delta in every tick."""
 
     room_type = "pulse"
     max_players = 600
     checksum_ticks = 5
-    inputs = {"dx": real(-1, 1, step=1 / 64)}
+    input_type = PulseInput
     dots: Dots
 
     def on_create(self, options: Mapping[str, Any]) -> None:

@@ -254,7 +254,7 @@ def test_inputs_are_numbered_within_a_session_and_carry_the_worlds_tick() -> Non
     assert isinstance(first, Input)
     assert isinstance(second, Input)
     assert (first.seq, first.tick, second.seq, core.input_seq) == (1, 6, 2, 2)
-    assert InputReader(INPUTS).read(first.payload) == {"thrust": 0.5, "fire": 0}
+    assert InputReader(INPUTS).read(first.payload) == [0.5, False]
     told(core, JOINED)
     third = decode_client(core.input({"thrust": 0.5}))
     assert isinstance(third, Input)

@@ -15,6 +15,7 @@ from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_host, create_runtime
 from tickwire import (
     CommandRefused,
+    Input,
     InputBatch,
     Player,
     Room,
@@ -26,7 +27,8 @@ from tickwire import (
     real,
 )
 from tickwire.schemas.fields import pack_input
-from tickwire.schemas.messages import Command, Input, Reply
+from tickwire.schemas.messages import Command, Reply
+from tickwire.schemas.messages import Input as InputMessage
 from tickwire.server.errors import TickwireError
 from tickwire.server.rooms.checkpoint import RoomCheckpoint
 from tickwire.server.rooms.containment import RoomCodeRaised
@@ -70,6 +72,10 @@ class LooseStones(Table):
     x = real(-100, 100, step=1 / 16)
 
 
+class TrapInput(Input):
+    is_pressed = boolean()
+
+
 class Trap(Room):
     """A room that raises one exception in one hook."""
 
@@ -77,7 +83,7 @@ class Trap(Room):
     tick_rate_hz = 200.0
     uses_ledger = True
     ticks_when_empty = True
-    inputs = {"is_pressed": boolean()}
+    input_type = TrapInput
     stones: LooseStones
     raising: tuple[str, BaseException] | None = None
 
@@ -104,7 +110,7 @@ class Trap(Room):
         player.send("welcome")
         self.visit("on_join")
 
-    def on_input(self, player: Player, wish: Any) -> None:
+    def on_input(self, player: Player, input: TrapInput) -> None:
         self.visit("on_input")
 
     def on_tick(self, dt: float) -> None:
@@ -140,7 +146,7 @@ class Trap(Room):
 class BatchTrap(Trap):
     """The same for a room that takes all inputs of a tick at once."""
 
-    def on_inputs(self, inputs: InputBatch) -> None:
+    def on_inputs(self, inputs: InputBatch[TrapInput]) -> None:
         self.visit("on_inputs")
 
 
@@ -179,7 +185,7 @@ def play(hook: str, error: BaseException, counters: RoomCounters) -> list[str]:
     try:
         runtime = made(hook, counters, saved if hook == "restore" else None)
         seat = runtime.seat(SeatRequest(RecordingSubscriber("p"), "p"))
-        seat.push_input(Input(1, 0, pack_input(Trap.input_fields, {"is_pressed": True})))
+        seat.push_input(InputMessage(1, 0, pack_input(Trap.input_fields, {"is_pressed": True})))
         runtime.step()
         reply = seat.run_command(Command(1, "look"))
         if isinstance(reply, Reply) and not reply.ok:

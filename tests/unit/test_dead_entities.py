@@ -10,9 +10,9 @@ import pytest
 
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
-from tickwire import Grid, InputBatch, Player, Room, Table, entity, local, real
+from tickwire import Grid, Input, InputBatch, Player, Room, Table, entity, local, real
 from tickwire.schemas.fields import pack_input
-from tickwire.schemas.messages import Input
+from tickwire.schemas.messages import Input as InputMessage
 from tickwire.server.migration.room_codec import decode_room, encode_room
 from tickwire.server.replication.entity_ids import QUARANTINE_TICKS, EntityIds
 from tickwire.server.rooms.checkpoint import GONE, RoomCheckpoint, SessionCheckpoint
@@ -29,21 +29,25 @@ class TargetingShips(Table):
     speed = local(np.float64)
 
 
+class SpaceInput(Input):
+    dx = real(-1, 1, step=1 / 64)
+
+
 class Space(Room):
     """Ships that move by their players' inputs, as most games write it."""
 
     room_type = "space"
     max_players = 8
     grid = Grid("ships", cell=100, view=100)
-    inputs = {"dx": real(-1, 1, step=1 / 64)}
+    input_type = SpaceInput
     ships: TargetingShips
 
     def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
         player.entity = self.ships.spawn(x=500.0, y=500.0)
 
-    def on_input(self, player: Player, wish: Any) -> None:
+    def on_input(self, player: Player, input: SpaceInput) -> None:
         if (ship := player.find_entity()) is not None:
-            ship.x += wish["dx"]
+            ship.x += input.dx
 
     def on_leave(self, player: Player) -> None:
         if (ship := player.find_entity()) is not None:
@@ -55,9 +59,9 @@ class BatchedSpace(Space):
 
     room_type = "fleet"
 
-    def on_inputs(self, inputs: InputBatch) -> None:
+    def on_inputs(self, inputs: InputBatch[SpaceInput]) -> None:
         rows, wishes = inputs.of(self.ships)
-        self.ships.x[rows] += wishes["dx"]
+        self.ships.x[rows] += wishes.dx
 
 
 def room_of(
@@ -72,7 +76,7 @@ def seated(runtime: RoomRuntime, player_id: str) -> Seat:
 
 
 def press(seat: Seat, seq: int) -> None:
-    seat.push_input(Input(seq, 0, pack_input(Space.input_fields, {"dx": 1.0})))
+    seat.push_input(InputMessage(seq, 0, pack_input(Space.input_fields, {"dx": 1.0})))
 
 
 def rest(runtime: RoomRuntime, ticks: int = QUARANTINE_TICKS) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from msgspec import Meta
 
-from tickwire import Grid, InputBatch, Player, Room, SaveData, Table, Tuning, local, real, text, uint
+from tickwire import Grid, Input, InputBatch, Player, Room, SaveData, Table, Tuning, local, real, text, uint
 from tickwire.server.replication.table import Row
 from tickwire.server.rooms.declarations import own_attributes
 
@@ -69,6 +69,10 @@ def test_a_hook_must_be_a_plain_method_with_the_expected_parameters(name: str) -
         define(**{name: 5})
     define(**{name: lambda *arguments: None})
     define(**{name: getattr(Room, name)})
+
+
+def input_of(**fields: Any) -> type[Input]:
+    return type("SlabInput", (Input,), fields)
 
 
 def on_join_of_old(self: Any, player: Player) -> None: ...
@@ -173,11 +177,14 @@ class WithRow(Tuning, frozen=True):
         ({"__init__": lambda self: None}, r"Quarry\.__init__ is called with \(self, \*, room_id, name, seed\)"),
         ({"__init__": classmethod(lambda cls: None)}, r"Quarry\.__init__: must be a plain method"),
         ({"grid": Grid("pebbles", cell=5, view=5)}, "grid contains pebbles, which is not a table of the room"),
-        ({"inputs": ["dx"]}, "inputs must be a mapping from names to fields"),
-        ({"inputs": {"dx": 5}}, "inputs must be a mapping from names to fields"),
-        ({"inputs": {"dx": local(float)}}, r"inputs: column 'dx' is local"),
-        ({"inputs": {"words": text()}}, "inputs: field 'words': an input must be a number"),
-        ({"inputs": {f"field_{number}": uint(bits=32) for number in range(17)}}, "inputs have 68 bytes; at most 64"),
+        ({"input_type": {"dx": real(-1, 1, step=0.5)}}, "input_type must be a subclass of Input"),
+        ({"input_type": Tuning}, "input_type must be a subclass of Input"),
+        ({"input_type": input_of(dx=local(float))}, r"SlabInput: column 'dx' is local"),
+        ({"input_type": input_of(words=text())}, "SlabInput: field 'words': an input must be a number"),
+        (
+            {"input_type": input_of(**{f"field_{number}": uint(bits=32) for number in range(17)})},
+            "the fields of SlabInput have 68 bytes; at most 64",
+        ),
     ],
 )
 def test_an_invalid_declaration_is_explained(attributes: dict[str, Any], words: str) -> None:
@@ -231,7 +238,7 @@ def test_unusual_but_valid_declarations_are_accepted() -> None:
 
         empty_timeout_s = float("inf")
 
-        def on_inputs(self, inputs: InputBatch) -> None: ...
+        def on_inputs(self, inputs: InputBatch[Input]) -> None: ...
 
     define({"kind": type[FlatStones]}, on_round_end=lambda self: None, __init__=lambda self, **kwargs: None)
     assert Deep.tables == {"stones": FlatStones}

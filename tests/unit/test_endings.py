@@ -10,8 +10,9 @@ from structlog.testing import capture_logs
 
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_host, create_runtime
-from tickwire import Player, Room, Table, real
-from tickwire.schemas.messages import Command, Input
+from tickwire import Input, Player, Room, Table, real
+from tickwire.schemas.messages import Command
+from tickwire.schemas.messages import Input as InputMessage
 from tickwire.server.errors import RoomClosed
 from tickwire.server.rooms.containment import REASON_CHARACTERS_MAX
 from tickwire.server.rooms.factory import RoomSpec
@@ -23,11 +24,15 @@ class Stools(Table):
     x = real(-10, 10, step=0.5)
 
 
+class BarInput(Input):
+    x = real(-1, 1, step=0.5)
+
+
 class Bar(Room):
     """Removes players in the hook that a test names, and notes its hooks."""
 
     room_type = "bar"
-    inputs = {"x": real(-1, 1, step=0.5)}
+    input_type = BarInput
     stools: Stools
 
     def __init__(self, **known: Any) -> None:
@@ -47,7 +52,7 @@ class Bar(Room):
         player.entity = self.stools.spawn()
         self._note("on_join", player)
 
-    def on_input(self, player: Player, values: Mapping[str, float]) -> None:
+    def on_input(self, player: Player, input: BarInput) -> None:
         self._note("on_input", player)
 
     def on_tick(self, dt: float) -> None:
@@ -84,7 +89,7 @@ def trigger(hook: str, runtime: RoomRuntime, seat: Seat) -> None:
     """Make a hook run, and a tick end after it."""
     match hook:
         case "on_input":
-            seat.push_input(Input(1, runtime.tick, bytes(runtime.input_size)))
+            seat.push_input(InputMessage(1, runtime.tick, bytes(runtime.input_size)))
         case "on_command":
             seat.run_command(Command(1, "any", b""))
         case "on_disconnect":
@@ -98,7 +103,7 @@ def trigger(hook: str, runtime: RoomRuntime, seat: Seat) -> None:
 def test_players_leave_at_the_end_of_the_tick_in_whichever_hook_they_are_kicked(hook: str) -> None:
     runtime, room, seats, subscribers = bar_with("ann", "bob", kick_in=hook)
     for seat in seats:
-        seat.push_input(Input(1, runtime.tick, bytes(runtime.input_size)))
+        seat.push_input(InputMessage(1, runtime.tick, bytes(runtime.input_size)))
     with capture_logs() as logs:
         trigger(hook, runtime, seats[0])
     leaves = [note for note in room.noted if note.startswith("on_leave")]

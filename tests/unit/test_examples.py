@@ -68,7 +68,8 @@ def ship_of(player: Player) -> Any:
 
 
 def wish(room: Room, player: Player, wanted: dict[str, float]) -> None:
-    room.on_inputs(InputBatch([player], {name: np.array([value]) for name, value in wanted.items()}))
+    columns = {name: np.array([value]) for name, value in wanted.items()}
+    room.on_inputs(InputBatch([player], room.input_type(**columns)))
 
 
 def face_to_face(shooter: Player, *targets: Player) -> None:
@@ -160,7 +161,7 @@ def test_the_smallest_room_moves_its_square() -> None:
     runtime = made(minimal.SquareField)
     seat = runtime.seat(SeatRequest(Spectator(), "p"))
     for _ in range(3):
-        runtime.room.on_input(seat.player, {"dx": 1.0})
+        runtime.room.on_input(seat.player, minimal.SquareInput(dx=1.0))
         runtime.step()
     assert ship_of(seat.player).x == pytest.approx(3.0)
     seat.leave("left")

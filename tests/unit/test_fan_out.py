@@ -10,15 +10,20 @@ import pytest
 
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
-from tickwire import Player, Room, Transaction, boolean
-from tickwire.schemas.event_frames import PAYLOAD_BYTES_MAX
+from tickwire import Input, Player, Room, Transaction, boolean
+from tickwire.schemas.event_frames import PAYLOAD_BYTES_MAX, encode_event
 from tickwire.schemas.fields import pack_input
-from tickwire.schemas.messages import Command, ErrorCode, Input, Reply
+from tickwire.schemas.messages import Command, ErrorCode, Reply
+from tickwire.schemas.messages import Input as InputMessage
 from tickwire.schemas.payloads import encode_payload
 from tickwire.server.rooms.outbox import EVENT_BYTES_MAX, EVENTS_MAX, UNSENT_MAX
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest
 from tickwire.server.rooms.transactions import Decision
+
+
+class ShoutInput(Input):
+    is_shouting = boolean()
 
 
 class Chat(Room):
@@ -28,13 +33,13 @@ class Chat(Room):
     max_players = 100
     fan_out_max = 100.0
     uses_ledger = True
-    inputs = {"is_shouting": boolean()}
+    input_type = ShoutInput
 
     def on_create(self, options: Mapping[str, Any]) -> None:
         self.lines_a_tick = 0
 
-    def on_input(self, player: Player, wish: Any) -> None:
-        if wish["is_shouting"]:
+    def on_input(self, player: Player, input: ShoutInput) -> None:
+        if input.is_shouting:
             self.broadcast("shout")
 
     def on_command(self, player: Player, name: str, payload: Any) -> Any:
@@ -121,11 +126,11 @@ def test_inputs_that_cause_events_wait_until_their_player_may_again() -> None:
     seat = hall.seats[0]
     shout = pack_input(Chat.input_fields, {"is_shouting": True})
     for seq in range(1, 9):
-        seat.push_input(Input(seq, 0, shout))
+        seat.push_input(InputMessage(seq, 0, shout))
     hall.runtime.step()
     assert seat.applied_seq == 8
-    seat.push_input(Input(9, 0, shout))
-    hall.seats[1].push_input(Input(1, 0, shout))
+    seat.push_input(InputMessage(9, 0, shout))
+    hall.seats[1].push_input(InputMessage(1, 0, shout))
     hall.runtime.step()
     assert (seat.applied_seq, hall.seats[1].applied_seq) == (8, 1)
     hall.now_s += 1.0
@@ -136,13 +141,12 @@ def test_inputs_that_cause_events_wait_until_their_player_may_again() -> None:
 def test_an_event_to_many_is_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
     hall = Hall()
     seen: list[str] = []
-    encode = hall.runtime.room.broadcast.__globals__["encode_event"]
 
     def counting(name: str, payload: bytes) -> Any:
         seen.append(name)
-        return encode(name, payload)
+        return encode_event(name, payload)
 
-    monkeypatch.setattr("tickwire.server.rooms.room.encode_event", counting)
+    monkeypatch.setattr("tickwire.server.rooms.event_types.encode_event", counting)
     hall.say(hall.seats[0])
     hall.runtime.room.broadcast("some", to=hall.runtime.room.players.values())
     assert seen == ["said", "some"]

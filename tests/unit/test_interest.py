@@ -14,6 +14,7 @@ from tickwire import (
     EVERYONE,
     NOBODY,
     Grid,
+    Input,
     InputBatch,
     Player,
     Room,
@@ -28,7 +29,8 @@ from tickwire import (
 )
 from tickwire.schemas.fields import pack_input
 from tickwire.schemas.inputs import InputReader
-from tickwire.schemas.messages import Input, Resync
+from tickwire.schemas.messages import Input as InputMessage
+from tickwire.schemas.messages import Resync
 from tickwire.server.errors import RoomFailed
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest
@@ -51,13 +53,18 @@ class Orders(Table):
     code = uint(bits=32)
 
 
+class SpyInput(Input):
+    dx = real(-4, 4, step=0.25)
+    dy = real(-4, 4, step=0.25)
+
+
 class Front(Room):
     """Two teams, one map; orders are a team's, a diary its player's."""
 
     room_type = "front"
     max_players = 20
     checksum_ticks = 3
-    inputs = {"dx": real(-4, 4, step=0.25), "dy": real(-4, 4, step=0.25)}
+    input_type = SpyInput
     grid = Grid("spies", cell=20, view=30)
     spies: Spies
     orders: Orders
@@ -75,10 +82,10 @@ class Front(Room):
         player.entity.despawn()
         self.orders.despawn(player.data["diary"].id)
 
-    def on_inputs(self, inputs: InputBatch) -> None:
+    def on_inputs(self, inputs: InputBatch[SpyInput]) -> None:
         rows, wishes = inputs.of(self.spies)
-        self.spies.x[rows] += wishes["dx"].astype(np.float32)
-        self.spies.y[rows] += wishes["dy"].astype(np.float32)
+        self.spies.x[rows] += wishes.dx.astype(np.float32)
+        self.spies.y[rows] += wishes.dy.astype(np.float32)
 
 
 class Mute(RecordingSubscriber):
@@ -189,7 +196,7 @@ def test_a_moving_player_sees_others_appear_and_disappear() -> None:
     assert tap.ids("spies") == [1]
     seen = []
     for seq in range(1, 46):
-        walker.push_input(Input(seq, 0, pack_input(Front.input_fields, {"dx": 4.0})))
+        walker.push_input(InputMessage(seq, 0, pack_input(Front.input_fields, {"dx": 4.0})))
         step(runtime)
         seen.append(tuple(tap.ids("spies")))
     assert seen[0] == (1,)
@@ -393,7 +400,7 @@ def test_many_inputs_at_once_are_read_as_one_by_one() -> None:
     together = reader.read_many(payloads)
     for place, payload in enumerate(payloads):
         one = reader.read(payload)
-        assert {name: values[place] for name, values in together.items()} == pytest.approx(one)
+        assert [values[place] for values in together] == pytest.approx(one)
 
 
 def test_only_the_newest_input_of_a_player_counts_and_players_without_an_entity_are_left_out() -> None:
@@ -403,12 +410,12 @@ def test_only_the_newest_input_of_a_player_counts_and_players_without_an_entity_
     ghost.player.entity = None
     for seq, dx in enumerate((1.0, 2.0, 4.0), 1):
         for each in (seat, ghost):
-            each.push_input(Input(seq, 0, pack_input(Front.input_fields, {"dx": dx})))
+            each.push_input(InputMessage(seq, 0, pack_input(Front.input_fields, {"dx": dx})))
     step(runtime)
     assert seat.player.entity.x == 4.0
     assert tap.core.acknowledged_seq == 3
     assert (runtime.counters.inputs_applied, seat.inputs_superseded, ghost.inputs_superseded) == (2, 2, 2)
-    ghost.push_input(Input(9, 0, pack_input(Front.input_fields, {"dx": 1.0})))
+    ghost.push_input(InputMessage(9, 0, pack_input(Front.input_fields, {"dx": 1.0})))
     ghost.leave("bye")
     step(runtime)
     assert runtime.counters.inputs_applied == 2, "who has left wishes for nothing"
@@ -423,7 +430,7 @@ def test_a_recorded_game_replays_to_the_same_bytes_for_every_player() -> None:
         for seq in range(1, 60):
             for seat, _ in players:
                 wish = {"dx": chance.uniform(-4, 4), "dy": chance.uniform(-4, 4)}
-                seat.push_input(Input(seq, 0, pack_input(Front.input_fields, wish)))
+                seat.push_input(InputMessage(seq, 0, pack_input(Front.input_fields, wish)))
             if seq % 9 == 0:
                 room.orders.spawn(words=f"order {seq}", channel=room.teams[seq % 2])
             step(runtime)

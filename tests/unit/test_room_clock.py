@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -12,8 +11,8 @@ from structlog.testing import capture_logs
 
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
-from tickwire import Player, Room, RoomTimer, Row, Table, TooManyTimers, real
-from tickwire.schemas.messages import Input
+from tickwire import Input, Player, Room, RoomTimer, Row, Table, TooManyTimers, real
+from tickwire.schemas.messages import Input as InputMessage
 from tickwire.server.migration.room_codec import decode_room, encode_room
 from tickwire.server.persistence.world_codec import decode_world, encode_world
 from tickwire.server.rooms.checkpoint import ClockCheckpoint, RoomCheckpoint, TimerCheckpoint
@@ -27,6 +26,10 @@ class Marbles(Table):
     x = real(-10, 10, step=0.5)
 
 
+class BellInput(Input):
+    x = real(-1, 1, step=0.5)
+
+
 class Belfry(Room):
     """Notes each call with the tick in which it ran."""
 
@@ -34,14 +37,14 @@ class Belfry(Room):
     durable = True
     tick_rate_hz = 10.0
     ticks_when_empty = True
-    inputs = {"x": real(-1, 1, step=0.5)}
+    input_type = BellInput
     marbles: Marbles
 
     def __init__(self, **known: Any) -> None:
         super().__init__(**known)
         self.calls: list[Any] = []
 
-    def on_input(self, player: Player, values: Mapping[str, float]) -> None:
+    def on_input(self, player: Player, input: BellInput) -> None:
         self.note("input")
 
     def on_tick(self, dt: float) -> None:
@@ -116,7 +119,7 @@ def test_calls_run_after_the_inputs_and_before_the_tick_in_the_order_of_scheduli
     room.clock.after(0.2, room.ring, 2)
     room.clock.after(0.15, room.ring, 3)
     runtime.step()
-    seat.push_input(Input(1, runtime.tick, bytes(runtime.input_size)))
+    seat.push_input(InputMessage(1, runtime.tick, bytes(runtime.input_size)))
     room.calls.clear()
     runtime.step()
     assert [call[1:] for call in room.calls] == [("input",), ("ring", 1), ("ring", 2), ("ring", 3), ("tick",)]

@@ -14,6 +14,7 @@ from tickwire.server.replication.columns import (
 )
 from tickwire.server.replication.grid import Grid
 from tickwire.server.replication.table import EVERYONE, NOBODY, Row, Table, TableFull
+from tickwire.server.replication.table_history import TableSnapshot
 from tickwire.server.rooms.checkpoint import SaveData
 from tickwire.server.rooms.clock import TooManyTimers
 from tickwire.server.rooms.command_methods import command
@@ -21,6 +22,7 @@ from tickwire.server.rooms.containment import CommandRefused
 from tickwire.server.rooms.event_types import Event
 from tickwire.server.rooms.input_types import Input
 from tickwire.server.rooms.inputs import InputBatch
+from tickwire.server.rooms.lag_compensation import RoomSnapshot
 from tickwire.server.rooms.player import NoEntity, Player
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.room_timer import RoomTimer
@@ -40,12 +42,14 @@ __all__ = [
     "NoEntity",
     "Player",
     "Room",
+    "RoomSnapshot",
     "RoomTimer",
     "Row",
     "SaveData",
     "SchemaChanges",
     "Table",
     "TableFull",
+    "TableSnapshot",
     "TooManyTimers",
     "Transaction",
     "Tuning",

@@ -15,6 +15,7 @@ class RoomCounters:
         room_errors: exceptions that the game's code raised, by room type.
         rooms_with_set_aside_data: rooms that were restored with stored data that they do not declare, by room type.
         command_refusals: commands that were refused before the room ran them, by error code.
+        rewinds_clamped: rewinds that were limited to the history of their room, by reason; see lag_compensation.py.
         slow_room_calls: ticks and other hooks that took too long, by room type; see slow_log.py.
         states_refused: players who were unseated because the room's state did not fit into a message.
         slow_clients: changes of the send level of slow clients: coalesced, halved, keyframes, closed, raised.
@@ -36,6 +37,7 @@ class RoomCounters:
         "keyframes",
         "player_ticks",
         "resyncs",
+        "rewinds_clamped",
         "room_errors",
         "rooms_with_set_aside_data",
         "slow_clients",
@@ -68,6 +70,7 @@ class RoomCounters:
         self.room_errors: Counter[str] = Counter()
         self.rooms_with_set_aside_data: Counter[str] = Counter()
         self.command_refusals: Counter[str] = Counter()
+        self.rewinds_clamped: Counter[str] = Counter()
         self.slow_room_calls: Counter[str] = Counter()
         self.slow_clients: Counter[str] = Counter()
         self.field_bits: Counter[tuple[str, str, str]] = Counter()

@@ -19,6 +19,7 @@ from tickwire.server.replication.grid import Grid, GridIndex
 from tickwire.server.replication.table import Table
 from tickwire.server.rooms.command_declarations import CommandRoom
 from tickwire.server.rooms.event_types import EventDeclarations, check_events
+from tickwire.server.rooms.history_declarations import HISTORY_NUMBERS, HistoryDeclarations, check_history
 from tickwire.server.rooms.input_types import Input
 from tickwire.server.rooms.room_members import check_members
 from tickwire.server.rooms.schema_changes import SchemaChanges
@@ -33,7 +34,7 @@ _COMPUTED = frozenset(["tables", "input_fields", "commands"])
 _MORE_HOOKS = frozenset(["can_migrate", "save", "restore"])
 
 
-class RoomDeclarations(StateDeclarations, EventDeclarations, CommandRoom, Protocol):
+class RoomDeclarations(StateDeclarations, EventDeclarations, CommandRoom, HistoryDeclarations, Protocol):
     """The declarations of a room class. `tickwire.server.rooms.room.Room` has them."""
 
     room_type: ClassVar[str]
@@ -103,6 +104,7 @@ def check_room(cls: type[RoomDeclarations], room: type[RoomDeclarations]) -> Non
     check_save_type(cls, room)
     check_tuning_type(cls)
     check_events(cls)
+    check_history(cls)
     if cls.grid is not None:
         unknown = set(cls.grid.tables) - cls.tables.keys()
         if unknown:
@@ -166,6 +168,7 @@ def _check_numbers(cls: type[RoomDeclarations]) -> None:
         ("tick_rate_hz", 0.01, TICK_RATE_HZ_MAX),
         ("fan_out_max", 1, math.inf),
         ("empty_timeout_s", 0, math.inf),
+        *HISTORY_NUMBERS,
     )
     for name, low, high in limits:
         value = getattr(cls, name)

@@ -30,13 +30,14 @@ class InputDelivery:
         newest: the newest input of each seat, if the game receives all inputs of a tick together; else None.
     """
 
-    __slots__ = ("_counters", "_fan_out", "_reader", "_room", "newest")
+    __slots__ = ("_counters", "_fan_out", "_has_history", "_reader", "_room", "newest")
 
     def __init__(self, room: Room, fan_out: FanOutMeter, counters: RoomCounters) -> None:
         self._room = room
         self._fan_out = fan_out
         self._counters = counters
         self._reader = _create_reader(room.input_fields)
+        self._has_history = room._history is not None
         self.newest: dict[Seat, Input] | None = {} if type(room).on_inputs is not Room.on_inputs else None
 
     @property
@@ -61,6 +62,8 @@ class InputDelivery:
             if seat.inbox and not (seat.fan_out is not None and fan_out.wait_ms(seat)):
                 before = fan_out.cost
                 for message in seat.inbox:
+                    if self._has_history:
+                        self._record_lag(seat, message)
                     on_input(seat.player, create(*read(message.payload)))
                 if fan_out.cost != before:
                     fan_out.charge_since(seat, before)
@@ -70,6 +73,9 @@ class InputDelivery:
 
     def _deliver_batch(self, newest: dict[Seat, Input]) -> None:
         if newest:
+            if self._has_history:
+                for seat, message in newest.items():
+                    self._record_lag(seat, message)
             players, payloads = [], []
             for seat, message in newest.items():
                 seat.applied_seq = message.seq
@@ -79,3 +85,8 @@ class InputDelivery:
             self._counters.inputs_applied += len(players)
             values = self._room.input_type(*self._reader.read_many(payloads))
             self._room.on_inputs(InputBatch(players, values))
+
+    def _record_lag(self, seat: Seat, message: Input) -> None:
+        """Record how late an input is applied; not for an input from before the client's first state."""
+        if message.tick:
+            seat.player._lag_ticks = self._room.tick - message.tick

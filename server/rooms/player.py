@@ -83,6 +83,7 @@ class Player:
         "_focus",
         "_interest_changed",
         "_kick",
+        "_lag_ticks",
         "_open_channel",
         "_private",
         "_record",
@@ -113,6 +114,7 @@ class Player:
         self.watched: frozenset[int] = state.watched
         self._entity: Row | None = None
         self._focus: Row | None = None
+        self._lag_ticks: int | None = None  # of the newest input; only in rooms with a history
         self._private = state.private
         self._events = state.events
         self._send, self._interest_changed, self._open_channel, self._kick = callbacks

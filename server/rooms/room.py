@@ -24,7 +24,8 @@ A hook must not block. An exception that leaves a hook is contained; see server/
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -41,8 +42,10 @@ from tickwire.server.rooms.command_declarations import CommandDeclaration, find_
 from tickwire.server.rooms.containment import NoSuchCommand, to_reason
 from tickwire.server.rooms.declarations import check_room, find_hooks, find_input_fields, find_tables
 from tickwire.server.rooms.event_types import Event, encode
+from tickwire.server.rooms.history_declarations import history_ticks
 from tickwire.server.rooms.input_types import Input
 from tickwire.server.rooms.inputs import InputBatch
+from tickwire.server.rooms.lag_compensation import RoomHistory, RoomSnapshot
 from tickwire.server.rooms.player import Player
 from tickwire.server.rooms.schema_changes import SchemaChanges
 from tickwire.server.rooms.transactions import Transaction
@@ -75,6 +78,10 @@ class Room:
             number and its world unchanged.
         schema_changes: renamed and removed tables and fields of stored worlds; see server/rooms/schema_changes.py.
         checksum_ticks: the number of ticks between two checksums of a channel; at most CHECKSUM_TICKS_MAX.
+        history_s: the length of the history for `rewind`, in seconds; 0 without one.
+        history: the columns that the history keeps, by table.
+        view_delay_ticks: the ticks from the state that a client shows, when it sends an input, to the newest state
+            that it has. The clients' `TickClock` shows 2 ticks ago; the newest state is half a tick old on average.
         tick: the number of the running tick, from 1.
         clock: the room's time, and calls that the room schedules; see server/rooms/clock.py.
         random: the room's random number generator.
@@ -101,6 +108,9 @@ class Room:
     empty_timeout_s: ClassVar[float] = 10.0
     ticks_when_empty: ClassVar[bool] = False
     checksum_ticks: ClassVar[int] = 100
+    history_s: ClassVar[float] = 0.0
+    history: ClassVar[Mapping[str, Sequence[str]]] = {}
+    view_delay_ticks: ClassVar[float] = 1.5
 
     schema_changes: ClassVar[SchemaChanges] = SchemaChanges()
 
@@ -135,6 +145,8 @@ class Room:
         self._closed_channels: list[int] = []
         for attribute, table in self.tables.items():
             setattr(self, attribute, table(self.entity_ids))
+        kept = {name: getattr(self, name) for name in self.history}
+        self._history = RoomHistory(kept, self.history, history_ticks(type(self))) if kept else None
 
     # -- hooks, all optional --------------------------------------------------------------------------------
 
@@ -299,6 +311,25 @@ class Room:
             return receivers
         excluded = {except_} if isinstance(except_, Player) else set(except_)
         return [player for player in receivers if player not in excluded]
+
+    def rewind(self, player: Player, view_delay_ticks: float | None = None) -> RoomSnapshot:
+        """Return the tables of `history` as the player saw them when it sent its newest input, for reading only.
+
+        Without an input since the player joined, or since the room was restored, they are as they are now.
+
+        Args:
+            player: a player of the room.
+            view_delay_ticks: the delay of this client, if it reports its own; None for that of the room.
+
+        Raises:
+            ValueError: the room declares no history, or the delay is not a finite number.
+        """
+        if self._history is None:
+            raise ValueError(f"rewind: {type(self).__name__} declares no history_s and no history")
+        delay = self.view_delay_ticks if view_delay_ticks is None else float(view_delay_ticks)
+        if not math.isfinite(delay):
+            raise ValueError(f"rewind: view_delay_ticks must be a finite number, not {delay}")
+        return self._history.rewind(self.tick, player._lag_ticks, delay)
 
     def open_channel(self) -> int:
         """Open a new channel and return its number.

@@ -15,6 +15,7 @@ Pure: no clock, no socket, no task. `server/rooms/tick_loop.py` calls the parts 
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -92,6 +93,7 @@ class RoomRuntime:
         self._interest = InterestTracker(room, self.replicator)
         self._lifecycle = SeatLifecycle(room, self.hooks, self.handover, self._interest, self._inputs)
         self._writer = StateWriter(room, self.replicator, counters)
+        self._history = room._history
         self._is_settled = False
         self._kicked: dict[Seat, str] = {}  # with the reasons, until the end of the tick
         self.seats = self._lifecycle.seats
@@ -283,8 +285,15 @@ class RoomRuntime:
             self._compact()
             self._interest.refresh(self.seats)
             self.replicator.capture(room.tick)
+        if self._history is not None:
+            self._history.capture(room.tick)
+            self._count_rewinds(self._history.clamped)
         self.counters.ticks += 1
         self._is_settled = not self.seats
+
+    def _count_rewinds(self, clamped: Counter[str]) -> None:
+        self.counters.rewinds_clamped.update(clamped)
+        clamped.clear()
 
     def _compact(self) -> None:
         """Remove despawned entities, and free the ids whose quarantine is over."""

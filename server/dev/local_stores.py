@@ -12,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import importlib.metadata
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -31,6 +32,7 @@ from tickwire.server.dev.folder_lock import lock_folder
 
 START_S_MAX = 60.0
 START_ATTEMPTS_MAX = 5
+_PORTS = range(20_000, 30_000)
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)  # loaded here, because a child must not load libraries between fork and exec
 
@@ -269,10 +271,16 @@ def find_binary(names: tuple[str, ...], distribution: str, inside: str) -> Path:
 
 
 def free_port() -> int:
-    """Return a loopback port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Return a loopback port that is free now.
+
+    The port is below the range from which systems take the ports of outgoing connections, so that no connection takes
+    it before the caller binds it. It is random, so that processes that ask at the same time get different ports.
+    """
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def _await_answer(services: LocalStores, child: Child, answers: Callable[[], bool], not_yet: type[Exception]) -> None:

@@ -52,7 +52,7 @@ async def squares(shard_settings: Settings, built: Path, tmp_path: Path, monkeyp
         rooms=["squares"],
         edge=EdgeSettings(origins=["*"]),
         listen=msgspec.structs.replace(shard_settings.listen, pages=str(pages)),
-        drain_timeout_s=8.0,
+        drain_timeout_s=30.0,
     )
 
 

@@ -12,12 +12,12 @@ from tests.harness.polling import eventually
 from tests.harness.shard_process import running
 from tests.harness.tcp_proxy import TcpProxy
 from tickwire.server.config import Settings
-from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.edge.settings import SILENT_INTERVALS_MAX, EdgeSettings
 from tickwire.server.shard import Shard
 
 __all__ = ["games"]  # a fixture of those tests, used here, too
 
-NOTICED_S_MAX = 12.0
+NOTICED_S_MAX = 40.0
 """A dead path is noticed within three heartbeat intervals of 3 s; the rest is for a loaded machine."""
 IDENTITY = "[window.tickwire().core.sessionId, window.tickwire().room.entity]"
 
@@ -56,11 +56,7 @@ async def test_silent_path_loss_is_detected_and_the_session_resumes(games: Setti
 async def test_page_that_is_online_again_reconnects_before_a_missed_heartbeat(
     games: Settings, browser: Browser
 ) -> None:
-    edge = EdgeSettings(origins=["*"], heartbeat_interval_s=1.0)
-    async with (
-        running(msgspec.structs.replace(games, edge=edge)) as shard,
-        TcpProxy(shard.parts.edge.port) as proxy,
-    ):
+    async with running(games) as shard, TcpProxy(shard.parts.edge.port) as proxy:
         page = await open_page(browser, page_through(proxy, shard, "arena"))
         await is_playing(page)
         await page.evaluate(
@@ -71,7 +67,7 @@ async def test_page_that_is_online_again_reconnects_before_a_missed_heartbeat(
         hinted = await page.evaluate("() => { window.dispatchEvent(new Event('online')); return performance.now(); }")
         await wait_until_open_again(page)
         noticed_ms = await evaluate(page, "window.lost") - hinted
-        assert noticed_ms < 2_000, "one interval, and not three"
+        assert noticed_ms < 2_000 * shard.settings.edge.heartbeat_interval_s, "one interval, and not three"
 
 
 async def test_network_stall_of_five_seconds_closes_no_connection(games: Settings, browser: Browser) -> None:
@@ -91,14 +87,14 @@ async def test_network_stall_of_five_seconds_closes_no_connection(games: Setting
 
 @pytest.mark.parametrize("game", ["arena", "cards"])
 async def test_a_frozen_tab_stays_connected(games: Settings, browser: Browser, game: str) -> None:
-    edge = EdgeSettings(origins=["*"], heartbeat_interval_s=0.5)
+    edge = EdgeSettings(origins=["*"], heartbeat_interval_s=2.0)
     async with running(msgspec.structs.replace(games, edge=edge)) as shard:
         page = await open_page(browser, page_of(shard, game, "ada"))
         await is_playing(page)
         devtools = await page.context.new_cdp_session(page)
         await devtools.send("Page.setWebLifecycleState", {"state": "frozen"})
-        heartbeats = shard.parts.edge.now_s() + 12 * edge.heartbeat_interval_s
-        await eventually(lambda: shard.parts.edge.now_s() > heartbeats, 30)
+        silent_s = shard.parts.edge.now_s() + 2 * SILENT_INTERVALS_MAX * edge.heartbeat_interval_s
+        await eventually(lambda: shard.parts.edge.now_s() > silent_s, 60)
         await devtools.send("Page.setWebLifecycleState", {"state": "active"})
         await page.wait_for_function("() => window.tickwire().rttMs > 0")
         assert await evaluate(page, "[window.tickwire().resumes, window.tickwire().sessionsLost]") == [0, 0]
@@ -106,7 +102,7 @@ async def test_a_frozen_tab_stays_connected(games: Settings, browser: Browser, g
 
 
 async def test_a_tab_whose_timers_run_once_a_minute_stays_connected(games: Settings, browser: Browser) -> None:
-    edge = EdgeSettings(origins=["*"], heartbeat_interval_s=0.5)
+    edge = EdgeSettings(origins=["*"], heartbeat_interval_s=2.0)
     async with running(msgspec.structs.replace(games, edge=edge)) as shard:
         page = await browser.new_page()
         await page.add_init_script(
@@ -117,8 +113,8 @@ async def test_a_tab_whose_timers_run_once_a_minute_stays_connected(games: Setti
         )
         await page.goto(page_of(shard, "cards", "ada"))
         await page.wait_for_selector(".hand button")
-        heartbeats = shard.parts.edge.now_s() + 12 * edge.heartbeat_interval_s
-        await eventually(lambda: shard.parts.edge.now_s() > heartbeats, 30)
+        silent_s = shard.parts.edge.now_s() + 2 * SILENT_INTERVALS_MAX * edge.heartbeat_interval_s
+        await eventually(lambda: shard.parts.edge.now_s() > silent_s, 60)
         assert await evaluate(page, "[window.tickwire().state, window.tickwire().resumes]") == ["open", 0]
         assert shard.parts.edge.counters.closed["silent"] == 0
 

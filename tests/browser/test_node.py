@@ -15,7 +15,7 @@ import pytest
 
 from tests.browser.conftest import ROOT
 from tests.harness.polling import eventually
-from tests.harness.shard_process import ShardProcess, admin, running
+from tests.harness.shard_process import ShardProcess, admin, running, with_short_lease
 from tickwire.client.client import connect
 from tickwire.server.config import Settings
 from tickwire.server.shard import Shard
@@ -189,7 +189,7 @@ while (!room) {
 print([room.roomName, client.address === process.argv[1]]);
 client.close();
 """
-    shards = [ShardProcess(shard_settings, tmp_path) for _ in range(2)]
+    shards = [ShardProcess(with_short_lease(shard_settings), tmp_path) for _ in range(2)]
     try:
         for shard in shards:
             await shard.ready()

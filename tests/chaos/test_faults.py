@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,14 +19,15 @@ from tickwire.server.dev.local_stores import die_with_parent
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_no_session_or_transaction_is_lost_while_shards_stall_and_stores_restart(tmp_path: Path) -> None:
     file = tmp_path / "summary.json"
     ended = subprocess.run(
         [sys.executable, "-m", "tickwire.loadtest.fault_run", "--seconds", "60", "--seed", "3", "--",
          "--users", "40", "--load-lateness", LATE_MS, "--summary", str(file)],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=ROOT, text=True,
-        timeout=200, check=False, preexec_fn=die_with_parent,
+        timeout=360, check=False, preexec_fn=die_with_parent,
+        env=os.environ | {"TICKWIRE__CAPACITY__LOAD_MAX": "100"},  # measured in wall-clock time
     )  # fmt: skip
     assert ended.returncode == 0, ended.stdout
     for kind in (FaultKind.STALL, FaultKind.RESTART_REDIS, FaultKind.RESTART_MONGO):

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.harness.polling import eventually, eventually_joins
-from tests.harness.shard_process import ShardProcess, readiness, running, settings_of
+from tests.harness.shard_process import ShardProcess, readiness, running, settings_of, with_short_lease
 from tests.harness.worlds import agree, flowers_of
 from tickwire.client.client import Client, ClientError, Disconnected, Refused, connect
 from tickwire.schemas.messages import ErrorCode
@@ -48,7 +48,7 @@ async def comes_back(url: str, room_name: str, room_type: str = "garden") -> Cli
 async def test_two_shards_a_killed_and_restarted_server_and_three_clients_agree_on_the_world(
     redis_url: str, redis_namespace: str, mongo_url: str, mongo_database: str, tmp_path: Path
 ) -> None:
-    settings = settings_of(redis_url, redis_namespace, mongo_url, mongo_database)
+    settings = with_short_lease(settings_of(redis_url, redis_namespace, mongo_url, mongo_database))
     first, second = ShardProcess(settings, tmp_path), ShardProcess(settings, tmp_path)
     try:
         await asyncio.gather(first.ready(), second.ready())
@@ -210,7 +210,7 @@ async def test_a_shard_that_starts_before_its_stores_says_which_it_waits_for_and
 async def test_shard_paused_past_its_lease_writes_nothing_and_redirects_its_players(
     redis_url: str, redis_namespace: str, mongo_url: str, mongo_database: str, tmp_path: Path
 ) -> None:
-    settings = settings_of(redis_url, redis_namespace, mongo_url, mongo_database)
+    settings = with_short_lease(settings_of(redis_url, redis_namespace, mongo_url, mongo_database))
     sleeper, other = ShardProcess(settings, tmp_path), ShardProcess(settings, tmp_path)
     try:
         await asyncio.gather(sleeper.ready(), other.ready())
@@ -252,7 +252,7 @@ async def test_non_durable_room_has_one_owner_after_its_shard_was_paused(
     redis_url: str, redis_namespace: str, mongo_url: str, mongo_database: str, tmp_path: Path
 ) -> None:
     """The former owner learns it from the renewal of its lease, because it does not write to MongoDB."""
-    settings = settings_of(redis_url, redis_namespace, mongo_url, mongo_database)
+    settings = with_short_lease(settings_of(redis_url, redis_namespace, mongo_url, mongo_database))
     one, two = ShardProcess(settings, tmp_path), ShardProcess(settings, tmp_path)
     try:
         await asyncio.gather(one.ready(), two.ready())

@@ -26,7 +26,7 @@ from tickwire.schemas.messages import ErrorCode, Reply
 from tickwire.server.config import MongoSettings, Settings
 from tickwire.server.shard import Shard
 
-DEADLINE_S = 1.0
+DEADLINE_S = 2.0
 Trouble = Callable[[], AbstractAsyncContextManager[None]]
 
 
@@ -117,7 +117,7 @@ async def lives_through(
                 if has_come_again(reply):
                     undecided[reply.id] = data
             assert undecided, "MongoDB stayed available"
-            await eventually(lambda: "mongo" in shard.parts.health.reasons, 15, "readiness reports MongoDB")
+            await eventually(lambda: "mongo" in shard.parts.health.reasons, 30, "readiness reports MongoDB")
             status, body = await asyncio.to_thread(readiness, shard.parts.operations.port)
             assert (status, list(body["reasons"])) == (503, ["mongo"])
             for x in range(2, 6):
@@ -162,7 +162,7 @@ async def test_primary_that_steps_down_loses_no_transaction(settings: Settings, 
         assert max(await lives_through(shard, trouble)) < 4 * DEADLINE_S
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_a_primary_that_is_lost_is_followed_to_another_member(
     redis_url: str, redis_namespace: str, tmp_path: Path
 ) -> None:
@@ -244,7 +244,7 @@ async def test_slow_mongod_delays_only_transactions(settings: Settings, mongo: M
             proxy.delay_s = 0.0
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_unreachable_mongod_for_a_minute_loses_no_transaction(settings: Settings, mongo: MongoProcess) -> None:
     async with TcpProxy(mongo.port) as proxy:
         url = f"mongodb://127.0.0.1:{proxy.port}/?directConnection=true"
@@ -262,7 +262,7 @@ async def test_unreachable_mongod_for_a_minute_loses_no_transaction(settings: Se
             assert max(await lives_through(shard, trouble)) < 4 * DEADLINE_S
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_full_disk_loses_no_acknowledged_write(redis_url: str, redis_namespace: str, tmp_path: Path) -> None:
     """A mongod that cannot write exits. Restarted with free space, it has all acknowledged writes."""
     try:

@@ -17,7 +17,7 @@ import pytest
 from tests.chaos.test_fleet import comes_back as keeps_trying
 from tests.harness.polling import eventually
 from tests.harness.sample_rooms import Estate
-from tests.harness.shard_process import ShardProcess, settings_of
+from tests.harness.shard_process import ShardProcess, scrape, settings_of, with_short_lease
 from tests.harness.tcp_proxy import TcpProxy
 from tickwire.client.client import Client, connect
 from tickwire.matchmaking import Matchmaker
@@ -57,7 +57,7 @@ class EarningClient:
 async def fleet(
     redis_url: str, redis_namespace: str, mongo_url: str, mongo_database: str, tmp_path: Path
 ) -> AsyncIterator[tuple[Settings, list[ShardProcess]]]:
-    settings = settings_of(redis_url, redis_namespace, mongo_url, mongo_database)
+    settings = with_short_lease(settings_of(redis_url, redis_namespace, mongo_url, mongo_database))
     shards = [ShardProcess(settings, tmp_path) for _ in range(3)]
     await asyncio.gather(*(shard.ready() for shard in shards))
     yield settings, shards
@@ -86,10 +86,18 @@ async def test_rooms_and_sessions_of_a_killed_shard_continue_without_a_lost_tran
             victim = next(shard for shard in shards if shard.url in where.values())
             theirs = [player for player in players if where[player.room_name] == victim.url]
             assert theirs
+            names = {player.room_name for player in theirs}
+            before: dict[str, int] = {}
+
+            async def saves_in_time() -> bool:
+                for name in names:  # noqa: B023
+                    before[name] = max(player.ticks for player in theirs if player.room_name == name)  # noqa: B023
+                metrics = await asyncio.to_thread(scrape, victim.operations_port)  # noqa: B023
+                return metrics["tickwire_storage_lag_seconds"] <= 0.5
+
+            await eventually(saves_in_time, what="the machine writes as fast as the rooms change")
             victim.kill()
             proxy.target_port = next(shard.port for shard in shards if shard is not victim)
-            names = {player.room_name for player in theirs}
-            before = {name: max(player.ticks for player in theirs if player.room_name == name) for name in names}
             await asyncio.gather(*(comes_back(player) for player in theirs))
             for player in theirs:
                 age_ticks = before[player.room_name] - player.ticks

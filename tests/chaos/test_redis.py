@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from tests.harness.polling import eventually, eventually_joins
 from tests.harness.redis_process import RedisProcess
-from tests.harness.shard_process import ShardProcess, admin, running, scrape, settings_of
+from tests.harness.shard_process import ShardProcess, admin, running, scrape, settings_of, with_short_lease
 from tests.harness.tcp_proxy import TcpProxy
 from tickwire.client.client import Client, Refused, connect
 from tickwire.matchmaking import Matchmaker
@@ -37,7 +37,7 @@ async def own_redis(tmp_path: Path) -> AsyncIterator[RedisProcess]:
 
 @pytest.fixture
 def settings(own_redis: RedisProcess, redis_namespace: str, mongo_url: str, mongo_database: str) -> Settings:
-    return settings_of(own_redis.url, redis_namespace, mongo_url, mongo_database)
+    return with_short_lease(settings_of(own_redis.url, redis_namespace, mongo_url, mongo_database))
 
 
 def with_redis(settings: Settings, url: str) -> Settings:
@@ -196,7 +196,7 @@ async def test_restarted_redis_keeps_rooms_and_seats(settings: Settings, own_red
 async def test_a_redis_that_cannot_be_reached_for_a_minute_costs_no_seat(
     settings: Settings, own_redis: RedisProcess
 ) -> None:
-    """The outage lasts thirty leases. A player leaves during it: its seat is free afterwards, and no other."""
+    """The outage lasts twelve leases. A player leaves during it: its seat is free afterwards, and no other."""
     async with running(settings) as shard, connect(shard.url) as stays, connect(shard.url) as comes:
         joined = await stays.join("duel", name="final")
         async with connect(shard.url) as leaves:
@@ -218,7 +218,7 @@ async def test_slow_redis_delays_only_joins_until_they_time_out(settings: Settin
             proxy.delay_s = 0.2
             assert (await two.join("garden", name="home")).room_id == joined.room_id
             assert shard.parts.health.is_ready
-            proxy.delay_s = 3.0  # three deadlines long
+            proxy.delay_s = 6.0  # three deadlines long
             async with connect(shard.url) as three:
                 assert await refusal(three, "garden", "home") is ErrorCode.UNAVAILABLE
                 await goes_on(one, two)

@@ -34,6 +34,7 @@ from tickwire.matchmaking import (
 )
 
 TYPES = ("arena", "duel")
+BRIEF_S = 1.5
 
 
 async def registered(matchmaker: Matchmaker, *shard_ids: str, **about: Any) -> None:
@@ -51,8 +52,8 @@ async def matchmaker(redis_url: str, redis_namespace: str) -> AsyncIterator[Matc
 
 @pytest.fixture
 async def hasty(redis_url: str, redis_namespace: str) -> AsyncIterator[Matchmaker]:
-    """Everything lasts for a moment only."""
-    ttls = Ttls(shard_ms=30_000, lease_ms=40, reservation_ms=40)
+    """Leases and reservations last for BRIEF_S only: longer than a loaded machine needs for a few calls."""
+    ttls = Ttls(shard_ms=30_000, lease_ms=int(BRIEF_S * 1000), reservation_ms=int(BRIEF_S * 1000))
     made = Matchmaker.from_url(redis_url, namespace=redis_namespace, ttls=ttls)
     await registered(made, "a", "b")
     yield made
@@ -282,7 +283,7 @@ async def test_invalid_parties_are_refused(matchmaker: Matchmaker, party: Party)
 
 
 async def test_an_expired_reservation_frees_the_seat(redis_url: str, redis_namespace: str) -> None:
-    brief = Matchmaker.from_url(redis_url, namespace=redis_namespace, ttls=Ttls(reservation_ms=40))
+    brief = Matchmaker.from_url(redis_url, namespace=redis_namespace, ttls=Ttls(reservation_ms=int(BRIEF_S * 1000)))
     await registered(brief, "a", "b")
     named, anywhere = await place(brief, "p1", seats=1, name="x"), await place(brief, "p1", seats=1)
     with pytest.raises(PlacementFull):
@@ -303,7 +304,7 @@ async def test_a_seated_player_keeps_the_seat_after_another_request(hasty: Match
     placed = await place(hasty, "p1", seats=1, name="x")
     await hasty.leases.confirm_seat(placed.room_id, "p1", shard_id=placed.shard_id, epoch=placed.epoch)
     await place(hasty, "p1", seats=1, name="x")
-    await asyncio.sleep(0.06)  # longer than a reservation lasts
+    await asyncio.sleep(BRIEF_S + 0.1)  # longer than a reservation lasts
     await tell(hasty, placed, seats=1, players=("p1",))
     with pytest.raises(PlacementFull):
         await place(hasty, "p2", seats=1, name="x")
@@ -314,7 +315,7 @@ async def test_a_local_seat_is_taken_at_once_and_a_remote_one_is_reserved(hasty:
     assert not placed.is_seated
     there = await place(hasty, "p2", placed.shard_id, 2, name="x", seat_here=True)
     assert there.is_seated
-    await asyncio.sleep(0.06)  # longer than reservations last
+    await asyncio.sleep(BRIEF_S + 0.1)  # longer than reservations last
     await tell(hasty, placed, seats=2, players=("p2",))
     assert (await place(hasty, "p3", seats=2, name="x")).room_id == placed.room_id
     with pytest.raises(PlacementFull):

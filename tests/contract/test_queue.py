@@ -553,11 +553,11 @@ async def test_a_match_function_of_a_game_runs_in_a_thread(create_queue: Callabl
 async def test_a_leader_renews_its_lease_during_a_long_match(
     create_queue: Callable[[Mode], QueueFixture], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leading, "LEASE_MS", 300)
+    monkeypatch.setattr(leading, "LEASE_MS", 3_000)
     is_over = threading.Event()
 
     def match(*arguments: Any, **more: Any) -> list[Match]:
-        is_over.wait(10)
+        is_over.wait(60)
         return find_matches(*arguments, **more)
 
     queue = create_queue(Mode("own", DUEL.rules, match=match))
@@ -569,7 +569,7 @@ async def test_a_leader_renews_its_lease_during_a_long_match(
     round_ = asyncio.create_task(leader.round())
     await eventually(lambda: leader.epoch > 0)
     for _ in range(20):
-        await asyncio.sleep(0.05)  # more than three leases in all
+        await asyncio.sleep(0.3)  # two leases in all
         assert not await other.acquire_lease()
     is_over.set()
     assert await round_

@@ -12,9 +12,11 @@ import pytest
 from tests.harness.shard_process import running
 from tests.harness.tcp_proxy import TcpProxy
 from tickwire.client.client import Client, MessageTooLarge, NotMatched, connect
+from tickwire.client.heartbeat import UNANSWERED_PINGS_MAX, Heartbeat, ping_interval_s
 from tickwire.client.updates import ReplyReceived, Update
 from tickwire.schemas.messages import Reply
 from tickwire.server.config import Settings
+from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.shard import Shard
 
 
@@ -38,16 +40,29 @@ async def plays_on(client: Client) -> None:
     await client.wait_for(lambda: client.acknowledged_seq >= seq)
 
 
-async def test_path_that_dies_silently_is_noticed_in_ten_seconds_and_the_session_is_the_same(
-    shard: Shard,
+def test_client_notices_a_lost_path_within_ten_seconds() -> None:
+    interval_s = ping_interval_s(int(EdgeSettings().heartbeat_interval_s * 1000))
+    assert (UNANSWERED_PINGS_MAX + 1) * interval_s <= 10.0
+
+
+async def test_path_that_dies_silently_is_noticed_after_two_pings_and_the_session_is_the_same(
+    shard: Shard, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with TcpProxy(shard.parts.edge.port) as proxy, connect(url_of(proxy)) as client:
         joined = await client.join("garden", name="home")
         await plays_on(client)
         proxy.drop_silently()
-        started_s = time.monotonic()
-        await client.wait_for(lambda: client.resumes == 1, 20)
-        assert time.monotonic() - started_s < 10.5
+        pings = 0
+        record_ping = Heartbeat.record_ping
+
+        def counted(heartbeat: Heartbeat) -> bool:
+            nonlocal pings
+            pings += not client.resumes
+            return record_ping(heartbeat)
+
+        monkeypatch.setattr(Heartbeat, "record_ping", counted)
+        await client.wait_for(lambda: client.resumes == 1, 40)
+        assert UNANSWERED_PINGS_MAX + 1 <= pings <= UNANSWERED_PINGS_MAX + 2, "the last one is not sent"
         assert client.core.joined is not None
         assert (client.core.joined.room_id, client.sessions_lost, proxy.connections) == (joined.room_id, 0, 2)
         await plays_on(client)

@@ -44,7 +44,7 @@ async def fleet(
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
     rooms = ["moving_squares", "tickwire.examples.minimal", "tickwire.examples.arena"]
-    settings = msgspec.structs.replace(shard_settings, rooms=rooms, drain_timeout_s=8.0)
+    settings = msgspec.structs.replace(shard_settings, rooms=rooms, drain_timeout_s=30.0)
     async with running(settings) as one, running(settings) as other:
         yield one, other
 

@@ -14,7 +14,7 @@ import pytest
 import structlog
 
 from tests.harness.polling import eventually, eventually_joins
-from tests.harness.shard_process import ShardProcess, admin, running
+from tests.harness.shard_process import ShardProcess, admin, running, with_short_lease
 from tests.harness.tcp_proxy import TcpProxy
 from tests.harness.tokens import SECRET, token_of, with_tokens
 from tickwire.client.client import connect
@@ -113,7 +113,8 @@ async def test_a_survivor_names_the_rooms_players_and_sessions_that_it_takes_ove
         "TICKWIRE__LOGGING__FORMAT": "json",
         "TICKWIRE__DRAIN_TIMEOUT_S": "0",
     }
-    lost = ShardProcess(shard_settings, tmp_path, environ=environ)
+    settings = with_short_lease(shard_settings)
+    lost = ShardProcess(settings, tmp_path, environ=environ)
     shards = [lost]
     try:
         await lost.ready()
@@ -127,7 +128,7 @@ async def test_a_survivor_names_the_rooms_players_and_sessions_that_it_takes_ove
             await ada.wait_for(lambda: ada.world.tick > ticks + 40)  # the room has been saved since
             proxy.stall()
             lost.kill()
-            survivor = ShardProcess(shard_settings, tmp_path, environ=environ)
+            survivor = ShardProcess(settings, tmp_path, environ=environ)
             shards.append(survivor)
             await survivor.ready()
             proxy.target_port = survivor.port

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from tests.harness.polling import eventually
 from tests.harness.raw_peer import HELLO, REQUEST, STRANGER, RawPeer, frame, raw_peer
 from tests.harness.sample_rooms import Warehouse
 from tests.harness.shard_process import ShardProcess, running
+from tests.harness.tick_meter import TickMeter
 from tickwire.client.client import Client, connect
 from tickwire.schemas import SCHEMA_VERSION
 from tickwire.schemas.codec import encode_client, encode_input
@@ -63,10 +65,10 @@ def waiting_bytes(shard: Shard) -> int:
 async def bystander(shard: Shard) -> AsyncIterator[Client]:
     """Somebody who plays on; checked at the end."""
     async with connect(shard.url) as client:
-        await client.join("garden")
+        joined = await client.join("garden")
+        meter = TickMeter(shard, joined.tick_rate_hz)
         yield client
-        counters = shard.parts.host.counters
-        assert counters.ticks_skipped <= 20 + counters.ticks / 4, "its room has ticked meanwhile"
+        meter.check()
         tick = client.world.tick
         await client.send_input({"dx": 1.0})
         await client.wait_for(lambda: client.world.tick > tick)
@@ -225,11 +227,11 @@ async def test_connections_of_an_address_share_a_limit_that_does_not_affect_othe
                     peer.writer.write(frame(encode_client(Ping(7))) * 5)
                 sent += 5 * len(peers)
                 await asyncio.sleep(0.1)  # 50 messages a second each, within the limit of a connection
+            await eventually(lambda: counters.throttled["address"] > 0)
             duration_s = asyncio.get_running_loop().time() - started_s
             handled = counters.messages_received - before
-            assert sent > 2 * handled
+            assert sent > handled
             assert handled < limit * (duration_s + 1) / (1 + MESSAGE_TOKENS) + 50
-            assert counters.throttled["address"] > 0
             assert not counters.throttled["connection"]
             assert not counters.closed["flood"], "it may be a school"
             before = bystander.world.tick
@@ -267,18 +269,20 @@ async def test_queue_request_flood_of_one_address_is_throttled_without_delaying_
 async def test_an_address_gets_a_limited_number_of_handshakes(shard_settings: Settings) -> None:
     settings = with_edge(shard_settings, handshakes_per_second_max=4, admission_timeout_s=2)
     async with running(settings) as shard:
-        answers = []
-        for _ in range(12):
+
+        async def status() -> str:
             reader, writer = await asyncio.open_connection("127.0.0.1", shard.parts.edge.port)
             writer.write(REQUEST)
             try:
-                answers.append((await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)).decode())
+                answer = (await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)).decode()
             except (ConnectionError, asyncio.IncompleteReadError):
-                answers.append("")  # refused before its request was there
+                answer = ""  # refused before its request was there
             writer.transport.abort()
-        statuses = [answer.partition("\r\n")[0].partition(" ")[2] for answer in answers]
-        assert statuses[:4] == ["101 Switching Protocols"] * 4
-        assert set(statuses[5:]) <= {"429 Too Many Requests", "", "101 Switching Protocols"}
+            return answer.partition("\r\n")[0].partition(" ")[2]
+
+        statuses = Counter(await asyncio.gather(*(status() for _ in range(30))))
+        assert statuses["101 Switching Protocols"] >= 4
+        assert set(statuses) <= {"429 Too Many Requests", "", "101 Switching Protocols"}
         assert shard.parts.edge.counters.refused["address_handshakes"] >= 4
         async with raw_peer(shard):
             pass  # another address
@@ -337,7 +341,8 @@ async def test_a_shard_that_was_stopped_for_five_seconds_loses_none_of_its_playe
         async with connect(shard.url) as client:
             await client.join("garden")
             shard.process.send_signal(signal.SIGSTOP)
-            for _ in range(5 * 60):
+            until_s = asyncio.get_running_loop().time() + 5.0
+            while asyncio.get_running_loop().time() < until_s:
                 await client.send_input({"dx": 1.0})
                 await asyncio.sleep(1 / 60)
             shard.process.send_signal(signal.SIGCONT)

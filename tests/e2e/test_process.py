@@ -52,13 +52,14 @@ class Serve:
             "OPERATIONS__PORT": str(self.operations_port),
             "REDIS__URL": settings.redis.url,
             "REDIS__NAMESPACE": settings.redis.namespace,
-            "REDIS__DEADLINE_S": "1",
-            "REDIS__LEASE_S": "2",
+            "REDIS__DEADLINE_S": "2",
+            "REDIS__LEASE_S": str(settings.redis.lease_s),
             "MONGO__URL": settings.mongo.url,
             "MONGO__DATABASE": settings.mongo.database,
             "MONGO__DEADLINE_S": "1",
             "MONGO__MIGRATE": "true",
             "SHUTDOWN_TIMEOUT_S": "6",
+            "CAPACITY__LOAD_MAX": str(settings.capacity.load_max),
             "TICKETS__CURRENT": "test",
             "TICKETS__KEYS__TEST": KEY,
         }
@@ -81,11 +82,11 @@ class Serve:
     def text(self) -> str:
         return self.log.read_text()
 
-    async def has(self, words: str, count: int = 1, timeout_s: float = 30) -> None:
+    async def has(self, words: str, count: int = 1, timeout_s: float = 60) -> None:
         """Return once the log has these words."""
         await eventually(lambda: self.text.count(words) >= count, timeout_s, words)
 
-    async def exit_code(self, timeout_s: float = 40) -> int:
+    async def exit_code(self, timeout_s: float = 60) -> int:
         return await asyncio.to_thread(self.process.wait, timeout_s)
 
 
@@ -150,12 +151,12 @@ async def test_third_signal_ends_the_process_at_once(shard_settings: Settings, t
         with serve(settings, tmp_path, TICKWIRE__SHUTDOWN_TIMEOUT_S="600", TICKWIRE__REDIS__DEADLINE_S="60",
                    TICKWIRE__REDIS__LEASE_S="600") as shard:  # fmt: skip
             await shard.has(STARTED)
-            await eventually(lambda: readiness(shard.operations_port)[0] == 200, 20)
+            await eventually(lambda: readiness(shard.operations_port)[0] == 200, 40)
             own.pause()
             for _ in range(3):
                 shard.process.send_signal(signal.SIGTERM)
                 await asyncio.sleep(0.5)  # two signals in one turn of the loop are one
-            assert await shard.exit_code(20) == 1
+            assert await shard.exit_code() == 1
     finally:
         await asyncio.to_thread(own.stop)
 
@@ -215,7 +216,7 @@ async def test_shard_with_a_failed_task_moves_its_rooms_and_exits_with_one(
     more = {"TICKWIRE__ROOMS": "tests.harness.broken_shard", "BREAK_UPKEEP": str(fault)}
     with serve(shard_settings, tmp_path, **more) as shard:
         await shard.has(STARTED)
-        await eventually(lambda: is_ready(shard), 20)
+        await eventually(lambda: is_ready(shard), 40)
         async with connect(shard.url) as client:
             joined = await eventually_joins(client, "garden", name="home")
             async with running(shard_settings) as other:
@@ -236,7 +237,7 @@ async def test_full_disk_of_the_log_does_not_stop_the_shard(shard_settings: Sett
 
     shard = OnFullDisk(shard_settings, tmp_path, TICKWIRE__LOGGING__LEVEL="debug")
     try:
-        await eventually(lambda: is_ready(shard), 30)
+        await eventually(lambda: is_ready(shard), 60)
         async with connect(shard.url) as client:
             await eventually_joins(client, "garden", name="home")
             await client.wait_for(lambda: client.ticks_received > 3)
@@ -341,7 +342,7 @@ async def test_shards_drain_and_stop_when_their_supervisor_is_killed(
         await fleet.has('"message": "shard_started"', 2)
         shards = children_of(fleet.process.pid)
         fleet.process.kill()
-        await fleet.has('"message": "shard_stopped"', 2, 60)
+        await fleet.has('"message": "shard_stopped"', 2)
         await eventually(lambda: not any(map(is_alive, shards)), 20)
 
 
@@ -383,7 +384,7 @@ async def test_shard_exits_with_two_when_mongodb_is_not_a_replica_set(
         mongo = msgspec.structs.replace(shard_settings.mongo, url=f"mongodb://127.0.0.1:{standalone.port}/")
         settings = msgspec.structs.replace(shard_settings, mongo=mongo)
         with serve(settings, tmp_path) as served:
-            assert await asyncio.to_thread(served.process.wait, 20) == 2
+            assert await asyncio.to_thread(served.process.wait, 60) == 2
             last = served.log.read_text().splitlines()[-1]
         migrate = await asyncio.to_thread(
             subprocess.run,
@@ -393,7 +394,7 @@ async def test_shard_exits_with_two_when_mongodb_is_not_a_replica_set(
             capture_output=True,
             text=True,
             check=False,
-            timeout=30,
+            timeout=60,
         )
         sentence = f"tickwire: mongo.url: MongoDB at 127.0.0.1:{standalone.port} is not a replica set"
         assert last.startswith(sentence)

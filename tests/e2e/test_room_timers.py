@@ -39,7 +39,7 @@ async def test_timers_run_in_room_time(settings: Settings) -> None:
 
 
 async def test_timers_move_with_their_room(settings: Settings) -> None:
-    settings = msgspec.structs.replace(settings, drain_timeout_s=8.0)
+    settings = msgspec.structs.replace(settings, drain_timeout_s=30.0)
     async with fleet(settings) as (one, other), connect(one.url, token=token_of("ann")) as client:
         await client.join("alarm")
         start_s = await client.command("after", 1.0)

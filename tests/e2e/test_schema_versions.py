@@ -108,7 +108,7 @@ async def test_a_session_resumes_with_another_version(shard: Shard) -> None:
 
 @pytest.fixture
 def settings(shard_settings: Settings) -> Settings:
-    return msgspec.structs.replace(shard_settings, drain_timeout_s=8.0)
+    return msgspec.structs.replace(shard_settings, drain_timeout_s=30.0)
 
 
 async def test_players_of_both_versions_migrate_with_their_room(settings: Settings) -> None:

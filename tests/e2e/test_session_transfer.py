@@ -20,7 +20,7 @@ from tickwire.server.shard import Shard
 
 @pytest.fixture
 def settings(shard_settings: Settings) -> Settings:
-    return msgspec.structs.replace(shard_settings, drain_timeout_s=8.0)
+    return msgspec.structs.replace(shard_settings, drain_timeout_s=30.0)
 
 
 def is_waiting(shard: Shard, count: int = 1) -> bool:

@@ -32,7 +32,7 @@ POLICIES = pytest.mark.parametrize("policy", ["replace", "refuse", "allow"])
 def settings_with(settings: Settings, policy: Any) -> Settings:
     auth = AuthSettings(secret=SECRET, guests=False)
     return msgspec.structs.replace(
-        settings, auth=auth, edge=EdgeSettings(duplicate_sessions=policy), drain_timeout_s=10.0
+        settings, auth=auth, edge=EdgeSettings(duplicate_sessions=policy), drain_timeout_s=30.0
     )
 
 
@@ -128,7 +128,7 @@ async def test_rolling_update_from_the_highest_ordinal_down_loses_no_session(
 
 @pytest.fixture
 async def two(shard_settings: Settings) -> AsyncIterator[tuple[Shard, Shard]]:
-    settings = msgspec.structs.replace(shard_settings, drain_timeout_s=8.0)
+    settings = msgspec.structs.replace(shard_settings, drain_timeout_s=30.0)
     async with running(settings) as one, running(settings) as other:
         yield one, other
 

@@ -14,6 +14,7 @@ from tests.harness.lightweight_clients import crowd
 from tests.harness.polling import eventually
 from tests.harness.raw_peer import HELLO, frame, raw_peer
 from tests.harness.shard_process import running
+from tests.harness.tick_meter import TickMeter
 from tickwire.client.client import Client
 from tickwire.schemas.codec import encode_client
 from tickwire.schemas.messages import Join, Joined, Rate
@@ -69,9 +70,9 @@ async def test_one_client_that_stops_reading_does_not_delay_two_hundred_others(s
             await asyncio.sleep(0.05)
         assert 8192 < most < 8192 + FRAME_BYTES_MAX, "no more than one frame above the mark"
         transport_of(client).resume_reading()
-        await client.wait_for(lambda: client.core.rate.keyframes_only)
+        await client.wait_for(lambda: client.core.rate.keyframes_only, 30)
         assert runtime.room.tick_rate_hz == 20
-        await client.wait_for(lambda: client.core.rate == Rate(1), 15)
+        await client.wait_for(lambda: client.core.rate == Rate(1), 60)  # after 120 ticks
         assert steps["raised"] == 2
         assert client.core.mismatches == client.core.resyncs == 0
         assert client.resumes == 0, "it was never closed"
@@ -99,14 +100,14 @@ async def test_two_hundred_clients_that_read_nothing_use_bounded_memory_and_dela
             raw = peer.writer.get_extra_info("socket")
             raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
             peer.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        counters, host = shard.parts.edge.counters, shard.parts.host.counters
-        ticks, skipped, most = host.ticks, host.ticks_skipped, 0
+        (runtime,) = shard.parts.host
+        counters, meter, most = shard.parts.edge.counters, TickMeter(shard, runtime.room.tick_rate_hz), 0
         async with asyncio.timeout(60):
             while counters.closed["slow_consumer"] < count:
                 most = max(most, waiting_bytes(shard))
                 await asyncio.sleep(0.05)
         assert most < 8192 + FRAME_BYTES_MAX, "no more than one frame above the mark, for each of them"
-        assert host.ticks_skipped - skipped <= 20 + (host.ticks - ticks) / 4
+        meter.check()
         await eventually(lambda: shard.parts.edge.registry.disconnected_count == count, 20, "they can resume")
 
 

@@ -14,7 +14,7 @@ from websockets.asyncio.server import serve
 
 from benchmarks.certificates import make_certificate
 from tests.harness.polling import eventually
-from tests.harness.shard_process import ShardProcess, running, settings_of
+from tests.harness.shard_process import ShardProcess, running, scrape, settings_of
 from tests.harness.swarm_process import ended, swarm
 from tickwire import Player
 from tickwire.examples.market import Market
@@ -46,6 +46,11 @@ def settings(redis_url: str, redis_namespace: str, mongo_url: str, mongo_databas
 async def shard(settings: Settings) -> AsyncIterator[Shard]:
     async with running(settings) as made:
         yield made
+
+
+async def inputs_of(shard: ShardProcess, count: int) -> bool:
+    """Return whether the shard has applied this number of inputs."""
+    return (await asyncio.to_thread(scrape, shard.operations_port))["tickwire_inputs_total"] >= count
 
 
 async def test_every_kind_of_player_plays_without_errors(shard: Shard, tmp_path: Path) -> None:
@@ -104,8 +109,8 @@ async def test_stalled_server_is_reported_and_not_the_load(settings: Settings, t
     shard = ShardProcess(settings, tmp_path)
     try:
         await shard.ready()
-        async with swarm(shard.url, tmp_path, "-u", "8", "-r", "8", "-t", "7s") as run:
-            await asyncio.sleep(4)
+        async with swarm(shard.url, tmp_path, "-u", "8", "-r", "8", "-t", "10s") as run:
+            await eventually(lambda: inputs_of(shard, 8 * 10), 40, "the swarm plays")
             shard.process.send_signal(signal.SIGSTOP)
             await asyncio.sleep(1.5)
             shard.process.send_signal(signal.SIGCONT)
@@ -181,7 +186,7 @@ async def test_server_that_stalls_for_good_does_not_look_fast(settings: Settings
     try:
         await shard.ready()
         async with swarm(shard.url, tmp_path, "-u", "4", "-r", "4", "-t", "7s") as run:
-            await asyncio.sleep(4.5)
+            await eventually(lambda: inputs_of(shard, 4 * 10), 40, "the swarm plays")
             shard.process.send_signal(signal.SIGSTOP)
             await run.end()
     finally:
@@ -343,7 +348,7 @@ async def test_a_rolling_run_lives_through_its_command(shard: Shard, tmp_path: P
 async def test_two_workers_play_as_one_swarm(shard: Shard, tmp_path: Path) -> None:
     port = str(free_port())
     master = ["--master", "--master-bind-port", port, "--expect-workers", "2", "-u", "20", "-r", "20",
-              "-t", "10s", "--shape", "storm", "--warmup", "3", "--room", "pulse",
+              "-t", "18s", "--shape", "storm", "--warmup", "3", "--room", "pulse",
               "--mix", "wanderer=1 reconnector=1"]  # fmt: skip
     worker = ["--worker", "--master-port", port]
     for folder in ("a", "b"):

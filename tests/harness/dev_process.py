@@ -32,7 +32,7 @@ def run_command(*arguments: str, given: str = "", **environ: str) -> subprocess.
         check=False,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         cwd=ROOT,
         input=given,
         env={**os.environ, **environ},
@@ -76,13 +76,13 @@ class DevProcess:
         assert found is not None
         return found
 
-    async def says(self, words: str, timeout_s: float = 60) -> None:
+    async def says(self, words: str, timeout_s: float = 90) -> None:
         """Wait until its output contains these words."""
         await eventually(lambda: words in self.text, timeout_s, words)
 
     async def exit_code(self) -> int:
         """Wait for its end, and return its exit code."""
-        return await asyncio.to_thread(self.process.wait, 40)
+        return await asyncio.to_thread(self.process.wait, 80)
 
 
 @contextmanager

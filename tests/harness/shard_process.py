@@ -24,10 +24,15 @@ from tickwire.server.shard import Shard
 
 KEY = "a key that only tests know, long enough"
 OPERATIONS_TOKEN = "what the admin API of tests wants to be shown"
+LEASE_S = 10.0
+"""The default of the product. All shards in a test process share one event loop: a pause of it that is as long as the
+lease removes them from the directory, and until their next heartbeat they refuse joins."""
+SHORT_LEASE_S = 5.0
+"""For tests that wait until the lease of a shard expires. A loaded machine may pause a healthy shard for seconds."""
 
 
 def settings_of(redis_url: str, namespace: str, mongo_url: str, database: str, **changes: Any) -> Settings:
-    """Return settings for a shard with the sample rooms, free ports, short leases, and no limit on load.
+    """Return settings for a shard with the sample rooms, free ports, and no limit on load.
 
     The load is measured in wall-clock time: on a busy machine a limit would refuse rooms that a test asks for.
     """
@@ -37,11 +42,16 @@ def settings_of(redis_url: str, namespace: str, mongo_url: str, database: str, *
         shutdown_timeout_s=6.0,
         listen=Listen(port=0, plaintext=True),
         operations=Operations(port=0, token=OPERATIONS_TOKEN),
-        redis=RedisSettings(redis_url, namespace, deadline_s=1.0, lease_s=2.0),
-        mongo=MongoSettings(mongo_url, database, deadline_s=1.0, migrate=True),
+        redis=RedisSettings(redis_url, namespace, deadline_s=2.0, lease_s=LEASE_S),
+        mongo=MongoSettings(mongo_url, database, deadline_s=3.0, migrate=True),
         tickets=Tickets({"test": KEY}, "test"),
     )
     return msgspec.structs.replace(settings, **changes)
+
+
+def with_short_lease(settings: Settings) -> Settings:
+    """Return the settings with leases that expire soon after a shard is lost."""
+    return msgspec.structs.replace(settings, redis=msgspec.structs.replace(settings.redis, lease_s=SHORT_LEASE_S))
 
 
 @asynccontextmanager
@@ -76,7 +86,8 @@ class ShardProcess:
             f"rooms = {msgspec.json.encode(settings.rooms).decode()}\n"
             f"[listen]\nport = {self.port}\nplaintext = true\n[operations]\nport = {self.operations_port}\n"
             f'token = "{OPERATIONS_TOKEN}"\n'
-            f'[redis]\nurl = "{settings.redis.url}"\nnamespace = "{settings.redis.namespace}"\nlease_s = 2.0\n'
+            f'[redis]\nurl = "{settings.redis.url}"\nnamespace = "{settings.redis.namespace}"\n'
+            f"lease_s = {settings.redis.lease_s}\n[capacity]\nload_max = {settings.capacity.load_max}\n"
             f'[mongo]\nurl = "{settings.mongo.url}"\ndatabase = "{settings.mongo.database}"\nmigrate = true\n'
             f'[tickets]\ncurrent = "test"\n[tickets.keys]\ntest = "{KEY}"\n'
         )
@@ -93,7 +104,7 @@ class ShardProcess:
 
     async def ready(self) -> None:
         """Wait until /readyz reports that the shard is ready."""
-        deadline = asyncio.get_running_loop().time() + 30
+        deadline = asyncio.get_running_loop().time() + 60
         while not await asyncio.to_thread(self._is_ready):
             assert self.process.poll() is None, self.log.read_text()
             assert asyncio.get_running_loop().time() < deadline, self.log.read_text()
@@ -101,7 +112,7 @@ class ShardProcess:
 
     def _is_ready(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.operations_port}/readyz", timeout=1) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.operations_port}/readyz", timeout=5) as answer:
                 return bool(answer.status == 200)
         except OSError:
             return False
@@ -116,7 +127,7 @@ class ShardProcess:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         try:
-            return self.process.wait(20)
+            return self.process.wait(40)
         finally:
             self.process.kill()
 
@@ -125,7 +136,7 @@ async def admin(port: int, method: str, path: str, body: Any = None, *, token: s
     """Return the response of the admin API; for an error a tuple of status and message."""
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     async with (
-        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5), headers=headers) as session,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20), headers=headers) as session,
         session.request(method, f"http://127.0.0.1:{port}/v1{path}", json=body) as answer,
     ):
         found = await answer.json()

@@ -561,8 +561,8 @@ async def test_stall_shorter_than_three_intervals_does_not_end_the_connection() 
     async def script(peer: Peer) -> None:
         peers.append(peer)
         await peer.want(Hello)
-        await peer.say(Welcome("s", heartbeat_interval_ms=500))
-        await asyncio.sleep(0.9)  # nothing is read, and nothing answered
+        await peer.say(Welcome("s", heartbeat_interval_ms=2000))
+        await asyncio.sleep(3.6)  # nothing is read, and nothing answered
 
     async with server(script) as url, connect(url) as client:
         await client.wait_for(lambda: client.rtt_s is not None)

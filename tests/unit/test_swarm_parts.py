@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from benchmarks.rooms import Fan
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
 from tickwire.client.core import ClientCore
+from tickwire.loadtest import open_loop_scheduler
 from tickwire.loadtest.frames import FrameReader, find_frame, masked_frame
 from tickwire.loadtest.gevent_connection import GeventConnection
 from tickwire.loadtest.metrics import Measures, PlayerCounts
@@ -374,7 +376,11 @@ def test_actions_that_are_too_late_are_skipped_and_counted() -> None:
     assert actions.skipped == pytest.approx(10 * LATENESS_S_MAX / 0.1, abs=3)
 
 
-def test_action_that_stops_itself_or_adds_another_leaves_the_rest_as_they_are() -> None:
+def test_action_that_stops_itself_or_adds_another_leaves_the_rest_as_they_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now_s = time.monotonic()
+    monkeypatch.setattr(open_loop_scheduler, "time", SimpleNamespace(monotonic=lambda: now_s))
     actions = Actions()
     scheduler = actions.scheduler
 
@@ -385,7 +391,6 @@ def test_action_that_stops_itself_or_adds_another_leaves_the_rest_as_they_are() 
 
     first = scheduler.every(1.0, once, first_s=-0.2)
     scheduler.every(1.0, actions.due.append, first_s=-0.1)
-    now_s = time.monotonic()
     scheduler.run_due(now_s)
     assert [due_s - now_s for due_s in actions.due] == pytest.approx([-0.2, -0.5, -0.1], abs=0.01)
     for _ in range(3):  # each run does at least one due action

@@ -17,14 +17,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tickwire.client.world import TableView, World
-from tickwire.schemas.messages import FieldKind
+from tickwire.schemas.messages import FieldKind, GroupKind
+from tickwire.schemas.quaternions import slerp
 
 SNAPSHOTS_MAX = 32
 OFFSETS_MAX = 64
 LATE_FRAMES = 4
 """After this number of late frames in a row, the room's ticks themselves have shifted, for example because a tick
 blocked."""
-_INTERPOLATED = frozenset((FieldKind.REAL, FieldKind.ANGLE))
+_INTERPOLATED = (FieldKind.REAL, FieldKind.ANGLE, GroupKind.VECTOR, GroupKind.QUATERNION)
 
 
 class TickClock:
@@ -100,7 +101,8 @@ class Interpolation:
         yet. Before the oldest and after the newest snapshot nothing moves.
 
         Returns:
-            (entities,) ids ascending, and (entities,) values in the game's units.
+            (entities,) ids ascending, and (entities,) values in the game's units; of a vector or a quaternion
+            (entities, components).
 
         Raises:
             KeyError: the table has no such column.
@@ -116,7 +118,11 @@ class Interpolation:
         fraction = (tick - self._ticks[after - 1]) / (self._ticks[after] - self._ticks[after - 1])
         _, in_older, in_newer = np.intersect1d(older.ids, newer.ids, assume_unique=True, return_indices=True)
         values = np.array(values, dtype=np.float64)
-        difference = newer.column(column)[in_newer] - values[in_older]
+        there = newer.column(column)[in_newer]
+        if older.kind(column) is GroupKind.QUATERNION:
+            values[in_older] = slerp(values[in_older], there, fraction)
+            return older.ids, values
+        difference = there - values[in_older]
         if older.kind(column) is FieldKind.ANGLE:
             difference = (difference + math.pi) % math.tau - math.pi  # the shorter direction
         values[in_older] += fraction * difference

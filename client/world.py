@@ -16,7 +16,9 @@ from tickwire.schemas.columns import NO_TEXTS, Columns, Texts, checksum
 from tickwire.schemas.delta import create_codecs, decode_channel
 from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.fields import Field, from_description
-from tickwire.schemas.messages import FieldKind, StateDescription
+from tickwire.schemas.groups import Group
+from tickwire.schemas.groups import from_description as groups_from_description
+from tickwire.schemas.messages import FieldKind, GroupKind, StateDescription
 from tickwire.schemas.parts import Part
 
 NEVER = -1
@@ -45,13 +47,15 @@ class TableView:
 
     Args:
         fields: its fields.
+        groups: its vectors and quaternions.
         columns: the ids, quantised values and texts.
     """
 
-    def __init__(self, fields: tuple[Field, ...], columns: Columns) -> None:
+    def __init__(self, fields: tuple[Field, ...], groups: tuple[Group, ...], columns: Columns) -> None:
         numeric = [field for field in fields if not field.is_text]
         textual = [field for field in fields if field.is_text]
         self._fields = {field.name: field for field in fields}
+        self._groups = {group.name: group for group in groups}
         self._rows: dict[str, tuple[NDArray[Any], int]] = {}
         self._rows |= {field.name: (columns.values, row) for row, field in enumerate(numeric)}
         self._rows |= {field.name: (columns.texts, row) for row, field in enumerate(textual)}
@@ -69,16 +73,23 @@ class TableView:
         return bool(np.isin(id, self._columns.ids))
 
     def column(self, name: str) -> NDArray[Any]:
-        """Return the (entities,) values of a field, in the game's units."""
+        """Return the (entities,) values of a field, in the game's units.
+
+        A vector is (entities, components), a quaternion (entities, 4): x, y, z, w, of length 1.
+        """
+        group = self._groups.get(name)
+        if group is not None:
+            return group.join([self.column(part) for part in group.parts])
         return self._fields[name].dequantise(self.quantised(name))
 
-    def kind(self, name: str) -> FieldKind:
-        """Return the kind of a field.
+    def kind(self, name: str) -> FieldKind | GroupKind:
+        """Return the kind of a field, a vector or a quaternion.
 
         Raises:
             KeyError: the table has no such field.
         """
-        return self._fields[name].kind
+        group = self._groups.get(name)
+        return self._fields[name].kind if group is None else group.kind
 
     def quantised(self, name: str) -> NDArray[Any]:
         """Return the (entities,) values of a field as on the wire: integers, or bytes."""
@@ -89,14 +100,22 @@ class TableView:
     def entity(self, id: int) -> dict[str, Any]:
         """Return the fields of an entity by name.
 
+        A vector is a tuple, and its parts are fields too; a quaternion is a tuple (x, y, z, w) instead of its parts.
+
         Raises:
             KeyError: the entity does not exist.
         """
         at = int(np.searchsorted(self._columns.ids, id))
         if at == len(self) or self._columns.ids[at] != id:
             raise KeyError(id)
-        here = {name: field.dequantise(self.quantised(name)[at : at + 1])[0] for name, field in self._fields.items()}
-        return {name: value.item() if isinstance(value, np.generic) else value for name, value in here.items()}
+        here = {name: field.dequantise(self.quantised(name)[at : at + 1]) for name, field in self._fields.items()}
+        joined = {name: group.join([here[part] for part in group.parts]) for name, group in self._groups.items()}
+        for group in self._groups.values():
+            if group.kind is GroupKind.QUATERNION:
+                here = {name: column for name, column in here.items() if name not in group.parts}
+        values = {name: column[0] for name, column in here.items()}
+        values = {name: value.item() if isinstance(value, np.generic) else value for name, value in values.items()}
+        return values | {name: tuple(column[0].tolist()) for name, column in joined.items()}
 
 
 class World:
@@ -113,6 +132,10 @@ class World:
         self.description = description
         self._names = [table.name for table in description.tables]
         self._fields = [tuple(from_description(f) for f in table.fields) for table in description.tables]
+        self._groups = [
+            groups_from_description(table, fields)
+            for table, fields in zip(description.tables, self._fields, strict=True)
+        ]
         self._codecs = create_codecs(self._fields)
         self._empty = tuple(codec.empty for codec in self._codecs)
         self._state = WorldState(0, {})
@@ -202,7 +225,7 @@ class World:
         if name not in self._names:
             raise KeyError(name)
         index = self._names.index(name)
-        return TableView(self._fields[index], self._merged(index))
+        return TableView(self._fields[index], self._groups[index], self._merged(index))
 
     def checksum(self) -> bytes:
         """Return the four-byte checksum of all tables, which is equal for equal worlds."""

@@ -71,6 +71,13 @@ class FieldKind(enum.IntEnum):
     BLOB = 8
 
 
+class GroupKind(enum.Enum):
+    """The value that the fields of a group have together; see schemas/groups.py. No member equals a FieldKind."""
+
+    VECTOR = 0
+    QUATERNION = 1
+
+
 class QueueState(enum.IntEnum):
     """The state of a player in the matchmaking queue."""
 
@@ -205,11 +212,21 @@ class FieldDescription(msgspec.Struct, frozen=True):
     bytes_max: U16 = 0
 
 
+class GroupDescription(msgspec.Struct, frozen=True):
+    """Adjacent fields that are one value: `size` fields from index `first`; `kind` is a GroupKind or a later one."""
+
+    name: str = ""
+    kind: U8 = 0
+    first: U16 = 0
+    size: U8 = 0
+
+
 class TableDescription(msgspec.Struct, frozen=True):
-    """One table's replicated fields, in the order of its columns."""
+    """One table's replicated fields, in the order of its columns, and the groups of these fields."""
 
     name: str = ""
     fields: tuple[FieldDescription, ...] = ()
+    groups: tuple[GroupDescription, ...] = ()
 
 
 class StateDescription(msgspec.Struct, frozen=True):

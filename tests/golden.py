@@ -9,6 +9,7 @@ has the messages of schema version 4; the other files are the same sequences for
                      tick: the client's tick after it
                      channels: the client's contents after it, by channel and table: ids, columns, texts (in hex), and
                      the checksum of all of the channel's tables
+                     values: of a table with vectors or quaternions, these in the game's units, by table and name
 
 acknowledgements.json has single messages instead: the client's last sequence number, the message, and its meaning.
 """
@@ -18,7 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import numpy as np
@@ -31,6 +32,7 @@ from tickwire.schemas.framing import frame_payloads
 from tickwire.schemas.messages import InputAck, StateDescription, StateFrame
 from tickwire.schemas.state_messages import encode_ack
 from tickwire.schemas.table_frames import encode_table_state
+from tickwire.server.replication.column_groups import quaternion, vec2, vec3
 from tickwire.server.replication.columns import angle, blob, boolean, entity, enumeration, real, sint, text, uint
 from tickwire.server.replication.entity_ids import EntityIds
 from tickwire.server.replication.replicator import Replicator
@@ -57,13 +59,22 @@ class Kinds(Table):
     seal = blob(bytes_max=4)
 
 
+class GoldenBodies(Table):
+    position = vec3(-64, 64, step=0.01)
+    rotation = quaternion(bits=10)
+    aim = vec2(-1, 1, step=1 / 64)
+    hp = uint(bits=7)
+
+
 class Stage:
     """A room without a clock, and one client."""
 
+    kinds_of_tables: ClassVar[dict[str, type[Table]]] = {"ships": GoldenShips, "kinds": Kinds}
+
     def __init__(self, checksum_ticks: int = 5) -> None:
         self.ids = ids = EntityIds()
-        self.ships, self.kinds = GoldenShips(ids), Kinds(ids)
-        self.replication = Replicator((self.ships, self.kinds), checksum_ticks=checksum_ticks)
+        self.tables = [kind(ids) for kind in self.kinds_of_tables.values()]
+        self.replication = Replicator(tuple(self.tables), checksum_ticks=checksum_ticks)
         self.watched = frozenset({0})
         self.view: Any = None
         self.tick = 0
@@ -71,13 +82,37 @@ class Stage:
     def next(self, ticks: int = 1) -> bytes:
         """The next frame for the client; empty when there is nothing to say."""
         self.tick += ticks
-        for table in (self.ships, self.kinds):
+        for table in self.tables:
             table.compact()
         interest = self.replication.get_interest(self.watched)
         self.replication.subscribe(interest)
         self.replication.capture(self.tick)
         data, self.view = self.replication.update(self.view, interest)
         return next(frame_payloads(data), b"")
+
+    @property
+    def ships(self) -> GoldenShips:
+        """The table of the ships."""
+        (ships,) = (table for table in self.tables if isinstance(table, GoldenShips))
+        return ships
+
+    @property
+    def kinds(self) -> Kinds:
+        """The table with every kind of field."""
+        (kinds,) = (table for table in self.tables if isinstance(table, Kinds))
+        return kinds
+
+
+class BodyStage(Stage):
+    """A room with vectors and quaternions, and one client."""
+
+    kinds_of_tables: ClassVar[dict[str, type[Table]]] = {"bodies": GoldenBodies}
+
+    @property
+    def bodies(self) -> GoldenBodies:
+        """The table of the bodies."""
+        (bodies,) = (table for table in self.tables if isinstance(table, GoldenBodies))
+        return bodies
 
 
 def motion(stage: Stage) -> Iterator[bytes]:
@@ -179,7 +214,25 @@ def large_ticks(stage: Stage) -> Iterator[bytes]:
         yield stage.next(ticks)
 
 
-SEQUENCES: tuple[Callable[[Stage], Iterator[bytes]], ...] = (
+def groups(stage: BodyStage) -> Iterator[bytes]:
+    """Vectors and quaternions: bodies that tumble through many forms of a quaternion, and one that is no rotation."""
+    bodies = stage.bodies
+    for number in range(8):
+        bodies.spawn(position=(number - 6, -number, number / 4), aim=(1, number / 12), hp=100)
+    phases = np.arange(8)[:, None] * np.array([0.1, 0.9, 1.7, 2.3])
+    for tick in range(24):
+        bodies.rotation[:8] = np.cos(tick * np.array([0.31, 0.13, 0.43, 0.23]) + phases)
+        bodies.position += np.float32(0.05)
+        if tick == 10:
+            bodies.rotation[3] = 0
+        if tick == 12:
+            visitor = bodies.spawn(position=(1, 2, 3), rotation=(0, 0.6, 0, -0.8))
+        yield stage.next()
+        if tick == 14:
+            visitor.despawn()
+
+
+SEQUENCES: tuple[Callable[[Any], Iterator[bytes]], ...] = (
     motion,
     coming_and_going,
     kinds,
@@ -187,7 +240,9 @@ SEQUENCES: tuple[Callable[[Stage], Iterator[bytes]], ...] = (
     quiet,
     several_channels,
     large_ticks,
+    groups,
 )
+STAGES: dict[Any, type[Stage]] = {groups: BodyStage}
 
 
 def made() -> dict[str, bytes]:
@@ -213,11 +268,25 @@ def held(world: World) -> dict[str, Any]:
     return channels
 
 
-def _file(play: Callable[[Stage], Iterator[bytes]], *, has_structs: bool) -> bytes:
-    description = StateDescription((GoldenShips.describe("ships"), Kinds.describe("kinds")))
+def values_of(world: World) -> dict[str, Any]:
+    """Return the vectors and quaternions of a client, in the form of the files."""
+    return {
+        table.name: {group.name: _rounded(world.table(table.name).column(group.name)) for group in table.groups}
+        for table in world.description.tables
+        if table.groups
+    }
+
+
+def _rounded(column: Any) -> list[list[float]]:
+    return [[round(number, 5) + 0.0 for number in row] for row in column.tolist()]
+
+
+def _file(play: Callable[[Any], Iterator[bytes]], *, has_structs: bool) -> bytes:
+    stage = STAGES.get(play, Stage)()
+    description = StateDescription(tuple(kind.describe(name) for name, kind in stage.kinds_of_tables.items()))
     world = World(description)
     steps = []
-    for frame in play(Stage()):
+    for frame in play(stage):
         if not frame:
             continue
         message = decode_server(frame, last_tick=world.tick)
@@ -225,15 +294,25 @@ def _file(play: Callable[[Stage], Iterator[bytes]], *, has_structs: bool) -> byt
         assert apply(world, message)
         if not has_structs:
             frame = encode_table_state(message)
-        steps.append({"frame": frame.hex(), "tick": world.tick, "channels": held(world)})
+        step = {"frame": frame.hex(), "tick": world.tick, "channels": held(world)}
+        steps.append(step | ({"values": values} if (values := values_of(world)) else {}))
     about = " ".join((play.__doc__ or "").split())
     content = {
         "name": play.__name__,
         "about": about,
-        "description": msgspec.to_builtins(description),
+        "description": _described(description),
         "steps": steps,
     }
     return (json.dumps(content, separators=(",", ":")).replace('{"frame"', '\n{"frame"') + "\n").encode()
+
+
+def _described(description: StateDescription) -> dict[str, Any]:
+    """Return a description as the first files have it: a table without groups does not mention them."""
+    described: dict[str, Any] = msgspec.to_builtins(description)
+    for table in described["tables"]:
+        if not table["groups"]:
+            del table["groups"]
+    return described
 
 
 def _acknowledgements() -> bytes:

@@ -1,5 +1,6 @@
 """The API for games, which `tickwire` re-exports: rooms and tables, fields, commands and transactions, tuning."""
 
+from tickwire.server.replication.column_groups import quaternion, vec2, vec3
 from tickwire.server.replication.columns import (
     angle,
     blob,
@@ -61,6 +62,7 @@ __all__ = [
     "enumeration",
     "grant",
     "local",
+    "quaternion",
     "real",
     "sint",
     "spend",
@@ -68,4 +70,6 @@ __all__ = [
     "trade",
     "transfer",
     "uint",
+    "vec2",
+    "vec3",
 ]

@@ -65,6 +65,11 @@ class QueueState(object):
     TIMED_OUT = 3
 
 
+class GroupKind(object):
+    VECTOR = 0
+    QUATERNION = 1
+
+
 class ServerBody(object):
     NONE = 0
     Welcome = 1
@@ -325,6 +330,62 @@ def FieldDescriptionAddBytesMax(builder, bytesMax): builder.PrependUint16Slot(7,
 def FieldDescriptionEnd(builder): return builder.EndObject()
 
 
+# Fields of a table that are one value for a game: a vector or a quaternion. docs/protocol.md describes the kinds; a
+# client ignores a kind that it does not know.
+class GroupDescription(object):
+    __slots__ = ['_tab']
+
+    @classmethod
+    def GetRootAs(cls, buf, offset=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, offset)
+        x = GroupDescription()
+        x.Init(buf, n + offset)
+        return x
+
+    @classmethod
+    def GetRootAsGroupDescription(cls, buf, offset=0):
+        """This method is deprecated. Please switch to GetRootAs."""
+        return cls.GetRootAs(buf, offset)
+    # GroupDescription
+    def Init(self, buf, pos):
+        self._tab = flatbuffers.table.Table(buf, pos)
+
+    # GroupDescription
+    def Name(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(4))
+        if o != 0:
+            return self._tab.String(o + self._tab.Pos)
+        return None
+
+    # GroupDescription
+    def Kind(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint8Flags, o + self._tab.Pos)
+        return 0
+
+    # GroupDescription
+    def First(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint16Flags, o + self._tab.Pos)
+        return 0
+
+    # GroupDescription
+    def Size(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(10))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint8Flags, o + self._tab.Pos)
+        return 0
+
+def GroupDescriptionStart(builder): builder.StartObject(4)
+def GroupDescriptionAddName(builder, name): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
+def GroupDescriptionAddKind(builder, kind): builder.PrependUint8Slot(1, kind, 0)
+def GroupDescriptionAddFirst(builder, first): builder.PrependUint16Slot(2, first, 0)
+def GroupDescriptionAddSize(builder, size): builder.PrependUint8Slot(3, size, 0)
+def GroupDescriptionEnd(builder): return builder.EndObject()
+
+
 class TableDescription(object):
     __slots__ = ['_tab']
 
@@ -374,10 +435,36 @@ class TableDescription(object):
         o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
         return o == 0
 
-def TableDescriptionStart(builder): builder.StartObject(2)
+    # TableDescription
+    def Groups(self, j):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        if o != 0:
+            x = self._tab.Vector(o)
+            x += flatbuffers.number_types.UOffsetTFlags.py_type(j) * 4
+            x = self._tab.Indirect(x)
+            obj = GroupDescription()
+            obj.Init(self._tab.Bytes, x)
+            return obj
+        return None
+
+    # TableDescription
+    def GroupsLength(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        if o != 0:
+            return self._tab.VectorLen(o)
+        return 0
+
+    # TableDescription
+    def GroupsIsNone(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        return o == 0
+
+def TableDescriptionStart(builder): builder.StartObject(3)
 def TableDescriptionAddName(builder, name): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(name), 0)
 def TableDescriptionAddFields(builder, fields): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(fields), 0)
 def TableDescriptionStartFieldsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
+def TableDescriptionAddGroups(builder, groups): builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(groups), 0)
+def TableDescriptionStartGroupsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
 def TableDescriptionEnd(builder): return builder.EndObject()
 
 

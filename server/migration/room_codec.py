@@ -129,4 +129,6 @@ def _decode_columns(columns: dict[str, _Column], count: int) -> dict[str, Any]:
             array = np.frombuffer(column.data, np.dtype(column.dtype))
             if array.size == count:
                 read[name] = array
+            elif count and array.size % count == 0:  # a quaternion: some numbers for each row
+                read[name] = array.reshape(count, -1)
     return read

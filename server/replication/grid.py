@@ -31,8 +31,8 @@ class Grid:
             of it the fewest bytes.
         view: the distance within which a player receives entities, world units.
         slack: how far an entity may be beyond its cell's border, world units; an eighth of a cell by default.
-        x: the name of the tables' column with the horizontal position.
-        y: the name of the tables' column with the vertical position.
+        position: the name of the tables' vector with the position, whose first two components are on the map; or
+            the names of the two columns. A part of a vector is a column: `("position_x", "position_z")`.
 
     Raises:
         TypeError: a table is not named by its attribute in the room, or a size is not a number.
@@ -41,7 +41,12 @@ class Grid:
     """
 
     def __init__(
-        self, *tables: str, cell: float, view: float, slack: float | None = None, x: str = "x", y: str = "y"
+        self,
+        *tables: str,
+        cell: float,
+        view: float,
+        slack: float | None = None,
+        position: str | tuple[str, str] = ("x", "y"),
     ) -> None:
         for table in tables:
             if not isinstance(table, str):
@@ -53,7 +58,7 @@ class Grid:
         self.cell = _check_size("cell", cell)
         self.view = _check_size("view", view)
         self.slack = _check_size("slack", slack, is_zero_allowed=True)
-        self.x, self.y = x, y
+        self.x, self.y = (f"{position}_x", f"{position}_y") if isinstance(position, str) else position
 
 
 class GridIndex:

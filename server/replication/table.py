@@ -14,10 +14,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from tickwire.schemas import quaternions
 from tickwire.schemas.columns import Ids, Matrix, Texts
 from tickwire.schemas.delta import ENTITIES_MAX
 from tickwire.schemas.fields import Field
-from tickwire.schemas.messages import FieldKind, TableDescription
+from tickwire.schemas.messages import FieldKind, GroupKind, TableDescription
+from tickwire.server.replication.column_groups import ColumnGroup, QuaternionPacker, expand_columns, split_values
 from tickwire.server.replication.columns import Column
 from tickwire.server.replication.conversion import ShapeChanged, convert_column
 from tickwire.server.replication.entity_ids import EntityIds
@@ -179,7 +181,8 @@ class Table:
         ids: allocates the ids of new entities.
 
     Attributes:
-        columns: the declared columns by name.
+        columns: the declared columns by name; of a vector or a quaternion, its parts.
+        groups: the declared vectors and quaternions by name.
         fields: the replicated fields.
         numeric, textual: the replicated fields that are numbers, and those that are texts or blobs.
         defaults: each column's value in a new row.
@@ -188,10 +191,12 @@ class Table:
     """
 
     columns: Mapping[str, Column] = {}
+    groups: Mapping[str, ColumnGroup] = {}
     fields: tuple[Field, ...] = ()
     numeric: tuple[Field, ...] = ()
     textual: tuple[Field, ...] = ()
     _reference_names: tuple[str, ...] = ()
+    _spawnable: frozenset[str] = frozenset()
     defaults: Mapping[str, Any] = {}
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -200,7 +205,11 @@ class Table:
         for name in own.keys() & {*dir(Table), *vars(Table()), *dir(Row)}:
             owner = "Row" if hasattr(Row, name) and not hasattr(Table, name) else "Table"
             raise TypeError(f"{cls.__name__}.{name}: {owner} has an attribute of this name; rename the column")
-        cls.columns = {**cls.columns, **own}
+        cls.groups, cls.columns = expand_columns(cls.__name__, cls.columns, cls.groups, own)
+        for group in cls.groups.values():
+            if group.kind is GroupKind.VECTOR:
+                for name, column in group.parts.items():
+                    setattr(cls, name, column)
         cls.fields = tuple(column.field(name) for name, column in cls.columns.items() if column.is_replicated)
         cls.numeric = tuple(field for field in cls.fields if not field.is_text)
         cls.textual = tuple(field for field in cls.fields if field.is_text)
@@ -208,12 +217,22 @@ class Table:
         cls.defaults = dict.fromkeys(cls.columns, 0) | {
             field.name: "" if field.kind is FieldKind.TEXT else b"" for field in cls.textual
         }
+        rotations = {name: group for name, group in cls.groups.items() if group.kind is GroupKind.QUATERNION}
+        cls.defaults |= dict.fromkeys(rotations, quaternions.IDENTITY)
+        computed = {part for group in rotations.values() for part in group.parts}
+        cls._spawnable = frozenset(cls.columns.keys() - computed | rotations.keys())
 
     def __init__(self, ids: EntityIds | None = None) -> None:
         self._entity_ids = ids or EntityIds()
         self._generations = self._entity_ids.generations
         self._quantiser = Quantiser(self.numeric)
         self._texts = TextEncoder(self.textual)
+        self._packers = [
+            QuaternionPacker(name, tuple(group.parts))
+            for name, group in self.groups.items()
+            if group.kind is GroupKind.QUATERNION
+        ]
+        self._bad_rotations: dict[str, int] = {}
         self._count = 0
         self._ids: Ids
         self._channels: NDArray[np.uint16]
@@ -233,16 +252,18 @@ class Table:
 
         Args:
             channel: the channel of the entity.
-            values: the values of columns; other columns are 0, texts empty.
+            values: the values of columns, vectors and quaternions; other columns are 0, texts empty.
 
         Returns:
             The entity's row.
 
         Raises:
             TableFull: the table has ENTITIES_MAX entities, including those despawned in this tick.
-            ValueError: a name is not a column.
+            ValueError: a name is not a column, or a vector has another number of components.
         """
-        unknown = values.keys() - self.columns.keys()
+        if self.groups:
+            values = split_values(type(self).__name__, self.groups, values)
+        unknown = values.keys() - self._spawnable
         if unknown:
             raise ValueError(f"{type(self).__name__} has no column {', '.join(sorted(unknown))}")
         if self._count == ENTITIES_MAX:
@@ -337,11 +358,14 @@ class Table:
 
     @property
     def clamped(self) -> dict[str, int]:
-        """The numbers of values so far that were out of their field's range, by field."""
-        return {**self._quantiser.clamped, **self._texts.clamped}
+        """The numbers of values so far that were out of their field's range, by field or quaternion."""
+        return {**self._quantiser.clamped, **self._texts.clamped, **self._bad_rotations}
 
     def view(self, name: str) -> NDArray[Any]:
-        """Return a column's live rows, (entities,): a view, valid until the next spawn or the end of the tick."""
+        """Return a column's live rows: a view, valid until the next spawn or the end of the tick.
+
+        Its shape is (entities,), of a vector or a quaternion (entities, components).
+        """
         if name == "channel":
             self.has_channels = True
         return self._views[name]
@@ -367,6 +391,9 @@ class Table:
         Raises:
             tickwire.schemas.fields.NotANumber: a column has NaN or infinity; names the field and the entity.
         """
+        for packer in self._packers:
+            if bad := packer.pack(self._views):
+                self._bad_rotations[packer.name] = self._bad_rotations.get(packer.name, 0) + bad
         return self._quantiser.quantise(self.ids, self._block[:, : self._count], self._views)
 
     def texts(self) -> Texts:
@@ -412,15 +439,21 @@ class Table:
         changed: set[str] = set()
         for one in state.split_fields():
             (field,) = one.fields
-            if field.name not in self._arrays:
+            if field.name not in self.columns:
                 unknown[field.name] = one
                 continue
             self._arrays[field.name][: self._count] = self._read(one)
             if self._declared_field(field.name) not in (field, None):
                 changed.add(field.name)
+        self._resize_views()
+        for packer in self._packers:
+            packer.unpack(self._views, slice(None))
         for name, column in (state.raw_columns or {}).items():
-            if name in self._arrays and name not in changed and self._arrays[name].dtype == column.dtype:
-                self._arrays[name][: self._count] = column
+            array = self._arrays.get(name)
+            if array is None or name in changed or array.dtype != column.dtype:
+                continue
+            if array.shape[1:] == column.shape[1:]:
+                array[: self._count] = column
         self._rebuild_index()
         self._is_ordered = bool((np.diff(self.ids.astype(np.int64)) > 0).all())
         self.compact()
@@ -434,10 +467,17 @@ class Table:
         """
         (field,) = one.fields
         column = self._read(one)
+        packers = [packer for packer in self._packers if field.name in packer.parts]
+        for packer in packers:
+            packer.pack(self._views)
+        rows = []
         for id, value in zip(one.ids.tolist(), column, strict=True):
             row = self._rows.get(id)
             if row is not None:
                 self._arrays[field.name][row] = value
+                rows.append(row)
+        for packer in packers:
+            packer.unpack(self._views, np.array(rows, np.intp))
 
     def _read(self, one: TableState) -> NDArray[Any]:
         (field,) = one.fields
@@ -456,7 +496,8 @@ class Table:
     @classmethod
     def describe(cls, name: str) -> TableDescription:
         """Return the table's description, as `Joined` sends it."""
-        return TableDescription(name, tuple(field.describe() for field in cls.fields))
+        groups = tuple(group.group.describe(cls.fields) for group in cls.groups.values())
+        return TableDescription(name, tuple(field.describe() for field in cls.fields), groups)
 
     # -- memory ---------------------------------------------------------------------------------------------
 
@@ -471,7 +512,19 @@ class Table:
             name: in_block[name] if name in in_block else np.full(capacity, self.defaults[name], column.dtype())
             for name, column in self.columns.items()
         }
+        for packer in self._packers:
+            self._arrays[packer.name] = np.tile(np.array(quaternions.IDENTITY, np.float32), (capacity, 1))
+        self._vectors = [
+            (name, self._rows_of_vector(group))
+            for name, group in self.groups.items()
+            if group.kind is GroupKind.VECTOR
+        ]
         self._resize_views()
+
+    def _rows_of_vector(self, group: ColumnGroup) -> NDArray[np.float32]:
+        """Return the rows of the block that are the parts of a vector: adjacent, as its fields are."""
+        first = [field.name for field in self._quantiser.scaled].index(next(iter(group.parts)))
+        return self._block[first : first + len(group.parts)]
 
     def _grow(self) -> None:
         ids, channels, arrays, count = self._ids, self._channels, self._arrays, self._count
@@ -491,6 +544,8 @@ class Table:
     def _resize_views(self) -> None:
         self.layout_version += 1
         self._views = {name: array[: self._count] for name, array in self._arrays.items()}
+        for name, rows in self._vectors:
+            self._views[name] = rows[:, : self._count].T
         self._views["channel"] = self._channels[: self._count]
 
 

@@ -212,7 +212,7 @@ def test_a_grid_over_a_table_without_positions_names_the_table() -> None:
     ):
         define({"heaps": Heaps}, grid=Grid("heaps", cell=5, view=5))
     with pytest.raises(TypeError, match=r"Quarry\.grid: the table FlatStones of a grid must have a column 'z'"):
-        define({"stones": FlatStones}, grid=Grid("stones", cell=5, view=5, y="z"))
+        define({"stones": FlatStones}, grid=Grid("stones", cell=5, view=5, position=("x", "z")))
     with pytest.raises(TypeError, match=r"Quarry\.grid: a grid may have at most"):
         define({"stones": FlatStones}, grid=Grid("stones", cell=0.1, view=5))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import msgspec
+import numpy as np
 import pytest
 
 from tests.golden import FOLDER, STRUCTS, held, made
@@ -35,6 +36,9 @@ def test_client_has_the_golden_contents_after_every_frame(name: str) -> None:
         core.receive(bytes.fromhex(step["frame"]), now_us=0)
         assert core.world.tick == step["tick"]
         assert held(core.world) == step["channels"]
+        for table, groups in step.get("values", {}).items():
+            for name, values in groups.items():
+                assert np.allclose(core.world.table(table).column(name), values, atol=2e-5)
     assert not core.outgoing
     assert core.mismatches == 0
 

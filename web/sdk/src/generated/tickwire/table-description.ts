@@ -3,6 +3,7 @@
 import * as flatbuffers from 'flatbuffers';
 
 import { FieldDescription } from '../tickwire/field-description';
+import { GroupDescription } from '../tickwire/group-description';
 
 
 export class TableDescription {
@@ -40,8 +41,18 @@ fieldsLength():number {
   return offset ? this.bb!.__vector_len(this.bb_pos + offset) : 0;
 }
 
+groups(index: number, obj?:GroupDescription):GroupDescription|null {
+  const offset = this.bb!.__offset(this.bb_pos, 8);
+  return offset ? (obj || new GroupDescription()).__init(this.bb!.__indirect(this.bb!.__vector(this.bb_pos + offset) + index * 4), this.bb!) : null;
+}
+
+groupsLength():number {
+  const offset = this.bb!.__offset(this.bb_pos, 8);
+  return offset ? this.bb!.__vector_len(this.bb_pos + offset) : 0;
+}
+
 static startTableDescription(builder:flatbuffers.Builder) {
-  builder.startObject(2);
+  builder.startObject(3);
 }
 
 static addName(builder:flatbuffers.Builder, nameOffset:flatbuffers.Offset) {
@@ -64,15 +75,32 @@ static startFieldsVector(builder:flatbuffers.Builder, numElems:number) {
   builder.startVector(4, numElems, 4);
 }
 
+static addGroups(builder:flatbuffers.Builder, groupsOffset:flatbuffers.Offset) {
+  builder.addFieldOffset(2, groupsOffset, 0);
+}
+
+static createGroupsVector(builder:flatbuffers.Builder, data:flatbuffers.Offset[]):flatbuffers.Offset {
+  builder.startVector(4, data.length, 4);
+  for (let i = data.length - 1; i >= 0; i--) {
+    builder.addOffset(data[i]!);
+  }
+  return builder.endVector();
+}
+
+static startGroupsVector(builder:flatbuffers.Builder, numElems:number) {
+  builder.startVector(4, numElems, 4);
+}
+
 static endTableDescription(builder:flatbuffers.Builder):flatbuffers.Offset {
   const offset = builder.endObject();
   return offset;
 }
 
-static createTableDescription(builder:flatbuffers.Builder, nameOffset:flatbuffers.Offset, fieldsOffset:flatbuffers.Offset):flatbuffers.Offset {
+static createTableDescription(builder:flatbuffers.Builder, nameOffset:flatbuffers.Offset, fieldsOffset:flatbuffers.Offset, groupsOffset:flatbuffers.Offset):flatbuffers.Offset {
   TableDescription.startTableDescription(builder);
   TableDescription.addName(builder, nameOffset);
   TableDescription.addFields(builder, fieldsOffset);
+  TableDescription.addGroups(builder, groupsOffset);
   return TableDescription.endTableDescription(builder);
 }
 }

@@ -8,6 +8,7 @@ import { type EntityListener, EntityTracker } from "./entities.js";
 import { CommandFailed, Disconnected, NotMatched, Refused, SessionLost, TickwireError } from "./errors.js";
 import { decode, type Plain } from "./msgpack.js";
 import { REDIRECTS_MAX } from "./retry.js";
+import { Room, type RoomTypes } from "./room.js";
 import { Session, type SessionOptions, type SessionState } from "./session.js";
 import type {
   EventMessage,
@@ -69,16 +70,23 @@ interface PendingRequest extends Request {
   end(outcome: Outcome): void;
 }
 
+/** The room types of a game, by their names, as `tickwire codegen typescript` generates them. */
+type RoomsOf<Rooms> = { [K in keyof Rooms]: RoomTypes };
+
+/** Options may be left out of a join if the room requires none. */
+type JoinArguments<O extends object> = {} extends O ? [options?: JoinOptions<O>] : [options: JoinOptions<O> & { readonly options: O }];
+
 /** Opens a session.
  *
  * @throws Disconnected, Refused. */
-export async function connect(url: string, options: Options = {}): Promise<Client> {
-  const client = new Client(url, options);
+export async function connect<Rooms extends RoomsOf<Rooms> = any>(url: string, options: Options = {}): Promise<Client<Rooms>> {
+  const client = new Client<Rooms>(url, options);
   await client.open();
   return client;
 }
 
-export class Client {
+/** @typeParam Rooms: the room types of the game; by default, rooms are not typed. */
+export class Client<Rooms extends RoomsOf<Rooms> = any> {
   rttMs = NaN;
   /** The server's clock (UTC, milliseconds) minus the client's. */
   clockOffsetMs = NaN;
@@ -88,6 +96,7 @@ export class Client {
   private readonly session: Session;
   private readonly emitter = new Emitter<Events>();
   private readonly pending = new Set<PendingRequest>();
+  private lastRoom: Room | null = null;
   private seatOperation: Promise<unknown> | null = null;
   private pumpTimer: ReturnType<typeof setTimeout> | undefined;
   /** The number of `match` calls that wait in a queue. */
@@ -122,8 +131,9 @@ export class Client {
     return this.core.world;
   }
 
-  get room(): JoinedMessage | null {
-    return this.core.joined;
+  /** The room that the client is in. */
+  get room(): Room | null {
+    return this.core.joined && this.lastRoom;
   }
 
   get address(): string {
@@ -163,7 +173,10 @@ export class Client {
   /** Joins a room, on whichever shard it is: follows Redirects.
    *
    * @throws Refused, Disconnected, MessageTooLarge. */
-  async join(roomType: string, options: JoinOptions = {}): Promise<JoinedMessage> {
+  async join<T extends keyof Rooms & string>(
+    roomType: T,
+    ...[options = {}]: JoinArguments<Rooms[T]["options"]>
+  ): Promise<Room<Rooms[T]>> {
     const data = this.core.join(roomType, options);
     return this.serialize(() => this.acquireSeat(data, options.options));
   }
@@ -173,7 +186,7 @@ export class Client {
    * A match that was final before the cancellation or the timeout is joined, because the other players wait for it.
    *
    * @throws NotMatched, Refused, Disconnected, MessageTooLarge. */
-  async match(mode: string, options: MatchOptions = {}, timeoutMs = 120_000): Promise<JoinedMessage> {
+  async match<R extends RoomTypes = any>(mode: string, options: MatchOptions<R["options"]> = {}, timeoutMs = 120_000): Promise<Room<R>> {
     const found = await this.findMatch(mode, this.core.matchRequest(mode, options), timeoutMs);
     return this.serialize(async () => {
       if (this.core.world) await this.releaseSeat();
@@ -311,13 +324,13 @@ export class Client {
 
   /** Requests a seat, and follows Redirects. Other shards redirect to a dead shard until its lease expires, some seconds later:
    * until then the client repeats the request at its initial URL. */
-  private async acquireSeat(first: Uint8Array, options: JoinOptions["options"]): Promise<JoinedMessage> {
+  private async acquireSeat(first: Uint8Array, options: JoinOptions["options"]): Promise<Room> {
     const backoff = new Backoff();
     const untilMs = this.session.now() + JOIN_MS_MAX;
     let data = first;
     for (let hops = 0; hops <= REDIRECTS_MAX; hops++) {
       const answer = await this.requestSeat(data);
-      if (answer.type === "joined") return answer;
+      if (answer instanceof Room) return answer;
       const followed = await this.follow(answer, options);
       data = followed ?? first;
       if (followed) continue;
@@ -329,12 +342,12 @@ export class Client {
     throw new TickwireError(`redirected more than ${REDIRECTS_MAX} times`);
   }
 
-  private async requestSeat(data: Uint8Array): Promise<JoinedMessage | RedirectMessage> {
+  private async requestSeat(data: Uint8Array): Promise<Room | RedirectMessage> {
     const outcome = (update: Update): Outcome | null => {
       if (update.type === "redirected") return this.isMatchRedirect ? null : { value: update.redirect };
       if (update.type !== "joined" || update.isSameRoom) return null;
       this.session.hold(); // later messages wait until the caller has the room, and can add listeners
-      return { value: update.joined };
+      return { value: this.lastRoom };
     };
     if (this.isJoinAbandoned) await this.abandonedJoinAnswered();
     try {
@@ -403,12 +416,18 @@ export class Client {
     const pendingBefore = [...this.pending]; // a request that a listener sends is answered by a later update
     const isAbandonedJoin = this.isJoinAbandoned && this.isJoinAnswer(update);
     if (isAbandonedJoin) this.isJoinAbandoned = false;
+    if (update.type === "joined") this.enterRoom(update);
     if (update.type === "welcomed") this.welcomed(update, isReconnect);
     else this.emitUpdate(update);
     this.answer(update, pendingBefore);
     // A queue entry or a seat that was abandoned while disconnected would block other players.
     if (update.type === "match" && !this.matches && update.status.state === "waiting") this.cancelMatch();
     if (update.type === "joined" && isAbandonedJoin) this.session.send(this.core.leave());
+  }
+
+  private enterRoom({ joined, isSameRoom }: Extract<Update, { type: "joined" }>): void {
+    if (isSameRoom) this.lastRoom?.update(joined);
+    else this.lastRoom = new Room(this, joined, (error, event) => this.emitter.report(error, event));
   }
 
   /** Ends the requests that an update answers. */
@@ -474,6 +493,7 @@ export class Client {
       return;
     }
     this.emitter.emit("event", { name, payload: decoded });
+    this.room?.emit(name, decoded);
   }
 
   private ended(error: TickwireError): void {

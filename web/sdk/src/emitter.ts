@@ -12,6 +12,9 @@ type Listener<Value> = (value: Value) => void;
 export class Emitter<Events extends { error: ListenerError }> {
   private readonly listeners = new Map<keyof Events, Set<Listener<any>>>();
 
+  /** @param forward: receives the exceptions instead of the `error` listeners. */
+  constructor(private readonly forward?: (error: unknown, event: string) => void) {}
+
   /** Adds a listener for an event. Returns a function that removes it. */
   on<K extends keyof Events>(name: K, listener: Listener<Events[K]>): () => void {
     const known = this.listeners.get(name) ?? new Set();
@@ -31,7 +34,8 @@ export class Emitter<Events extends { error: ListenerError }> {
 
   /** Passes an exception to the `error` listeners; to the console if there are none, or if one of them threw it. */
   report(error: unknown, event: string): void {
-    if (event !== "error" && this.listeners.get("error")?.size) this.emit("error", { error, event });
+    if (this.forward) this.forward(error, event);
+    else if (event !== "error" && this.listeners.get("error")?.size) this.emit("error", { error, event });
     else console.error(`tickwire: exception in a listener of "${event}"`, error);
   }
 }

@@ -114,7 +114,7 @@ class Writer {
   }
 
   private map(value: Record<string, unknown>, depth: number): void {
-    const keys = Object.keys(value);
+    const keys = Object.keys(value).filter((key) => value[key] !== undefined); // as in JSON: an undefined argument is missing
     if (keys.length < 16) this.u8(0x80 | keys.length);
     else this.sized(keys.length, 0, 0xde, 0xdf);
     for (const key of keys) {

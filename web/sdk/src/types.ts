@@ -148,7 +148,7 @@ export type ServerMessage =
 // -- from the client ----------------------------------------------------------------------------------------
 
 /** Selects a room: by ticket, id, code or name, in this order, or else any open room of the type. */
-export interface JoinOptions {
+export interface JoinOptions<Options extends object = object> {
   readonly name?: string;
   readonly ticket?: string;
   readonly roomId?: string;
@@ -157,12 +157,12 @@ export interface JoinOptions {
   readonly labels?: Readonly<Record<string, string>>;
   readonly party?: readonly [code: string, size: number];
   /** Passed to the room's `on_join`. */
-  readonly options?: Readonly<Record<string, unknown>>;
+  readonly options?: Readonly<Options>;
 }
 
 /** Requirements for a match. */
-export interface MatchOptions {
-  readonly options?: Readonly<Record<string, unknown>>;
+export interface MatchOptions<Options extends object = object> {
+  readonly options?: Readonly<Options>;
   readonly party?: readonly [code: string, size: number];
   readonly latencies?: Readonly<Record<string, number>>;
   readonly labels?: Readonly<Record<string, string>>;

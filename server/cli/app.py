@@ -30,6 +30,10 @@ from tickwire.server.cli.bandwidth import fetch_report, format_report
 from tickwire.server.cli.data import export_reader, migrate_schema, with_store, write_export
 from tickwire.server.cli.drain import request_drain
 from tickwire.server.cli.player_check import PlayerCheckFailed, check_player
+from tickwire.server.codegen.game_api import GameApi
+from tickwire.server.codegen.game_reader import read_game
+from tickwire.server.codegen.json_document import generate_json
+from tickwire.server.codegen.typescript import generate_typescript
 from tickwire.server.config import Settings, load
 from tickwire.server.dev.child_process import EmbeddedError
 from tickwire.server.dev.runner import DATA, read_access, run_dev
@@ -38,7 +42,6 @@ from tickwire.server.errors import ConfigError, TickwireError
 from tickwire.server.game_modules import load_room_types
 from tickwire.server.observability import logs
 from tickwire.server.process import EXIT_FAILED, EXIT_USAGE, run_shard
-from tickwire.server.rooms.typescript import generate_types
 from tickwire.server.startup_check import find_problems
 from tickwire.server.storage import MongoStore, export_import
 from tickwire.server.supervisor import supervise
@@ -84,6 +87,7 @@ def _finite(number: float) -> float:
 ID_CHARACTERS_MAX = 1024
 Config = Annotated[Path | None, typer.Option("--config", "-c", help="a TOML file of settings")]
 Rooms = Annotated[str, typer.Option(help="Python modules with ROOMS, separated by commas")]
+Modules = Annotated[list[str], typer.Argument(help="Python modules with ROOMS")]
 Port = Annotated[int | None, typer.Option(help="the port for players")]
 Data = Annotated[Path, typer.Option(help="the data directory of `tickwire dev`")]
 
@@ -257,16 +261,15 @@ def show_bandwidth(
 
 
 @codegen.command(name="typescript")
-def codegen_typescript(
-    modules: Annotated[list[str], typer.Argument(help="Python modules with ROOMS")],
-) -> None:
-    """Print the tables and inputs of rooms as TypeScript."""
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        settings = load(None, {}, {"rooms": modules})
-        typer.echo(generate_types(load_room_types(settings.rooms)), nl=False)
-    except ConfigError as error:
-        _fail(str(error), EXIT_USAGE)
+def codegen_typescript(modules: Modules) -> None:
+    """Print the types of rooms as TypeScript: tables, inputs, options, commands and events."""
+    _generate(modules, generate_typescript)
+
+
+@codegen.command(name="json")
+def codegen_json(modules: Modules) -> None:
+    """Print a description of rooms as JSON, for generators in other languages."""
+    _generate(modules, generate_json)
 
 
 @app.command()
@@ -286,6 +289,15 @@ def _settings(config: Path | None, rooms: str = "", port: int | None = None) -> 
         overrides["listen.port"] = port
     try:
         return load(config, os.environ, overrides)
+    except ConfigError as error:
+        _fail(str(error), EXIT_USAGE)
+
+
+def _generate(modules: list[str], generate: Callable[[GameApi], str]) -> None:
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        settings = load(None, {}, {"rooms": modules})
+        typer.echo(generate(read_game(load_room_types(settings.rooms))), nl=False)
     except ConfigError as error:
         _fail(str(error), EXIT_USAGE)
 

@@ -252,6 +252,8 @@ WRONG: list[tuple[list[str], int]] = [
     (["codegen", "typescript", "no.such.game"], EXIT_USAGE),
     (["codegen", "typescript", "games/arena.py"], EXIT_USAGE),
     (["codegen", "typescript", "client.core"], EXIT_USAGE),
+    (["codegen", "json"], EXIT_USAGE),
+    (["codegen", "json", "no.such.game"], EXIT_USAGE),
     (["version", "2"], EXIT_USAGE),
 ]
 

@@ -75,10 +75,12 @@ def test_every_close_code_is_documented(code: SessionCloseCode) -> None:
     assert re.search(rf"^\| [\d, ]*\b{code.value}\b", PROTOCOL, re.MULTILINE)
 
 
-def test_decisions_are_numbered_without_gaps_and_titled_by_their_number() -> None:
+def test_decisions_are_numbered_once_and_titled_by_their_number() -> None:
+    # Numbers are assigned before decisions are written, so that there may be gaps for a while.
     decisions = sorted((ROOT / "docs" / "decisions").glob("0*.md"))
-    assert [int(path.name[:4]) for path in decisions] == list(range(1, len(decisions) + 1))
-    for number, path in enumerate(decisions, 1):
+    numbers = [int(path.name[:4]) for path in decisions]
+    assert len(set(numbers)) == len(numbers) > 45
+    for number, path in zip(numbers, decisions, strict=True):
         assert path.read_text().startswith(f"# {number}. "), path.name
 
 

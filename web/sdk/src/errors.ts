@@ -1,6 +1,6 @@
 /** The errors of this package. All of them are TickwireErrors. */
 
-import type { ErrorMessage, GoodbyeMessage } from "./types.js";
+import type { ErrorCode, ErrorMessage, GoodbyeMessage } from "./types.js";
 
 export class TickwireError extends Error {
   constructor(message: string) {
@@ -14,7 +14,7 @@ export class MalformedMessage extends TickwireError {}
 
 /** The server refused a request: `code` is the reason, `retryAfterMs` the time to wait before the next attempt. */
 export class Refused extends TickwireError {
-  readonly code: string;
+  readonly code: ErrorCode;
   readonly isRetryable: boolean;
   readonly retryAfterMs: number;
 
@@ -26,10 +26,10 @@ export class Refused extends TickwireError {
   }
 }
 
-/** The room rejected a command. */
+/** The server or the room rejected a command; `code` is INVALID_ARGUMENT if an argument does not have the declared type. */
 export class CommandFailed extends TickwireError {
   constructor(
-    readonly code: string,
+    readonly code: ErrorCode,
     message: string,
   ) {
     super(`${code}: ${message}`);

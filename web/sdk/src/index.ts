@@ -20,6 +20,7 @@ export { type Plain, decode as decodeMsgpack, encode as encodeMsgpack } from "./
 export { Prediction } from "./prediction.js";
 export { type RoomTypes, Room } from "./room.js";
 export type {
+  ErrorCode,
   FieldDescription,
   FieldKind,
   JoinedMessage,

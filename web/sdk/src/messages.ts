@@ -41,6 +41,7 @@ import { Welcome } from "./generated/tickwire/welcome";
 import { encode as pack } from "./msgpack.js";
 import type {
   AckMessage,
+  ErrorCode,
   ErrorMessage,
   FieldDescription,
   GoodbyeMessage,
@@ -295,8 +296,8 @@ function goodbye(from: Goodbye): GoodbyeMessage {
 }
 
 /** Returns an error code's name; INTERNAL for a code of a newer server that this build does not know. */
-function errorCodeName(code: number): string {
-  return WireErrorCode[code] ?? "INTERNAL";
+function errorCodeName(code: number): ErrorCode {
+  return (WireErrorCode[code] as ErrorCode | undefined) ?? "INTERNAL";
 }
 
 function text(value: string | null): string {

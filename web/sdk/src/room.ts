@@ -69,7 +69,7 @@ export class Room<R extends RoomTypes = any> {
 
   /** Sends an input, in the game's units. Missing fields are zero.
    *
-   * Returns its sequence number; 0 if it was not sent, because there is no connection or the client has left the room. */
+   * Returns its sequence number; 0 if it was not sent: the client is not connected, or has left the room. */
   input(values: Readonly<R["inputs"]>): number {
     return this.isJoined ? this.client.input(values as Record<string, number>) : 0;
   }

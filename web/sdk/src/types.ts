@@ -1,5 +1,10 @@
 /** The protocol's messages, a room's description and the options of requests, as plain types. */
 
+import type { ErrorCode as WireErrorCode } from "./generated/tickwire/error-code.js";
+
+/** The reason why a request or a command failed, or a connection ends. */
+export type ErrorCode = keyof typeof WireErrorCode;
+
 export type FieldKind = "bool" | "uint" | "int" | "real" | "angle" | "enum" | "entity" | "text" | "blob";
 
 /** One field of a table or of an input. */
@@ -84,7 +89,7 @@ export interface ReplyMessage {
   readonly type: "reply";
   readonly id: bigint;
   readonly ok: boolean;
-  readonly error: string;
+  readonly error: ErrorCode;
   readonly message: string;
   readonly payload: Uint8Array;
   /** Above 0: the outcome is unknown; send the same id again after this time. */
@@ -112,7 +117,7 @@ export interface MatchStatusMessage {
 
 export interface ErrorMessage {
   readonly type: "error";
-  readonly code: string;
+  readonly code: ErrorCode;
   readonly message: string;
   readonly retryAfterMs: number;
   readonly upgradeTo: number;
@@ -123,7 +128,7 @@ export interface ErrorMessage {
 
 export interface GoodbyeMessage {
   readonly type: "goodbye";
-  readonly code: string;
+  readonly code: ErrorCode;
   readonly message: string;
   readonly comeBack: boolean;
   readonly retryAfterMs: number;

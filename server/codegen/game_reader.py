@@ -1,0 +1,66 @@
+"""Reads the API of a game from its room classes. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from tickwire.schemas.fields import Field
+from tickwire.schemas.messages import FieldKind
+from tickwire.server.codegen.class_names import doc_of, first_paragraph
+from tickwire.server.codegen.game_api import ColumnApi, CommandApi, EventApi, GameApi, RoomApi, TableApi
+from tickwire.server.codegen.type_reader import TypeReader
+from tickwire.server.rooms.event_types import to_event_name
+from tickwire.server.rooms.room import Room
+
+
+def read_game(rooms: Mapping[str, type[Room]]) -> GameApi:
+    """Return the API of room classes, which are given by room type.
+
+    Raises:
+        ConfigError: a type has no form on the wire, or two classes would have one name in clients.
+    """
+    types = TypeReader()
+    found = tuple(_read_room(name, room, types) for name, room in sorted(rooms.items()))
+    return GameApi(found, types.objects, types.enums)
+
+
+def _read_room(name: str, room: type[Room], types: TypeReader) -> RoomApi:
+    commands = tuple(
+        CommandApi(
+            command.name,
+            types.read_fields(command.arguments, "client"),
+            types.read(command.result, "server"),
+            first_paragraph(command.doc),
+        )
+        for command in room.commands.values()
+    )
+    return RoomApi(
+        name,
+        options=types.read(dict[str, Any], "client"),
+        tables=tuple(
+            TableApi(name, _read_columns(table.fields), doc_of(table)) for name, table in room.tables.items()
+        ),
+        inputs=_read_columns(room.input_fields),
+        commands=commands,
+        events=tuple(EventApi(to_event_name(kind), types.read(kind, "server")) for kind in room.events),
+        doc=doc_of(room),
+    )
+
+
+def _read_columns(fields: Iterable[Field]) -> tuple[ColumnApi, ...]:
+    return tuple(_read_column(field) for field in fields)
+
+
+def _read_column(field: Field) -> ColumnApi:
+    minimum: float | None = None
+    maximum: float | None = None
+    step: float | None = None
+    match field.kind:
+        case FieldKind.UINT | FieldKind.INT:
+            minimum, maximum = field.range
+        case FieldKind.REAL:
+            minimum, maximum, step = field.low, field.high, field.step
+    return ColumnApi(
+        field.name, field.kind.name.lower(), field.bits, minimum, maximum, step, field.labels, field.bytes_max
+    )

@@ -36,7 +36,7 @@ from tickwire.server.persistence.saver import SAVE_INTERVAL_S, RoomSaver
 from tickwire.server.persistence.world_codec import encode_world
 from tickwire.server.process import GC_THRESHOLD, SWITCH_INTERVAL_S
 from tickwire.server.rooms.factory import RoomSpec
-from tickwire.server.rooms.host import RoomHost
+from tickwire.server.rooms.host import HostCallbacks, RoomHost
 from tickwire.server.rooms.tick_loop import TickObserver
 from tickwire.server.storage import MongoStore, WriteBehind, migrate
 
@@ -110,9 +110,12 @@ def create_host(observe_tick: TickObserver) -> RoomHost:
     """Return a host of fields."""
     return RoomHost(
         {"field": MovingWorld},
-        on_closed=lambda runtime, reason: None,
-        tune=lambda room: None,
-        observe_tick=observe_tick,
+        HostCallbacks(
+            on_closed=lambda runtime, reason: None,
+            tune=lambda room: None,
+            observe_tick=observe_tick,
+            commit=lambda runtime: None,
+        ),
     )
 
 

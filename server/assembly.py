@@ -56,6 +56,7 @@ from tickwire.server.observability import logs
 from tickwire.server.observability.health import Health
 from tickwire.server.observability.loop_monitor import LoopMonitor
 from tickwire.server.observability.metrics import Metrics
+from tickwire.server.persistence.room_transactions import RoomTransactionService
 from tickwire.server.persistence.saver import RoomSaver, close_fenced_room
 from tickwire.server.persistence.transactions import TransactionService
 from tickwire.server.placement.backfill import BackfillService
@@ -69,7 +70,7 @@ from tickwire.server.placement.ready_shards import ReadyShards
 from tickwire.server.placement.redis_setup import RedisSetup
 from tickwire.server.placement.room_quota import RoomQuota
 from tickwire.server.placement.ticket_service import TicketService
-from tickwire.server.rooms.host import RoomHost
+from tickwire.server.rooms.host import HostCallbacks, RoomHost
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.shard_identity import ShardIdentity
@@ -92,6 +93,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     write_behind: WriteBehind
     saver: RoomSaver
     transactions: TransactionService
+    room_transactions: RoomTransactionService
     host: RoomHost
     directory_publisher: DirectoryPublisher
     lease_keeper: LeaseKeeper
@@ -124,6 +126,7 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
     # The host calls these parts and is created before them; see the module's docstring.
     saver: RoomSaver
     transactions: TransactionService
+    room_transactions: RoomTransactionService
     lease_keeper: LeaseKeeper
     tickets: TicketService
     operator_policy: OperatorPolicy
@@ -142,6 +145,9 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
         lease_keeper.room_moved(runtime.room.room_id)
         tickets.room_moved(runtime)
 
+    def commit(runtime: RoomRuntime) -> None:
+        room_transactions.commit(runtime)
+
     def tune(room: Room) -> None:
         operator_policy.tunings.apply(room)
 
@@ -150,7 +156,13 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
     matchmaker = create_matchmaker(settings.redis, observe=metrics.observe_redis)
     fleet_now_s = matchmaker.clock.now_s
     host = RoomHost(
-        load_room_types(settings.rooms), on_closed=room_closed, tune=tune, observe_tick=metrics.observe_tick
+        load_room_types(settings.rooms),
+        HostCallbacks(
+            on_closed=room_closed,
+            tune=tune,
+            observe_tick=metrics.observe_tick,
+            commit=commit,
+        ),
     )
     tick_load = TickLoad(lambda: host.counters.tick_seconds)
 
@@ -166,6 +178,7 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
     transactions = TransactionService(
         store.players, store.ledger, on_fenced=on_fenced, timeout_s=settings.mongo.deadline_s
     )
+    room_transactions = RoomTransactionService(transactions, time.monotonic)
 
     keys = create_ticket_keys(settings)
     sessions = SessionRegistry(
@@ -255,6 +268,8 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
         collect_edge(metrics, edge)
         collect_rooms(metrics, host)
         collect_storage(metrics, write_behind, transactions, saver)
+        metrics.set_gauge("room_transactions_pending", room_transactions.pending)
+        metrics.set_total("room_transactions_abandoned", room_transactions.abandoned)
         collect_redis(metrics, matchmaker, redis_setup, queues)
         collect_directory(metrics, lease_keeper)
         collect_queues(metrics, queues, queue_service)
@@ -277,6 +292,7 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
         write_behind=write_behind,
         saver=saver,
         transactions=transactions,
+        room_transactions=room_transactions,
         host=host,
         directory_publisher=publisher,
         lease_keeper=lease_keeper,

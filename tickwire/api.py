@@ -27,6 +27,7 @@ from tickwire.server.rooms.lag_compensation import RoomSnapshot
 from tickwire.server.rooms.player import NoEntity, Player
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.room_timer import RoomTimer
+from tickwire.server.rooms.room_transactions import TooManyTransactions, TransactionOutcome
 from tickwire.server.rooms.schema_changes import SchemaChanges
 from tickwire.server.rooms.transactions import ItemChange, Transaction, grant, spend, trade, transfer
 from tickwire.server.rooms.tuning import Tuning
@@ -52,7 +53,9 @@ __all__ = [
     "TableFull",
     "TableSnapshot",
     "TooManyTimers",
+    "TooManyTransactions",
     "Transaction",
+    "TransactionOutcome",
     "Tuning",
     "angle",
     "blob",

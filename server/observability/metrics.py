@@ -25,7 +25,8 @@ _GAUGES = {
     "sessions_disconnected": "Sessions without a connection, which can be resumed.",
     "certificate_expires_seconds": "Expiry of the certificate, UTC, seconds since 1970; 0 without a certificate.",
     "tick_utilization": "Share of the last second that the ticks of all rooms took.",
-    "transactions_waiting": "Commands whose transactions are in flight or queued.",
+    "transactions_waiting": "Transactions that are in flight or queued for the next commit of their room.",
+    "room_transactions_pending": "Transactions that rooms have started and that are not decided yet.",
     "storage_lag_seconds": "Age of the oldest unwritten change of a durable room.",
     "storage_waiting_worlds": "Worlds queued for writing.",
     "redis_evicts": "1 if Redis evicts keys when its memory is full, 0 if not, NaN if unknown.",
@@ -63,6 +64,7 @@ _COUNTERS = {
     "storage_bytes": "Bytes of worlds written: changed sections only.",
     "sessions_restored": "Sessions restored with their room from another shard or an earlier run.",
     "storage_failures": "Writes of worlds that failed.",
+    "room_transactions_abandoned": "Transactions of closed rooms that were given up with an unknown outcome.",
 }
 _LABELLED = {
     "rejected_messages": ("Messages rejected.", "reason"),

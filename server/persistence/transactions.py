@@ -25,19 +25,18 @@ import structlog
 from tickwire.matchmaking.loop_timeout import LoopTimeout
 from tickwire.schemas.messages import Command, ErrorCode, Reply
 from tickwire.server.edge.services import Outcome
-from tickwire.server.errors import KeyReused, NotSavable, StaleEpoch, Unavailable, VersionConflict
+from tickwire.server.errors import KeyReused, NotSavable, StaleEpoch, TickwireError, Unavailable, VersionConflict
+from tickwire.server.persistence.attempts import CommandAttempt, TransactionAttempt, create_reply, fence_key
 from tickwire.server.rooms.checkpoint import SeatCheckpoint
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRoom
-from tickwire.server.rooms.transactions import Decision, RecordVersion, net_changes
+from tickwire.server.rooms.transactions import Decision, RecordVersion
 from tickwire.server.storage import (
     Ledger,
     LedgerReply,
     PlayerRecord,
     PlayerStore,
-    TransactionRequest,
     TransactionResult,
-    world_key,
 )
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ class TransactionService:
         self._ledger = ledger
         self._on_fenced = on_fenced
         self._timeout_s = timeout_s
-        self._pending: dict[str, _Attempt] = {}  # by fence key: the transaction with an unknown outcome
+        self._pending: dict[SeatRoom, TransactionAttempt] = {}  # by room: the transaction with an unknown outcome
         self._turns: dict[str, asyncio.Lock] = {}
         self._waiting: Counter[str] = Counter()
 
@@ -93,7 +92,7 @@ class TransactionService:
         while self._waiting[fence]:
             await asyncio.sleep(0.005)
         del self._waiting[fence]  # reading a Counter creates an entry
-        await self._settle_pending(fence)
+        await self._settle_pending(runtime)
 
     async def load(self, player_ids: Sequence[str]) -> dict[str, RecordVersion]:
         """Return the records of players, by player id.
@@ -115,33 +114,47 @@ class TransactionService:
 
     async def run(self, seat: Seat, command: Command, decision: Decision) -> Outcome:
         """See `tickwire.server.edge.services.TransactionRunner.run`."""
-        return await self.retry(_Attempt(seat, command, decision))
+        return await self.retry(CommandAttempt(seat, command, decision))
 
-    async def retry(self, pending: _Attempt) -> Outcome:
+    async def retry(self, pending: CommandAttempt) -> Outcome:
         """See `tickwire.server.edge.services.TransactionRunner.retry`."""
-        attempt, fence = pending, pending.fence
-        retry_after_ms = RETRY_AFTER_MS
-        try:
-            async with LoopTimeout(self._timeout_s), self._acquire_turn(fence):
-                await self._settle_pending(fence)  # may be this attempt
-                await self._settle(attempt)
-        except TimeoutError:
-            reason = "the transaction was not written in time"
-        except Unavailable as error:
-            reason, retry_after_ms = str(error), error.retry_after_ms or RETRY_AFTER_MS
-        except StaleEpoch:
-            self._on_fenced(fence)
-            reason = "another shard owns the room now"
+        attempt = pending
+        error = await self.settle(attempt)
         if attempt.reply is not None:
             return Outcome(attempt.reply)
-        self.results["unavailable"] += 1
+        retry_after_ms = getattr(error, "retry_after_ms", 0) or RETRY_AFTER_MS
         code, id = ErrorCode.UNAVAILABLE, attempt.command.id
-        reply = Reply(id, ok=False, error=code, message=reason, retry_after_ms=retry_after_ms)
+        reply = Reply(id, ok=False, error=code, message=str(error), retry_after_ms=retry_after_ms)
         return Outcome(reply, attempt if attempt.is_tried else None)
+
+    async def settle(self, attempt: TransactionAttempt) -> TickwireError | None:
+        """Commit an attempt within the time limit, after the room's earlier ones.
+
+        Returns:
+            None if the attempt is decided; otherwise why its outcome is open. After StaleEpoch it never succeeds,
+            otherwise it may be repeated.
+        """
+        error: TickwireError
+        try:
+            async with LoopTimeout(self._timeout_s), self._acquire_turn(attempt.fence):
+                await self._settle_pending(attempt.runtime)  # may be this attempt
+                await self._settle(attempt)
+        except TimeoutError:
+            error = Unavailable("the transaction was not written in time", retry_after_ms=RETRY_AFTER_MS)
+        except Unavailable as failure:
+            error = failure
+        except StaleEpoch as failure:
+            if attempt.runtime.is_open:  # otherwise the newer owner may be this shard
+                self._on_fenced(attempt.fence)
+            error = StaleEpoch("another shard owns the room now", newest=failure.newest)
+        if attempt.is_decided:
+            return None
+        self.results["unavailable"] += 1
+        return error
 
     def evict(self, runtime: RoomRuntime) -> None:
         """Discard the pending transaction of a room that has ended here: no later one depends on its outcome."""
-        self._pending.pop(fence_key(runtime), None)
+        self._pending.pop(runtime, None)
 
     @asynccontextmanager
     async def _acquire_turn(self, fence: str) -> AsyncIterator[None]:
@@ -158,14 +171,14 @@ class TransactionService:
             if not self._waiting[fence]:
                 del self._waiting[fence], self._turns[fence]
 
-    async def _settle_pending(self, fence: str) -> None:
+    async def _settle_pending(self, runtime: SeatRoom) -> None:
         """Complete the transaction whose outcome is unknown, if there is one."""
-        pending = self._pending.get(fence)
+        pending = self._pending.get(runtime)
         if pending is not None:
             await self._settle(pending)
 
-    async def _settle(self, attempt: _Attempt) -> None:
-        """Commit a decision. On a conflict the room decides again, until a decision is written or refused.
+    async def _settle(self, attempt: TransactionAttempt) -> None:
+        """Commit a transaction. On a conflict the room decides again, until a decision is written or refused.
 
         Raises:
             Unavailable, StaleEpoch: the outcome is open.
@@ -173,20 +186,21 @@ class TransactionService:
         if attempt.is_outdated:
             attempt.redecide()
         for _ in range(CONFLICTS_MAX):
-            if attempt.reply is None:
+            if not attempt.is_decided:
                 await self._commit(attempt)
-        if attempt.reply is None:
+        if not attempt.is_decided:
             raise VersionConflict("the player record is changed by other transactions, retry", retry_after_ms=200)
 
-    async def _commit(self, attempt: _Attempt) -> None:
-        """Try to commit a decision once; on a conflict the room decides again.
+    async def _commit(self, attempt: TransactionAttempt) -> None:
+        """Try to commit a transaction once; on a conflict the room decides again.
 
         Raises:
             Unavailable, StaleEpoch: the outcome is open.
         """
-        attempt.is_tried, self._pending[attempt.fence] = True, attempt
+        room_id = attempt.runtime.room.room_id
+        attempt.is_tried, self._pending[attempt.runtime] = True, attempt
         try:
-            attempt.reply = await self._apply_result(attempt, await self._ledger.commit(attempt.to_request()))
+            await self._apply_result(attempt, await self._ledger.commit(attempt.to_request()))
         except VersionConflict:  # it was not and will never be written: versions only grow
             attempt.is_tried = False
         except (Unavailable, StaleEpoch):
@@ -194,121 +208,39 @@ class TransactionService:
         except KeyReused as error:
             attempt.fail(ErrorCode.KEY_REUSED, str(error))
         except NotSavable as error:
-            log.error(
-                "transaction_rejected", room_id=attempt.seat.room_id, command=attempt.command.name, error=str(error)
-            )
+            log.error("transaction_rejected", room_id=room_id, transaction=attempt.name, error=str(error))
             self.results["failed"] += 1
-            attempt.fail(ErrorCode.COMMAND_FAILED, "the room failed to run the command")
+            attempt.fail(ErrorCode.COMMAND_FAILED, "the transaction cannot be stored")
         except Exception as error:  # a fault in one transaction must not block the others of the room
-            log.exception("transaction_failed", room_id=attempt.seat.room_id, command=attempt.command.name)
-            self._pending.pop(attempt.fence, None)
+            log.exception("transaction_failed", room_id=room_id, transaction=attempt.name)
+            self._pending.pop(attempt.runtime, None)
             raise Unavailable("the server failed to write the transaction", retry_after_ms=RETRY_AFTER_MS) from error
-        self._pending.pop(attempt.fence, None)
-        if attempt.reply is None:
-            records = await self.load(list(attempt.decision.versions))
-            attempt.seat.runtime.update_records(attempt.seat, records)
+        self._pending.pop(attempt.runtime, None)
+        if not attempt.is_decided:
+            attempt.update_records(await self.load(list(attempt.versions)))
             attempt.redecide()
 
-    async def _apply_result(self, attempt: _Attempt, result: TransactionResult) -> Reply:
-        """Apply a result of the ledger to the room, and return the Reply."""
-        seat, transaction = attempt.seat, attempt.decision.transaction
+    async def _apply_result(self, attempt: TransactionAttempt, result: TransactionResult) -> None:
+        """Apply a result of the ledger to the room."""
         kind = "refused" if result.refused else "committed"
         self.results[kind if result.is_new else "repeated"] += 1
-        if result.refused:
-            return _create_reply(attempt.command.id, result.reply, result.refused)
+        records: dict[str, RecordVersion] = {}
         if result.is_new:
             records = {player_id: _to_record_version(record) for player_id, record in result.players.items()}
-        else:
-            records = await self.load([seat.player_id, *net_changes(transaction.moves)])
-        # The room applies changes that were written for this command, by this attempt or an earlier one.
-        if result.is_new or (result.is_own and result.changes == net_changes(transaction.moves)):
-            seat.runtime.apply_transaction(seat, attempt.command.name, transaction, records)
-        else:
-            seat.runtime.update_records(seat, records)
-        return _create_reply(attempt.command.id, result.reply, result.refused)
-
-
-class _Attempt:
-    """The attempt to commit the decision of one command.
-
-    Attributes:
-        reply: the Reply, once the outcome is known.
-        is_tried: whether the ledger may have written the decision.
-    """
-
-    def __init__(self, seat: Seat, command: Command, decision: Decision) -> None:
-        self.seat = seat
-        self.command = command
-        self.decision = decision
-        self.fence = fence_key(seat.runtime)
-        self.reply: Reply | None = None
-        self.is_tried = False
-
-    @property
-    def is_outdated(self) -> bool:
-        """Return whether the room has applied another transaction since it decided, and nothing was written."""
-        return not self.is_tried and self.decision.sequence != self.seat.runtime.transactions_applied
-
-    def redecide(self) -> None:
-        """Let the room decide again.
-
-        Raises:
-            Unavailable: the room is migrating.
-        """
-        if not self.seat.is_open:
-            self.fail(ErrorCode.OUT_OF_ORDER, "the session is not in a room")
-            return
-        answer = self.seat.run_command(self.command)
-        if isinstance(answer, Decision):
-            self.decision = answer
-        elif answer.retry_after_ms:
-            raise Unavailable(answer.message, retry_after_ms=answer.retry_after_ms)
-        else:
-            self.reply = answer
-
-    def fail(self, code: ErrorCode, message: str) -> None:
-        """Set the Reply of a command for which nothing was written."""
-        self.reply = Reply(self.command.id, ok=False, error=code, message=message)
-
-    def to_request(self) -> TransactionRequest:
-        """Return the request to the ledger."""
-        decision, session_id = self.decision, self.seat.subscriber.session_id
-        key = decision.transaction.key
-        return TransactionRequest(
-            key=f"key:{key}" if key else f"{session_id}/{self.command.id}",
-            player_id=self.seat.player_id,
-            session_id=session_id,
-            command_id=self.command.id,
-            fence=self.fence,
-            epoch=self.seat.runtime.epoch,
-            changes=net_changes(decision.transaction.moves),
-            reply=decision.reply,
-            versions=decision.versions,
-            profile=decision.profile,
-        )
-
-
-def fence_key(runtime: SeatRoom) -> str:
-    """Return the key of a room's fence: for a durable room the key of its world, whose claims raise the fence."""
-    room = runtime.room
-    return world_key(room.room_type, room.name) if runtime.is_durable else room.room_id
+        elif not result.refused:
+            records = await self.load(attempt.player_ids)
+        attempt.decide(result, records)
 
 
 def _to_record_version(record: PlayerRecord) -> RecordVersion:
     return RecordVersion(record.version, record.holdings, record.profile)
 
 
-def _create_reply(command_id: int, reply: bytes, refused: str) -> Reply:
-    if refused:
-        return Reply(command_id, ok=False, error=ErrorCode.COMMAND_FAILED, message=refused)
-    return Reply(command_id, ok=True, payload=reply)
-
-
 def _add_replies(seat: SeatCheckpoint, answers: Sequence[LedgerReply]) -> SeatCheckpoint:
     session = seat.session
     known = {reply.id for reply in session.replies}
     more = tuple(
-        _create_reply(answer.command_id, answer.reply, answer.refused)
+        create_reply(answer.command_id, answer.reply, answer.refused)
         for answer in answers
         if answer.session_id == session.session_id and answer.command_id not in known
     )

@@ -24,6 +24,7 @@ from tickwire.server.rooms.checkpoint import (
     RoomCheckpoint,
     SeatCheckpoint,
     SetAsideData,
+    TransactionCheckpoint,
 )
 from tickwire.server.storage import SavedTable, SavedWorld
 
@@ -52,6 +53,7 @@ def encode_world(room_type: str, name: str, room_id: str, state: RoomCheckpoint)
         },
         aside_state=state.set_aside.fields,
         clock={} if state.clock is None else to_plain(state.clock),
+        transactions=[to_plain(pending) for pending in state.transactions],
     )
 
 
@@ -107,7 +109,9 @@ def _encode_seat(seat: SeatCheckpoint) -> dict[str, Any]:
 
 
 def decode_world(saved: SavedWorld) -> RoomCheckpoint:
-    """Return the checkpoint of a stored world. Sessions, labels and timers that cannot be read are in `rejected`.
+    """Return the checkpoint of a stored world.
+
+    Sessions, labels, timers and pending transactions that cannot be read are in `rejected`.
 
     Raises:
         ValueError, KeyError, TypeError: a table cannot be read.
@@ -125,6 +129,7 @@ def decode_world(saved: SavedWorld) -> RoomCheckpoint:
         else:
             rejected.append(RejectedRow(f"labels.{name}", label, f"must be a string, not {type(label).__name__}"))
     clock = _decode_clock(saved.clock, rejected)
+    transactions = _decode_transactions(saved.transactions, rejected)
     state = RoomCheckpoint(
         tick=saved.tick,
         next_entity_id=saved.next_entity_id,
@@ -144,6 +149,7 @@ def decode_world(saved: SavedWorld) -> RoomCheckpoint:
         state_error=saved.state_error,
         rejected=tuple(rejected),
         clock=clock,
+        transactions=transactions,
     )
     return state if saved.next_channel is None else msgspec.structs.replace(state, next_channel=saved.next_channel)
 
@@ -172,6 +178,16 @@ def _decode_clock(document: dict[str, Any], rejected: list[RejectedRow]) -> Cloc
     except msgspec.ValidationError as error:
         rejected.append(RejectedRow("clock", document, f"{error!r}"))
         return None
+
+
+def _decode_transactions(documents: list[Any], rejected: list[RejectedRow]) -> tuple[TransactionCheckpoint, ...]:
+    found = []
+    for number, document in enumerate(documents):
+        try:
+            found.append(msgspec.convert(document, TransactionCheckpoint))
+        except msgspec.ValidationError as error:
+            rejected.append(RejectedRow(f"transactions.{number}", document, f"{error!r}"))
+    return tuple(found)
 
 
 def _decode_table(table: SavedTable) -> TableState:

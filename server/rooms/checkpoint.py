@@ -184,6 +184,22 @@ class ClockCheckpoint(msgspec.Struct, frozen=True):
     timers: tuple[TimerCheckpoint, ...] = ()
 
 
+class TransactionCheckpoint(msgspec.Struct, frozen=True):
+    """A transaction that a room has started, and that is not decided yet.
+
+    Args:
+        key: the idempotency key.
+        moves: player, item and amount of each change.
+        reply: the encoded reply.
+        then: the name of the method to call with the outcome; empty for none.
+    """
+
+    key: str
+    moves: tuple[tuple[str, str, int], ...]
+    reply: bytes
+    then: str = ""
+
+
 class RoomMetadata(msgspec.Struct, frozen=True):
     """The part of a checkpoint outside of tables, with the last tick that changed the tables; cheap to compare."""
 
@@ -192,6 +208,7 @@ class RoomMetadata(msgspec.Struct, frozen=True):
     labels: dict[str, str]
     seats: tuple[SeatCheckpoint, ...]
     clock: ClockCheckpoint | None = None
+    transactions: tuple[TransactionCheckpoint, ...] = ()
 
 
 class RejectedRow(msgspec.Struct, frozen=True):
@@ -233,6 +250,7 @@ class RoomCheckpoint(msgspec.Struct, frozen=True):
         state_error: why `state` did not fit its declaration when it was saved; empty if it did, None if unknown.
         rejected: the values that were removed from the saved state, to be stored in the quarantine.
         clock: the timers of the room; None in a save of a build without timers.
+        transactions: transactions that the room has started, and that are not decided yet.
         set_aside: stored data that this build does not declare.
         attributes: the copied attributes of a room that moves; see server/rooms/attributes.py.
         random: the state of the random number generator of a room that moves.
@@ -252,3 +270,4 @@ class RoomCheckpoint(msgspec.Struct, frozen=True):
     state_error: str | None = None
     rejected: tuple[RejectedRow, ...] = ()
     clock: ClockCheckpoint | None = None
+    transactions: tuple[TransactionCheckpoint, ...] = ()

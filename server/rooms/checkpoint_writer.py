@@ -35,7 +35,14 @@ def create_metadata(room: Room, seats: Iterable[Seat], changed_tick: int) -> Roo
             f"{type(room).__name__}.save must return a {room.save_type.__name__}, not a {type(saved).__name__}"
         )
     checkpoints = tuple(_create_seat_checkpoint(room, seat) for seat in seats)
-    return RoomMetadata(changed_tick, saved.to_plain_dict(), dict(room.labels), checkpoints, room.clock.checkpoint())
+    return RoomMetadata(
+        changed_tick=changed_tick,
+        state=saved.to_plain_dict(),
+        labels=dict(room.labels),
+        seats=checkpoints,
+        clock=room.clock.checkpoint(),
+        transactions=room.transactions.checkpoint(),
+    )
 
 
 def create_checkpoint(room: Room, metadata: RoomMetadata, set_aside: SetAsideData) -> RoomCheckpoint:
@@ -56,6 +63,7 @@ def create_checkpoint(room: Room, metadata: RoomMetadata, set_aside: SetAsideDat
         labels=metadata.labels,
         seats=metadata.seats,
         clock=metadata.clock,
+        transactions=metadata.transactions,
         set_aside=_without_despawned(room, set_aside),
     )
 

@@ -16,12 +16,10 @@ timer is set. Pure.
 
 from __future__ import annotations
 
-import inspect
 import math
 import weakref
 from bisect import insort
 from collections.abc import Callable, Iterable
-from functools import lru_cache
 from typing import Any, Protocol
 
 import structlog
@@ -29,6 +27,7 @@ import structlog
 from tickwire.server.replication.table import Row
 from tickwire.server.rooms.checkpoint import ClockCheckpoint, TimerCheckpoint
 from tickwire.server.rooms.player import Player
+from tickwire.server.rooms.room_methods import check_arguments, check_method, find_method
 from tickwire.server.rooms.room_timer import RoomTimer, TimerCall, TimerSchedule, round_ticks
 from tickwire.server.rooms.value_codec import NotCopied, ReferenceSource, decode_value, encode_plain, encode_value
 
@@ -265,40 +264,12 @@ def _create_call(room: TimedRoom, method: Callable[..., object], arguments: tupl
     Raises:
         ValueError, TypeError: see `RoomClock.after`.
     """
-    name = getattr(method, "__name__", "")
-    function = _find_method(room, name)
-    is_of_room = getattr(method, "__self__", None) is room and getattr(method, "__func__", None) is function
-    if function is None or not is_of_room:
-        raise TypeError(
-            f"clock: {name or method!r} is not a method of this room; a timer moves with the room and is saved with "
-            "it, so it can only call a method, such as self.start_round"
-        )
-    _check_call(name, function, (room, *arguments))
+    name = check_method("clock", room, method, arguments)
     encoded = tuple(_encode_argument(name, argument) for argument in arguments)
     size = sum(len(argument) for argument in encoded if isinstance(argument, bytes))
     if size > ARGUMENT_BYTES_MAX:
         raise ValueError(f"clock: the arguments of {name} have {size} bytes; the limit is {ARGUMENT_BYTES_MAX}")
     return TimerCall(name, encoded)
-
-
-def _find_method(room: TimedRoom, name: str) -> Callable[..., object] | None:
-    """Return the plain method of the room's class with this name, or None."""
-    found: Callable[..., object] | None = inspect.getattr_static(type(room), name, None)
-    return found if inspect.isfunction(found) else None
-
-
-def _check_call(name: str, function: Callable[..., object], arguments: tuple[Any, ...]) -> None:
-    if inspect.iscoroutinefunction(function) or inspect.isgeneratorfunction(function):
-        raise TypeError(f"clock: {name} must be a plain method, not async and not a generator")
-    try:
-        _signature(function).bind(*arguments)
-    except TypeError as error:
-        raise TypeError(f"clock: {name} does not accept these {len(arguments) - 1} arguments: {error}") from None
-
-
-@lru_cache(maxsize=1024)
-def _signature(function: Callable[..., object]) -> inspect.Signature:
-    return inspect.signature(function)
 
 
 def _encode_argument(name: str, argument: Any) -> bytes | Player | Row:
@@ -324,11 +295,11 @@ def _restore_timer(room: TimedRoom, saved: TimerCheckpoint, scale: float) -> Roo
     Raises:
         ValueError, TypeError, KeyError, ArithmeticError: this build cannot run the call.
     """
-    function = _find_method(room, saved.method)
+    function = find_method(room, saved.method)
     if function is None:
         raise ValueError("this build has no such method")
     arguments = tuple(_decode_argument(data, room) for data in saved.arguments)
-    _check_call(saved.method, function, (room, *arguments))
+    check_arguments("clock", saved.method, function, (room, *arguments))
     due = round_ticks(room.tick + (saved.due - room.tick) * scale)
     if not math.isfinite(due):
         raise ValueError("its time is not finite")

@@ -50,7 +50,8 @@ class CommandRunner:
 
     Attributes:
         record_reads: collects the records that the decision on a command is based on.
-        transactions_applied: the number of `on_transaction` calls. Each may have changed the room's own data.
+        transactions_applied: the number of calls of the game about committed transactions. Each may have changed the
+            room's own data.
     """
 
     __slots__ = ("_counters", "_fan_out", "_hooks", "_room", "record_reads", "transactions_applied")
@@ -133,6 +134,10 @@ class CommandRunner:
     def update_records(self, seat: Seat, records: Mapping[str, RecordVersion]) -> None:
         """Replace the records of this seat's player, and of other players in the room, with newer versions."""
         seat.player.record = records.get(seat.player_id, seat.player.record)
+        self.update_present(records)
+
+    def update_present(self, records: Mapping[str, RecordVersion]) -> None:
+        """Replace the records of players in the room with newer versions."""
         for player_id, record in records.items():
             if player_id in self._room.players:
                 self._room.players[player_id].record = record

@@ -247,6 +247,7 @@ def _restore(runtime: RoomRuntime, request: RestoreRequest) -> None:
         runtime.restore_seat(seat, session, request.on_ended, request.records.get(seat.player_id))
     if checkpoint.clock is not None:
         room.clock.restore(checkpoint.clock)
+    room.transactions.restore(checkpoint.transactions)
     for name, attribute in decode_attributes(room, checkpoint.attributes).items():
         setattr(room, name, attribute)
     if checkpoint.random:

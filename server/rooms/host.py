@@ -11,7 +11,7 @@ import asyncio
 import math
 import secrets
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
@@ -46,14 +46,28 @@ class TicksStalled(Internal):
     """The timer of a tick group has stopped, so that its rooms no longer tick."""
 
 
+class HostCallbacks(NamedTuple):
+    """The parts of a shard that rooms reach through their host.
+
+    Args:
+        on_closed: called with the reason after a room has closed; the room's state can still be read.
+        tune: sets the tuning values of a new room.
+        observe_tick: called for every tick, for histograms.
+        commit: starts to commit the pending transactions of a room. Called again for each new one.
+    """
+
+    on_closed: Callable[[RoomRuntime, str], None]
+    tune: Callable[[Room], None]
+    observe_tick: TickObserver
+    commit: Callable[[RoomRuntime], None]
+
+
 class RoomHost:
     """Owns the rooms of a shard. Used on the event loop's thread only.
 
     Args:
         room_types: the room classes that this shard hosts, by room type.
-        on_closed: called with the reason after a room has closed; the room's state can still be read.
-        tune: sets the tuning values of a new room.
-        observe_tick: called for every tick, for histograms.
+        callbacks: the parts of the shard that rooms reach through the host.
         clock: the clock and the timers of the ticks; None: those of the running event loop.
 
     Attributes:
@@ -63,19 +77,18 @@ class RoomHost:
     def __init__(
         self,
         room_types: Mapping[str, type[Room]],
+        callbacks: HostCallbacks,
         *,
-        on_closed: Callable[[RoomRuntime, str], None],
-        tune: Callable[[Room], None],
-        observe_tick: TickObserver,
         clock: TickTimers | None = None,
     ) -> None:
         self.room_types = dict(room_types)
         self.counters = RoomCounters()
-        self._on_closed = on_closed
-        self._tune = tune
+        self._on_closed = callbacks.on_closed
+        self._tune = callbacks.tune
+        self._commit = callbacks.commit
         self._rooms: dict[str, RoomRuntime] = {}
         self._clock: TickTimers = clock or LoopTimers()
-        self.tick_scheduler = TickScheduler(self._clock, self._tick_done, observe_tick)
+        self.tick_scheduler = TickScheduler(self._clock, self._tick_done, callbacks.observe_tick)
         self._checked: set[tuple[type[Room], frozenset[str]]] = set()
         self._reported: set[tuple[type[Room], AttributeReport]] = set()
 
@@ -178,6 +191,7 @@ class RoomHost:
             **_members(runtime),
         )
         self._check_attributes(runtime)
+        runtime.start_transactions(self._commit)
 
     def salvage(self, room_type: str, room_id: str, checkpoint: RoomCheckpoint) -> RoomCheckpoint:
         """Return a checkpoint without the values that did not fit when they were saved; these are in `rejected`.
@@ -227,6 +241,7 @@ class RoomHost:
         """Resume the ticks of a frozen room."""
         runtime.handover.unfreeze()
         self.tick_scheduler.add(runtime)
+        runtime.start_transactions(self._commit)
 
     def attach(self, runtime: RoomRuntime) -> None:
         """Add a room that `prepare` has restored, and start its ticks.
@@ -246,6 +261,7 @@ class RoomHost:
             epoch=runtime.epoch,
             **_members(runtime),
         )
+        runtime.start_transactions(self._commit)
 
     def release(self, runtime: RoomRuntime, redirect: Redirect) -> None:
         """Close a frozen room that another shard has taken over, without a save.

@@ -25,7 +25,7 @@ A hook must not block. An exception that leaves a hook is contained; see server/
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -47,6 +47,7 @@ from tickwire.server.rooms.input_types import Input
 from tickwire.server.rooms.inputs import InputBatch
 from tickwire.server.rooms.lag_compensation import RoomHistory, RoomSnapshot
 from tickwire.server.rooms.player import Player
+from tickwire.server.rooms.room_transactions import RoomTransactions, TransactionOutcome
 from tickwire.server.rooms.schema_changes import SchemaChanges
 from tickwire.server.rooms.transactions import Transaction
 from tickwire.server.rooms.tuning import Tuning
@@ -65,7 +66,7 @@ class Room:
         max_players: the maximum number of players.
         durable: whether a named room is saved, and restored when a player joins it by name.
         save_type: the type that `save` returns and `restore` receives.
-        uses_ledger: whether commands may return a Transaction. Players' records are then loaded before they join.
+        uses_ledger: whether the room runs transactions. Players' records are then loaded before they join.
         tuning_type: the values that operators may change while the room runs; see server/rooms/tuning.py.
         input_type: the class with the fields of an input; see server/rooms/input_types.py.
         events: the classes of the events that the room sends; see server/rooms/event_types.py.
@@ -85,6 +86,7 @@ class Room:
         tick: the number of the running tick, from 1.
         clock: the room's time, and calls that the room schedules; see server/rooms/clock.py.
         random: the room's random number generator.
+        transactions: the transactions that the room has started and that are not decided yet.
         players: the players in the room, by player id.
         access: "open"; "locked", which refuses new players; or "private", which requires the code.
         code: the code that opens a private room.
@@ -140,6 +142,7 @@ class Room:
         self.tuning: Any = self.tuning_type()
         self.tuning_version = 0
         self.clock = RoomClock(self)
+        self.transactions = RoomTransactions(self)
         self.entity_ids = EntityIds()
         self.next_channel = NOBODY - 1
         self._closed_channels: list[int] = []
@@ -257,6 +260,32 @@ class Room:
         reason = to_reason(reason)
         if self.close_reason is None:
             self.close_reason = reason
+
+    def transact(self, transaction: Transaction, then: Callable[[TransactionOutcome], object] | None = None) -> None:
+        """Change what players own, from any hook or timer; the players may have left.
+
+            self.transact(Transaction(grant(winner.id, "gold", 5), key=f"{self.room_id}/{self.round}"), self.paid)
+
+        The transaction is committed soon afterwards, in the order of the calls, and once for its key. It is retried
+        until its outcome is known. It moves with the room and is saved with a durable one. If the room closes before,
+        it is committed nevertheless, and `then` does not run.
+
+        Args:
+            transaction: the transaction, with a key. The key must differ between rooms, and be the same if the room
+                repeats the transaction after a crash; see `Transaction.key`. It cannot replace a profile.
+            then: a method of this room that runs between two ticks with the TransactionOutcome. Its
+                `transaction.reply` is a copy of the value that the game has set.
+
+        Raises:
+            ValueError: the transaction has no key, or replaces a profile.
+            TypeError: the room does not set `uses_ledger`, or `then` is not a plain method of this room with one
+                argument.
+            TooManyTransactions: too many transactions of the room are not decided yet.
+        """
+        if not self.uses_ledger:
+            name = type(self).__name__
+            raise TypeError(f"{name} has called transact; set `uses_ledger = True` on {name}")
+        self.transactions.add(transaction, then)
 
     def label(self, **labels: str | int) -> None:
         """Set labels of the room; an empty string removes a label.

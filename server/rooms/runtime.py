@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -39,6 +40,8 @@ from tickwire.server.rooms.input_delivery import InputDelivery
 from tickwire.server.rooms.interest import InterestTracker
 from tickwire.server.rooms.ports import RestoredSubscriber
 from tickwire.server.rooms.room import Room
+from tickwire.server.rooms.room_methods import find_method
+from tickwire.server.rooms.room_transactions import PendingTransaction, TransactionOutcome
 from tickwire.server.rooms.seat import Seat, SeatEnded, SeatRequest
 from tickwire.server.rooms.seat_lifecycle import SeatLifecycle
 from tickwire.server.rooms.slow_log import SlowLog
@@ -112,7 +115,7 @@ class RoomRuntime:
 
     @property
     def transactions_applied(self) -> int:
-        """The number of `on_transaction` calls, each of which may have changed the room's own data."""
+        """The number of calls about committed transactions, each of which may have changed the room's own data."""
         return self._commands.transactions_applied
 
     @property
@@ -254,6 +257,34 @@ class RoomRuntime:
         """Replace the records of this seat's player, and of other players in the room, with newer versions."""
         self._commands.update_records(seat, records)
 
+    # -- transactions of the room ---------------------------------------------------------------------------
+
+    def start_transactions(self, commit: Callable[[RoomRuntime], None]) -> None:
+        """Have the pending transactions of the room committed from now on; this shard owns the room."""
+        self.room.transactions.start(partial(commit, self))
+
+    def settle_transaction(
+        self, pending: PendingTransaction, refused: str, records: Mapping[str, RecordVersion]
+    ) -> None:
+        """Apply the outcome of a transaction that the room has started, and run its `then`.
+
+        Args:
+            pending: the transaction.
+            refused: why it was refused; empty if it is committed.
+            records: the new records of the players whom it has changed, by player id.
+        """
+        room = self.room
+        self._commands.update_present(records)
+        self._is_settled = False
+        if not room.transactions.remove(pending) or not self.is_open or not pending.then:
+            return
+        self._commands.transactions_applied += 1
+        if find_method(room, pending.then) is None:
+            log.error("room_method_missing", room_id=room.room_id, room_type=room.room_type, method=pending.then)
+            return
+        outcome = TransactionOutcome(pending.transaction, refused)
+        self.hooks.notify(pending.then, getattr(room, pending.then), outcome)
+
     # -- one tick -------------------------------------------------------------------------------------------
 
     def step(self) -> None:
@@ -343,6 +374,9 @@ class RoomRuntime:
             else:
                 seat.subscriber.seat_lost(reason)
         self.hooks.notify("on_dispose", self.room.on_dispose)
+        if has_moved:
+            self.room.transactions.clear()
+        self.room.transactions.stop()
         self._compact()
 
     @property
@@ -375,6 +409,8 @@ class RoomRuntime:
             seat.release()
             if seat.subscriber.session_id not in self.handover.leavers:
                 seat.subscriber.seat_moved("the room has moved to another shard", redirect)
+        self.room.transactions.clear()
+        self.room.transactions.stop()
         self.hooks.notify("on_dispose", self.room.on_dispose)
 
     def can_migrate(self) -> bool:

@@ -53,6 +53,7 @@ class SeatRoom(Protocol):
     fan_out: FanOutMeter
     handover: RoomHandover
     has_rolled_back: bool
+    is_open: bool
 
     @property
     def tick(self) -> int:
@@ -66,7 +67,7 @@ class SeatRoom(Protocol):
 
     @property
     def transactions_applied(self) -> int:
-        """The number of `on_transaction` calls."""
+        """The number of calls of the game about committed transactions."""
         ...
 
     @property

@@ -129,7 +129,9 @@ class Ledger:
             raise Unavailable(
                 "the earlier result of this command is being deleted, retry", retry_after_ms=RETRY_AFTER_MS
             )
-        is_own = (document["session_id"], document["command_id"]) == (request.session_id, request.command_id)
+        # The transactions of a room have no session, so only their key and changes identify them.
+        theirs = document["session_id"], document["command_id"]
+        is_own = bool(request.session_id) and theirs == (request.session_id, request.command_id)
         if not is_own and not is_same_transaction(document, request):
             raise KeyReused(f"another transaction has the key {request.key.removeprefix('key:')!r} already")
         changes = changes_from_entries(document["entries"])

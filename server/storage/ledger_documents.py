@@ -2,7 +2,7 @@
 
     _id          "SESSION/7"                  the idempotency key
     at           when it was written
-    player_id, session_id, command_id         whose command it was
+    player_id, session_id, command_id         whose command it was; empty and 0 for a transaction of the room
     fence, epoch                              the room, and the epoch of its owner
     entries      [ { player_id, item, amount }, ... ]
     reply        BinData (msgpack)            the reply to the command
@@ -32,8 +32,8 @@ class TransactionRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     Args:
         key: the idempotency key.
-        player_id: the player whose command it is.
-        session_id: the session that sent the command.
+        player_id: the player whose command it is; empty for a transaction that a room has started.
+        session_id: the session that sent the command; empty for a transaction of a room, too.
         command_id: the command's number in its session.
         fence: the id of the room's fence.
         epoch: the epoch of the room's owner.

@@ -14,6 +14,8 @@ A document, as mongosh shows it:
                            channels: BinData (uint16; absent: all in EVERYONE) } }
     clock       { tick_rate_hz: 20, timers: [ { number, method, arguments: [BinData], due, interval }, ... ] }
                                                   due and interval are counted in ticks
+    transactions [ { key, moves: [[player, item, amount], ...], reply: BinData, then }, ... ]
+                                                  started by the room and not decided yet; absent without any
     state       { version: 1, value: the result of the room's save(), error: why it does not fit its declaration }
     aside       { tables, columns, state }        stored data that the room's build does not declare, in the same
                                                   form; columns: { TABLE: { FIELD: a table of this field alone } }
@@ -74,6 +76,7 @@ class SavedWorld(msgspec.Struct, frozen=True):
         aside_columns: stored columns that the room's build does not declare, by table and field.
         aside_state: stored fields of the state that the room's build does not declare.
         clock: the timers of the room; empty if a build without timers has saved it.
+        transactions: transactions that the room has started, and that are not decided yet.
     """
 
     name: str
@@ -92,6 +95,7 @@ class SavedWorld(msgspec.Struct, frozen=True):
     aside_state: dict[str, Any] = {}
     state_error: str | None = None
     clock: dict[str, Any] = {}
+    transactions: list[Any] = []
 
     @property
     def key(self) -> str:
@@ -128,6 +132,8 @@ def sections_from_world(world: SavedWorld) -> dict[str, Any]:
         sections["aside.state"] = world.aside_state
     if world.clock:
         sections["clock"] = world.clock
+    if world.transactions:
+        sections["transactions"] = world.transactions
     for session_id, session in world.sessions.items():
         sections[f"sessions.{session_id}"] = session
     return sections
@@ -301,7 +307,7 @@ def _locations(document: Document) -> Iterator[tuple[Document, str]]:
     folders = [folder for t in tables for folder in (t, _subdocument(t, "columns"), _subdocument(t, "texts"))]
     for folder in (*folders, _subdocument(document, "sessions")):
         yield from ((folder, name) for name in folder)
-    yield from ((document, name) for name in ("state", "labels", "clock") if name in document)
+    yield from ((document, name) for name in ("state", "labels", "clock", "transactions") if name in document)
     yield from ((aside, name) for name in ("state",) if name in aside)
 
 

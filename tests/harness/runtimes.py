@@ -9,7 +9,7 @@ from tests.harness.null_services import NoSessionRestorer
 from tickwire.server.rooms.checkpoint import RoomCheckpoint
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import RestoreRequest, RoomContext, RoomSpec, create_room, restore_room
-from tickwire.server.rooms.host import RoomHost
+from tickwire.server.rooms.host import HostCallbacks, RoomHost
 from tickwire.server.rooms.ports import SessionSource
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.runtime import RoomRuntime
@@ -45,13 +45,17 @@ def create_runtime(
 def create_host(
     *kinds: type[Room],
     on_closed: Callable[[RoomRuntime, str], None] = lambda runtime, reason: None,
+    commit: Callable[[RoomRuntime], None] = lambda runtime: None,
     clock: TickTimers | None = None,
 ) -> RoomHost:
     """Return a host of these room types, without tuning and metrics."""
     return RoomHost(
         {kind.room_type: kind for kind in kinds},
-        on_closed=on_closed,
-        tune=lambda room: None,
-        observe_tick=lambda duration_s, lateness_s: None,
+        HostCallbacks(
+            on_closed=on_closed,
+            tune=lambda room: None,
+            observe_tick=lambda duration_s, lateness_s: None,
+            commit=commit,
+        ),
         clock=clock,
     )

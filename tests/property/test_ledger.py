@@ -22,8 +22,8 @@ from pymongo import MongoClient
 from tests.harness.frames import messages_in
 from tests.harness.null_services import NoBanList, NoPlayerQueue, NoSessionLocator
 from tests.harness.runtimes import create_runtime
-from tickwire import CommandRefused, Player, Transaction, grant
-from tickwire.examples.market import PRICES, WAGE, Market
+from tickwire import CommandRefused, Player, Transaction, TransactionOutcome, grant
+from tickwire.examples.market import PRICES, WAGE, Market, MarketSave
 from tickwire.schemas import SCHEMA_VERSION
 from tickwire.schemas.codec import encode_client
 from tickwire.schemas.messages import Command, ErrorCode, Event, Hello, Join, Joined, Reply, Welcome
@@ -36,7 +36,9 @@ from tickwire.server.edge.session_connections import attach_connection, detach_c
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.errors import Unavailable
-from tickwire.server.persistence.transactions import TransactionService, fence_key
+from tickwire.server.persistence.attempts import fence_key
+from tickwire.server.persistence.room_transactions import RoomTransactionService
+from tickwire.server.persistence.transactions import TransactionService
 from tickwire.server.persistence.world_codec import decode_world, encode_world
 from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.runtime import RoomRuntime
@@ -53,16 +55,41 @@ the holdings of another player, or its own attributes."""
 DEALS = frozenset(("work", "buy", "give", "name", "accept", "count", *RULES))
 
 
+class FairSave(MarketSave):
+    """The numbers of the payments that the room has started, and of those whose outcome it knows."""
+
+    started: list[int] = []
+    paid: list[int] = []
+
+
 class Fair(Market):
-    """A market with rules."""
+    """A market with rules, which also pays its players without a command."""
+
+    save_type = FairSave
 
     def on_create(self, options: Mapping[str, Any]) -> None:
         super().on_create(options)
         self.stamped: set[str] = set()
+        self.started: list[int] = []
+        self.paid: list[int] = []
 
     def restore(self, saved: Any) -> None:
         super().restore(saved)
         self.stamped = set()
+        self.started, self.paid = list(saved.started), list(saved.paid)
+
+    def save(self) -> FairSave:
+        return FairSave(list(self.offers.values()), list(self.started), list(self.paid))
+
+    def pay(self, number: int, player_id: str) -> None:
+        self.started.append(number)
+        self.transact(
+            Transaction(grant(player_id, "coin"), key=f"{self.name}/pay {number}", reply=number), self.note_paid
+        )
+
+    def note_paid(self, outcome: TransactionOutcome) -> None:
+        assert outcome.is_committed
+        self.paid.append(outcome.transaction.reply)
 
     def on_command(self, player: Player, name: str, payload: Any) -> Any:
         match name:
@@ -262,6 +289,7 @@ class LedgerShard:
             setattr(ledger, name, Fragile(getattr(ledger, name), self.fuse))
         self.is_fenced = False
         self.transactions = TransactionService(store.players, ledger, on_fenced=self.fenced, timeout_s=10.0)
+        self.room_transactions = RoomTransactionService(self.transactions, self.now_s)
         self.runtime: RoomRuntime | None = None
         self.saves = 0
 
@@ -301,6 +329,11 @@ class LedgerShard:
         spec = RoomSpec(self.place_name, Fair.room_type, self.place_name, epoch=self.epoch)
         self.runtime = create_runtime(Fair, saved, spec=spec, sessions=self, records=records)
         assert fence_key(self.runtime) == self.key
+        self.runtime.start_transactions(self.commit_soon)
+
+    def commit_soon(self, runtime: RoomRuntime) -> None:
+        """Start the commits once the loop runs; the state machine calls rooms outside of it."""
+        self.loop.call_soon(self.room_transactions.commit, runtime)
 
     async def save(self) -> bool:
         assert self.runtime is not None
@@ -350,6 +383,7 @@ class TwoRooms(RuleBasedStateMachine):
         self.store = MongoStore(self.url, self.name, calls=CallSettings(10.0))
         self.places = {name: Place(name) for name in PLACES}
         self.epoch = 0
+        self.payments = 0
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(work)
@@ -393,8 +427,11 @@ class TwoRooms(RuleBasedStateMachine):
         """Run all tasks of both rooms to their end, or to the end of their shard."""
         self.run(asyncio.sleep(0))
         shards = [*more, *(place.shard for place in self.places.values() if hasattr(place, "shard"))]
-        while any(shard.tasks for shard in shards):
+        while True:
             tasks = [task for shard in shards for task in shard.tasks]
+            tasks += [task for shard in shards for task in shard.room_transactions._tasks.values()]
+            if not tasks:
+                return
             for shard in shards:
                 shard.tasks = []
             for result in self.run(_gather(tasks)):
@@ -466,6 +503,32 @@ class TwoRooms(RuleBasedStateMachine):
         self.attach(self.places[place], client, client.session)
         client.read()
 
+    # -- what rooms do ----------------------------------------------------------------------------------------
+
+    @rule(place=places, payees=st.lists(players, min_size=1, max_size=4))
+    def pay(self, place: str, payees: list[str]) -> None:
+        self.pay_all(self.places[place], payees)
+        self.finish()
+        self.read_all()
+
+    def pay_all(self, place: Place, payees: list[str]) -> None:
+        for player_id in payees:
+            self.payments += 1
+            place.room.pay(self.payments, player_id)
+
+    @rule(
+        place=places, step=st.integers(0, 9), payees=st.lists(players, min_size=1, max_size=3), is_saved=st.booleans()
+    )
+    def die_in_a_payment(self, place: str, step: int, payees: list[str], is_saved: bool) -> None:
+        """Kill the shard at some step of a payment; the room may have been saved after it has started the payment."""
+        there = self.places[place]
+        self.pay_all(there, payees)
+        if is_saved:
+            assert self.run(there.shard.save())
+        there.shard.fuse.left = step
+        self.finish()
+        self.take_over(there)
+
     # -- what shards do ---------------------------------------------------------------------------------------
 
     @rule(place=places, losses=st.lists(st.sampled_from(["", "before", "after", "after"]), max_size=4))
@@ -515,6 +578,10 @@ class TwoRooms(RuleBasedStateMachine):
         """A former owner commits nothing, and all its replies are UNAVAILABLE."""
         for shard, sessions in self.places[place].sleepers:
             wire = Wire()
+            assert shard.runtime is not None
+            assert isinstance(shard.runtime.room, Fair)
+            self.payments += 1
+            shard.runtime.room.pay(self.payments, player)
             sessions[player].connection = wire  # type: ignore[assignment]
             before = self.run(self.store.database["ledger"].count_documents({}))
             receiver_of(sessions[player]).message_received(encode_client(Command(10_000, "work", b"\xc0")))
@@ -586,6 +653,7 @@ class TwoRooms(RuleBasedStateMachine):
         self.sums_are_holdings_and_rules_are_kept()
         expected = Counter[tuple[str, str]]()
         counted = Counter[str]()
+        self.count_payments(expected)
         accepted = set[str]()
         for place in self.places.values():
             for player, client in place.clients.items():
@@ -598,6 +666,19 @@ class TwoRooms(RuleBasedStateMachine):
         assert {player: self.profiles.get(player, {}).get("count", 0) for player in PLAYERS} == {
             player: counted[player] for player in PLAYERS
         }
+
+    def count_payments(self, expected: Counter[tuple[str, str]]) -> None:
+        """Each payment of a room is in the ledger, and was reported once to the room that started it."""
+        for place in self.places.values():
+            room = place.room
+            assert len(room.transactions) == 0
+            assert room.paid == room.started, "reported once and in order"
+            for number in room.paid:
+                assert self.run(self.store.database["ledger"].find_one({"_id": f"key:{place.name}/pay {number}"}))
+        # A payment that a crash has removed from the room may be in the ledger nevertheless.
+        for entry in self.run(self.store.database["ledger"].find({"entries.item": "coin"}).to_list(None)):
+            for one in entry["entries"]:
+                expected[one["player_id"], "coin"] += one["amount"]
 
     def count(
         self,
@@ -638,7 +719,10 @@ async def _gather(tasks: list[asyncio.Task[None]]) -> list[Any]:
 
 
 @pytest.mark.timeout(1500)
-def test_each_command_is_committed_once_whichever_process_ends(mongo_url: str) -> None:
+def test_each_command_is_committed_once_whichever_process_ends(
+    mongo_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tickwire.server.persistence.room_transactions.RETRY_S", 0.001)
     TwoRooms.url = mongo_url
     examples = max(15, settings().max_examples // 20)
     run_state_machine_as_test(

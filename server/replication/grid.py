@@ -71,6 +71,7 @@ class GridIndex:
     Attributes:
         across: the number of cells per row of the map.
         down: the number of rows.
+        cells: the channels of all cells.
 
     Raises:
         ValueError: a position column is not real, or the map has more than CELLS_MAX cells.
@@ -82,6 +83,7 @@ class GridIndex:
         self._top, self.down = _axis(grid.y, grid.cell, tables)
         if self.across * self.down > CELLS_MAX:
             raise ValueError(f"a grid may have at most {CELLS_MAX} cells, not {self.across} x {self.down}")
+        self.cells = range(FIRST_CELL, FIRST_CELL + self.across * self.down)
         self._views: dict[int, frozenset[int]] = {}
         reach = grid.view + 2 * grid.slack
         far = math.ceil(reach / grid.cell) + 1
@@ -116,11 +118,25 @@ class GridIndex:
         row = np.clip(np.nan_to_num((y - self._top) // self._grid.cell), 0, self.down - 1)
         return (FIRST_CELL + row * self.across + column).astype(np.int64)
 
+    def cell_at(self, x: float, y: float) -> int:
+        """Return the channel of the cell at a position; one off the map belongs to the nearest cell."""
+        return int(self.cells_at(np.array([x], np.float64), np.array([y], np.float64))[0])
+
+    def next_cell(self, channel: int, x: float, y: float) -> int:
+        """Return the cell into which `assign` puts an entity of a cell, or of no cell yet, at this position."""
+        row, column = divmod(channel - FIRST_CELL, self.across)
+        grid = self._grid
+        off_x = abs(x - self._left - (column + 0.5) * grid.cell)
+        off_y = abs(y - self._top - (row + 0.5) * grid.cell)
+        if channel >= FIRST_CELL and max(off_x, off_y) <= grid.cell / 2 + grid.slack:
+            return channel
+        return self.cell_at(x, y)
+
     def visible_cells(self, channel: int) -> frozenset[int]:
         """Return the channels of all cells within view of a cell; an empty set for a channel that is not a cell."""
         view = self._views.get(channel)
         if view is None:
-            if not FIRST_CELL <= channel < FIRST_CELL + self.across * self.down:
+            if channel not in self.cells:
                 return frozenset()
             row, column = divmod(channel - FIRST_CELL, self.across)
             view = self._views[channel] = frozenset(

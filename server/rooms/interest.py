@@ -7,9 +7,7 @@ has changed, or whose focus has moved to another cell. Pure.
 
 from __future__ import annotations
 
-from tickwire.server.replication.grid import GridIndex
 from tickwire.server.replication.replicator import Replicator
-from tickwire.server.replication.table import Table
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.seat import Seat
 
@@ -24,11 +22,9 @@ class InterestTracker:
 
     def __init__(self, room: Room, replicator: Replicator) -> None:
         self._replicator = replicator
-        self._on_grid: list[Table] = []
-        self._grid_index: GridIndex | None = None
-        if room.grid is not None:
-            self._on_grid = [getattr(room, name) for name in room.grid.tables]
-            self._grid_index = GridIndex(room.grid, [type(table) for table in self._on_grid])
+        self._viewers = room.grid_viewers
+        self._on_grid = room.grid_viewers.tables
+        self._grid_index = room.grid_viewers.index
         self._changed: set[Seat] = set()
         self._by_focus: dict[int, list[Seat]] | None = None
 
@@ -48,6 +44,7 @@ class InterestTracker:
 
     def discard(self, seat: Seat) -> None:
         """Stop tracking a seat that was given up."""
+        self._viewers.discard(seat.player)
         self._changed.discard(seat)
         self._by_focus = None
 
@@ -70,6 +67,8 @@ class InterestTracker:
         numbers = seat.player.watched
         if self._grid_index is not None:
             seat.cell = self._find_cell(seat)
+            if seat.is_open:
+                self._viewers.update(seat.player, seat.cell)
             if seat.cell is not None:
                 numbers |= self._grid_index.visible_cells(seat.cell)
         if numbers == seat.interest.numbers or not seat.is_open:

@@ -35,13 +35,14 @@ from tickwire.schemas.fields import Field
 from tickwire.schemas.messages import StateDescription
 from tickwire.server.replication.entity_ids import EntityIds
 from tickwire.server.replication.grid import CELLS_MAX, Grid
-from tickwire.server.replication.table import EVERYONE, NOBODY, Table
+from tickwire.server.replication.table import EVERYONE, NOBODY, Row, Table
 from tickwire.server.rooms.checkpoint import SaveData
 from tickwire.server.rooms.clock import RoomClock
 from tickwire.server.rooms.command_declarations import CommandDeclaration, find_commands
 from tickwire.server.rooms.containment import NoSuchCommand, to_reason
 from tickwire.server.rooms.declarations import check_room, find_hooks, find_input_fields, find_tables
 from tickwire.server.rooms.event_types import Event, encode
+from tickwire.server.rooms.grid_viewers import GridViewers
 from tickwire.server.rooms.history_declarations import history_ticks
 from tickwire.server.rooms.input_types import Input
 from tickwire.server.rooms.inputs import InputBatch
@@ -150,6 +151,7 @@ class Room:
             setattr(self, attribute, table(self.entity_ids))
         kept = {name: getattr(self, name) for name in self.history}
         self._history = RoomHistory(kept, self.history, history_ticks(type(self))) if kept else None
+        self.grid_viewers = GridViewers(self.grid, {attribute: getattr(self, attribute) for attribute in self.tables})
 
     # -- hooks, all optional --------------------------------------------------------------------------------
 
@@ -304,7 +306,7 @@ class Room:
         event: Event | str,
         payload: Any = None,
         *,
-        to: Iterable[Player] | int | None = None,
+        to: Iterable[Player] | Row | int | None = None,
         except_: Player | Iterable[Player] | None = None,
     ) -> None:
         """Send an event to all players of the room, or to some of them. It is encoded once.
@@ -312,28 +314,28 @@ class Room:
         Args:
             event: the event, of a class in `events`; or a name, for a payload without a declared type.
             payload: with a name: any value that msgpack can hold.
-            to: the receivers, or a channel: the players that are subscribed to it. None for all players.
+            to: the receivers; an entity: the players that see it; a channel, or a cell of `cell_at`: the players that
+                are subscribed to it. None for all players. Players look at the grid as of the last tick.
             except_: a player, or players, that do not receive it.
 
         Raises:
             TypeError: `events` does not contain the event's class.
-            ValueError: `to` is a cell of the grid, or a number that is not a channel.
+            KeyError: `to` is an entity that no longer exists.
+            ValueError: `to` is a number that is neither a channel nor a cell.
         """
         frame = encode(event, payload, self.events)
         for player in self._find_receivers(to, except_):
             player._send(frame)
 
     def _find_receivers(
-        self, to: Iterable[Player] | int | None, except_: Player | Iterable[Player] | None
+        self, to: Iterable[Player] | Row | int | None, except_: Player | Iterable[Player] | None
     ) -> Iterable[Player]:
+        if isinstance(to, Row):
+            to = self.grid_viewers.find_channel(to)
         if to is None:
             receivers: Iterable[Player] = list(self.players.values())
         elif isinstance(to, int | np.integer):
-            if not (to in (EVERYONE, NOBODY) or self.next_channel < to < NOBODY):
-                raise ValueError(
-                    f"broadcast: {to} is not a channel that this room has opened; for players on a grid pass players"
-                )
-            receivers = [player for player in self.players.values() if to in player.watched]
+            receivers = self._find_subscribers(int(to))
         else:
             receivers = to
         if except_ is None:
@@ -359,6 +361,28 @@ class Room:
         if not math.isfinite(delay):
             raise ValueError(f"rewind: view_delay_ticks must be a finite number, not {delay}")
         return self._history.rewind(self.tick, player._lag_ticks, delay)
+
+    def _find_subscribers(self, channel: int) -> list[Player]:
+        if channel in (EVERYONE, NOBODY) or self.next_channel < channel < NOBODY:
+            return [player for player in self.players.values() if channel in player.watched]
+        players = self.grid_viewers.find_players(channel)
+        if players is None:
+            raise ValueError(
+                f"broadcast: {channel} is neither a channel that this room has opened nor a cell of its grid"
+            )
+        return players
+
+    def cell_at(self, x: float, y: float) -> int:
+        """Return the cell of the room's grid at a position, for `broadcast(to=...)`.
+
+        A position off the map belongs to the nearest cell.
+
+        Raises:
+            ValueError: the room has no grid.
+        """
+        if self.grid_viewers.index is None:
+            raise ValueError(f"cell_at: {type(self).__name__} has no grid")
+        return self.grid_viewers.index.cell_at(x, y)
 
     def open_channel(self) -> int:
         """Open a new channel and return its number.

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
@@ -39,7 +42,13 @@ NAMES = ("ann", "bob", "cid", "dan")
 
 @pytest.fixture
 def court() -> tuple[Court, dict[str, Seat], Callable[[], list[str]]]:
-    runtime: RoomRuntime = create_runtime(Court)
+    room, _, seats, take = create_court(Court)
+    return room, seats, take
+
+
+def create_court(kind: type[Room]) -> tuple[Court, RoomRuntime, dict[str, Seat], Callable[[], list[str]]]:
+    """Create a court with four players, and a function that returns the receivers of events since its last call."""
+    runtime: RoomRuntime = create_runtime(kind)
     room = runtime.room
     assert isinstance(room, Court)
     received: list[str] = []
@@ -53,7 +62,7 @@ def court() -> tuple[Court, dict[str, Seat], Callable[[], list[str]]]:
         received.clear()
         return found
 
-    return room, seats, take
+    return room, runtime, seats, take
 
 
 def test_a_broadcast_reaches_all_players_except_those_left_out(court: Any) -> None:
@@ -93,12 +102,93 @@ def test_a_broadcast_to_a_channel_reaches_its_subscribers(court: Any) -> None:
     assert take() == ["dan"]
 
 
-def test_a_cell_or_an_unknown_channel_is_refused_and_nothing_is_sent(court: Any) -> None:
+def test_an_unknown_channel_is_refused_and_nothing_is_sent(court: Any) -> None:
     room, _, take = court
-    for number in (1, room.blue - 1, -1, NOBODY + 1):
-        with pytest.raises(ValueError, match=rf"broadcast: {number} is not a channel that this room has opened; for"):
+    for number in (17, room.blue - 1, -1, NOBODY + 1):
+        with pytest.raises(
+            ValueError, match=rf"broadcast: {number} is neither a channel that this room has opened nor"
+        ):
             room.broadcast("said", to=number)
     assert take() == []
+
+
+PLACES = st.tuples(st.floats(-100, 100, width=32), st.floats(-100, 100, width=32))
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(PLACES, min_size=4, max_size=4), st.lists(PLACES, min_size=4, max_size=4), st.floats(5, 120))
+def test_an_event_about_an_entity_reaches_exactly_the_players_that_see_it(
+    first: list[tuple[float, float]], second: list[tuple[float, float]], view: float
+) -> None:
+    kind = type(Court)("Yard", (Court,), {"grid": Grid("pawns", cell=20, view=view)})
+    room, runtime, seats, take = create_court(kind)
+    pawns = [room.pawns.spawn(x=x, y=y) for x, y in first]
+    for seat, pawn in zip(seats.values(), pawns, strict=True):
+        seat.player.entity = pawn
+    stranger = room.pawns.spawn(x=first[0][0], y=first[0][1])
+    for places in (first, second, first):
+        for pawn, (x, y) in zip(pawns, places, strict=True):
+            pawn.x, pawn.y = x, y
+        stranger.x, stranger.y = places[0]
+        before = [(seat.player, seat.interest.numbers) for seat in seats.values()]
+        room.broadcast("moved", to=stranger)
+        receivers = take()
+        runtime.step()
+        take()
+        assert receivers == sorted(player.id for player, numbers in before if stranger.channel in numbers)
+        for channel in (stranger.channel, room.cell_at(*places[1])):
+            room.broadcast("said", to=channel)
+            subscribed = sorted(name for name, seat in seats.items() if channel in seat.interest.numbers)
+            assert take() == subscribed
+        near = [math.hypot(x - stranger.x, y - stranger.y) <= view for x, y in places]
+        room.broadcast("near", to=stranger)
+        assert {name for name, is_near in zip(NAMES, near, strict=True) if is_near} <= set(take())
+
+
+def test_players_that_leave_or_look_elsewhere_receive_no_events_of_a_cell(court: Any) -> None:
+    room, seats, take = court
+    runtime = seats["ann"].runtime
+    cell = room.cell_at(-100, -100)
+    for seat in seats.values():
+        seat.player.entity = room.pawns.spawn(x=-90.0, y=-90.0)
+    room.broadcast("said", to=cell)
+    assert take() == [], "before their first tick"
+    runtime.step()
+    room.broadcast("said", to=cell, except_=seats["ann"].player)
+    assert take() == ["bob", "cid", "dan"]
+    seats["ann"].leave("gone")
+    seats["bob"].player.entity = seats["bob"].player.focus = None
+    seats["cid"].player.entity.x = seats["cid"].player.entity.y = 90.0
+    runtime.step()
+    room.broadcast("said", to=cell)
+    assert take() == ["dan"]
+    seats["bob"].player.watch(cell)
+    seats["dan"].player.watch(cell)
+    runtime.step()
+    room.broadcast("said", to=np.uint16(cell))
+    assert take() == ["bob", "dan"], "also those that the game has subscribed to the cell, and each once"
+
+
+def test_an_event_about_an_entity_follows_its_channel(court: Any) -> None:
+    room, _, take = court
+    pawn = room.pawns.spawn(x=0.0, y=0.0, channel=room.red)
+    room.broadcast("said", to=pawn)
+    assert take() == ["ann", "bob"]
+    pawn.despawn()
+    room.broadcast("said", to=pawn)
+    assert take() == ["ann", "bob"], "until the end of the tick"
+    room.pawns.compact()
+    with pytest.raises(KeyError, match="was despawned"):
+        room.broadcast("said", to=pawn)
+
+
+def test_a_room_without_a_grid_has_no_cells() -> None:
+    room = create_runtime(type(Room)("Yard", (Room,), {"__annotations__": {"pawns": Pawns}})).room
+    with pytest.raises(ValueError, match="cell_at: Yard has no grid"):
+        room.cell_at(0, 0)
+    with pytest.raises(ValueError, match="broadcast: 1 is neither a channel"):
+        room.broadcast("said", to=1)
+    room.broadcast("said", to=room.pawns.spawn())  # type: ignore[attr-defined]
 
 
 def test_a_player_without_an_entity_says_why(court: Any) -> None:

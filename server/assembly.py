@@ -134,13 +134,13 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
 
     def room_closed(runtime: RoomRuntime, reason: str) -> None:
         saver.save(runtime, is_last=True)
-        saver.evict(runtime.room.room_id)
+        saver.evict(runtime)
         transactions.evict(runtime)
         lease_keeper.room_closed(runtime)
         tickets.room_closed(runtime)
 
     def room_moved(runtime: RoomRuntime) -> None:
-        saver.evict(runtime.room.room_id)
+        saver.evict(runtime)
         transactions.evict(runtime)
         lease_keeper.room_moved(runtime.room.room_id)
         tickets.room_moved(runtime)

@@ -73,6 +73,7 @@ def collect_rooms(metrics: Metrics, host: RoomHost) -> None:
     for name, total in totals.items():
         metrics.set_total(name, total)
     metrics.set_totals("room_errors", rooms.room_errors)
+    metrics.set_totals("tick_failures", rooms.tick_failures)
     metrics.set_totals("worlds_with_undeclared_data", rooms.rooms_with_set_aside_data)
     metrics.set_totals("command_refusals", rooms.command_refusals)
     metrics.set_totals("slow_room_calls", rooms.slow_room_calls)

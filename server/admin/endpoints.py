@@ -19,6 +19,7 @@ from tickwire.server.admin.views import (
     LogLevel,
     RequestBody,
     RollBack,
+    RoomErrorView,
     RoomStateResponse,
     RoomView,
     SessionView,
@@ -120,6 +121,14 @@ ENDPOINTS = (
         "Return the bandwidth of a room by field",
         Json,
         lambda admin, request: admin.get_room_bandwidth(request.path["room_id"]),
+    ),
+    Endpoint(
+        "GET",
+        "/room-errors",
+        "List the newest exceptions of the games' code, of one room or of all rooms since the start of this shard",
+        list[RoomErrorView],
+        lambda admin, request: admin.list_room_errors(request.query.get("room_id", "")),
+        query=("room_id",),
     ),
     Endpoint(
         "POST",

@@ -7,9 +7,10 @@ from typing import Any
 import msgspec
 
 from tickwire.schemas.messages import FieldKind
-from tickwire.server.admin.views import BanView, RoomView, SessionView, TableResponse, TuningView
+from tickwire.server.admin.views import BanView, RoomErrorView, RoomView, SessionView, TableResponse, TuningView
 from tickwire.server.edge.session import Session
 from tickwire.server.replication.table import Table
+from tickwire.server.rooms.recent_errors import RoomError
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.storage import Ban, TuningVersion
 
@@ -32,6 +33,23 @@ def to_room_view(runtime: RoomRuntime) -> RoomView:
         entities=sum(len(table) for table in room.all_tables()),
         is_durable=runtime.is_durable,
         tuning_version=room.tuning_version,
+    )
+
+
+def to_room_error_view(error: RoomError, age_s: float) -> RoomErrorView:
+    """Return the view of an exception that was raised last `age_s` seconds ago."""
+    return RoomErrorView(
+        room_id=error.room_id,
+        room_type=error.room_type,
+        tick=error.tick,
+        hook=error.hook,
+        player_id=error.player_id,
+        arguments=error.arguments,
+        error=error.message,
+        frames=error.frames,
+        consequence=error.consequence,
+        count=error.count,
+        age_s=age_s,
     )
 
 

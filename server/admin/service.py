@@ -14,6 +14,7 @@ from tickwire.server import __version__
 from tickwire.server.admin.operator_policy import OperatorPolicy
 from tickwire.server.admin.presenters import (
     to_ban_view,
+    to_room_error_view,
     to_room_view,
     to_session_view,
     to_table_response,
@@ -29,6 +30,7 @@ from tickwire.server.admin.views import (
     Kick,
     LogLevel,
     RollBack,
+    RoomErrorView,
     RoomStateResponse,
     RoomView,
     SessionView,
@@ -172,6 +174,10 @@ class AdminService:
         if report is None:
             raise _no_room(room_id)
         return report
+
+    def list_room_errors(self, room_id: str) -> list[RoomErrorView]:
+        errors = self._host.counters.recent_errors
+        return [to_room_error_view(error, errors.age_s(error)) for error in errors.list_errors(room_id)]
 
     def close_room(self, room_id: str, request: Close) -> Affected:
         runtime = self._find_running_room(room_id)

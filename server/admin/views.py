@@ -82,6 +82,35 @@ class RoomView(Response, frozen=True):
     tuning_version: int
 
 
+class RoomErrorView(Response, frozen=True):
+    """An exception of a room's code, with its repetitions.
+
+    Args:
+        room_id, room_type: the room, which may have ended.
+        tick: the tick of the newest exception.
+        hook: the hook, or the method that a timer has called.
+        player_id: the player among the arguments; empty without one.
+        arguments: the arguments of the newest call as short text, without secrets.
+        error: the type and text of the exception.
+        frames: the lines of the game's code, the innermost last.
+        consequence: what became of the room or the call.
+        count: how often it was raised.
+        age_s: how long ago it was raised last.
+    """
+
+    room_id: str
+    room_type: str
+    tick: int
+    hook: str
+    player_id: str
+    arguments: Sequence[str]
+    error: str
+    frames: Sequence[str]
+    consequence: str
+    count: int
+    age_s: float
+
+
 class TableResponse(Response, frozen=True):
     """The entities of a table: one list per field, in the game's units, all of the same length."""
 
@@ -250,6 +279,10 @@ class AdminOperations(Protocol):
 
     def get_room_bandwidth(self, room_id: str) -> dict[str, Any]:
         """Return the bytes that each field of a room costs."""
+
+    def list_room_errors(self, room_id: str) -> list[RoomErrorView]:
+        """Return the newest exceptions of the code of a room, or of all rooms; the newest first."""
+        ...
 
     def close_room(self, room_id: str, request: Close) -> Affected:
         """Close a room."""

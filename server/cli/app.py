@@ -47,6 +47,8 @@ from tickwire.server.storage import MongoStore, export_import
 from tickwire.server.supervisor import supervise
 
 T = TypeVar("T")
+SHOWN_EVENTS = frozenset(["room_code_raised"])
+"""Log events that `tickwire dev` shows as text of its own (server/dev/error_report.py)."""
 TOKEN_S_MAX = 10 * 365 * 86_400.0
 # Tracebacks of unexpected exceptions show no local variables, which may be secrets.
 app = typer.Typer(
@@ -121,7 +123,7 @@ def dev(
     """Run Redis and MongoDB as child processes, one shard, and bots on this machine."""
     settings = _settings(config, rooms, port)
     level = "warning" if settings.logging.level == "info" else settings.logging.level
-    logs.configure(format=settings.logging.format, level=level)
+    logs.configure(format=settings.logging.format, level=level, hides=SHOWN_EVENTS)
     _exit(lambda: run_dev(settings, data, bots=bots))
 
 

@@ -23,6 +23,7 @@ from tickwire.schemas.terminal_text import escape_controls
 from tickwire.server.config import Operations, Settings
 from tickwire.server.dev import local_stores as embedded
 from tickwire.server.dev.child_process import EmbeddedError
+from tickwire.server.dev.error_report import print_room_error
 from tickwire.server.dev.local_stores import LocalStores
 from tickwire.server.edge.origins import LOOPBACK
 from tickwire.server.errors import ConfigError
@@ -142,6 +143,7 @@ async def _run_shard(settings: Settings, services: LocalStores, data_dir: Path, 
     if problems:
         raise ConfigError("\n".join(problems))
     shard = Shard(settings, on_drain=stopping.set, on_failed=stopping.set)
+    shard.parts.host.counters.recent_errors.on_error = print_room_error
     await shard.start()
     tune_process()
     access = data_dir / ACCESS_FILE

@@ -102,6 +102,18 @@ level = LogLevelSwitch("info")
 """The log level of the process."""
 
 
+class _Hidden:
+    """Drops the lines of some events."""
+
+    def __init__(self, names: frozenset[str]) -> None:
+        self._names = names
+
+    def __call__(self, logger: Any, method: str, event: Event) -> Event:
+        if event.get("event") in self._names:
+            raise structlog.DropEvent
+        return event
+
+
 class LineWriter:
     """Writes lines to standard error; drops and counts those that cannot be written.
 
@@ -137,16 +149,20 @@ def set_level(name: str) -> None:
     level.name = name
 
 
-def configure(*, format: Literal["auto", "json", "console"], level: str, **fields: str) -> None:
+def configure(
+    *, format: Literal["auto", "json", "console"], level: str, hides: frozenset[str] = frozenset(), **fields: str
+) -> None:
     """Configure logging for the process.
 
     Args:
         format: `json`, `console` for a terminal, or `auto`, which chooses by whether standard error is a terminal.
         level: the lowest level that is logged.
+        hides: events that are not written as text, because the process shows them in another form.
         fields: fields of every line, such as shard_id.
     """
     is_json = format == "json" or (format == "auto" and not sys.stderr.isatty())
     first: list[structlog.typing.Processor] = [
+        _Hidden(frozenset() if is_json else hides),
         Sampler(time.monotonic),
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,

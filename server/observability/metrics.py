@@ -74,6 +74,7 @@ _LABELLED = {
     "sessions_ended": ("Sessions ended.", "reason"),
     "resumes": ("Attempts to resume a session, by result.", "result"),
     "room_errors": ("Uncaught exceptions of the rooms' code.", "type"),
+    "tick_failures": ("Exceptions in ticks of rooms, by result: closed, restored, ignored.", "result"),
     "worlds_with_undeclared_data": ("Worlds restored with stored data that their room does not declare.", "type"),
     "command_refusals": ("Commands refused before their room ran them, by error code.", "code"),
     "slow_room_calls": ("Ticks and other hooks of rooms that took more than half a tick interval or 50 ms.", "type"),

@@ -62,10 +62,11 @@ class RoomSaver:
         self._worlds = worlds
         self._write_behind = write_behind
         self._isolation = isolation
-        self._idle_since: dict[str, int] = {}  # by room id: the tick of its last save while idle
+        # By room object: one that has restarted from an older state is saved again.
+        self._idle_since: WeakKeyDictionary[RoomRuntime, int] = WeakKeyDictionary()  # the tick of its last save
         # The state that was validated last, and why it does not fit. A final save may be encoded after `evict`.
         self._misfits: WeakKeyDictionary[Room, tuple[dict[str, Any], str]] = WeakKeyDictionary()
-        self._saved: dict[str, RoomMetadata] = {}  # by room id: as of its last save
+        self._saved: WeakKeyDictionary[RoomRuntime, RoomMetadata] = WeakKeyDictionary()  # as of its last save
 
     async def claim(self, room_type: str, name: str, epoch: int) -> RoomCheckpoint | None:
         """Claim a world for an epoch: the store refuses writes of older owners afterwards.
@@ -132,18 +133,18 @@ class RoomSaver:
         room = runtime.room
         if not runtime.is_durable:
             return
-        if runtime.is_idle and self._idle_since.get(room.room_id) == runtime.tick and not is_last:
+        if runtime.is_idle and self._idle_since.get(runtime) == runtime.tick and not is_last:
             return  # nothing has ticked since the last check, so `save` would return the same
         try:
             metadata = runtime.metadata()
             if runtime.is_idle:
-                self._idle_since[room.room_id] = runtime.tick
-            if self._saved.get(room.room_id) == metadata and not is_last:
+                self._idle_since[runtime] = runtime.tick
+            if self._saved.get(runtime) == metadata and not is_last:
                 return
             state = runtime.checkpoint(metadata)
         except RoomCodeRaised:
             return  # logged and counted; the last save remains
-        self._saved[room.room_id] = metadata
+        self._saved[runtime] = metadata
         snapshot = partial(self._encode, room, state)
         self._write_behind.put(world_key(room.room_type, room.name), snapshot, runtime.epoch)
 
@@ -170,10 +171,10 @@ class RoomSaver:
             await self._write_behind.wait_written(key)
             self._write_behind.discard(key)
 
-    def evict(self, room_id: str) -> None:
+    def evict(self, runtime: RoomRuntime) -> None:
         """Discard the bookkeeping of a room that has ended or left this shard."""
-        self._idle_since.pop(room_id, None)
-        self._saved.pop(room_id, None)
+        self._idle_since.pop(runtime, None)
+        self._saved.pop(runtime, None)
 
 
 def close_fenced_room(host: RoomHost, key: str) -> None:

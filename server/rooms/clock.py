@@ -68,15 +68,17 @@ class RoomClock:
 
     Attributes:
         next_tick: no timer is due before this tick; infinite without timers.
+        running: the call that runs, or that has raised an exception.
     """
 
-    __slots__ = ("_last_number", "_room_reference", "_timers", "next_tick")
+    __slots__ = ("_last_number", "_room_reference", "_timers", "next_tick", "running")
 
     def __init__(self, room: TimedRoom) -> None:
         self._room_reference = weakref.ref(room)
         self._timers: list[RoomTimer] = []  # in the order of their runs; ended ones are removed when they are due
         self._last_number = 0
         self.next_tick: float = math.inf
+        self.running = TimerCall("")
 
     @property
     def now_s(self) -> float:
@@ -171,7 +173,7 @@ class RoomClock:
         """Run the calls that are due in the room's current tick.
 
         Raises:
-            Exception: any exception of a call.
+            Exception: any exception of a call, which is then `running`. The calls after it are still due.
         """
         room = self._room
         while self._timers and self._timers[0].tick <= room.tick:
@@ -184,7 +186,16 @@ class RoomClock:
                 timer.cancel()
             self.next_tick = self._timers[0].tick if self._timers else math.inf
             if is_due:
+                self.running = timer.call
                 _run(room, timer.call)
+
+    def running_arguments(self) -> tuple[Any, ...]:
+        """Return the arguments of `running`, for an error report."""
+        room = self._room
+        return tuple(
+            decode_value(argument, room) if isinstance(argument, bytes) else argument
+            for argument in self.running.arguments
+        )
 
     def checkpoint(self) -> ClockCheckpoint:
         """Return the pending timers in the form in which they are saved."""

@@ -11,15 +11,11 @@ from tickwire.schemas.messages import Command, ErrorCode, Reply
 from tickwire.schemas.payloads import decode_payload, encode_payload
 from tickwire.server.rooms.checkpoint import to_plain_dict
 from tickwire.server.rooms.command_declarations import CommandDeclaration
-from tickwire.server.rooms.containment import (
-    REASON_CHARACTERS_MAX,
-    CommandRefused,
-    NoSuchCommand,
-    RoomCodeRaised,
-)
+from tickwire.server.rooms.containment import CommandRefused, NoSuchCommand, RoomCodeRaised
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.fan_out import FanOutMeter
 from tickwire.server.rooms.hooks import HookRunner
+from tickwire.server.rooms.reasons import REASON_CHARACTERS_MAX
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.seat import Seat
 from tickwire.server.rooms.transactions import Decision, RecordReads, RecordVersion, Transaction
@@ -30,11 +26,13 @@ class _Call(NamedTuple):
 
     Args:
         hook: the name of the method, for the log.
+        arguments: its arguments, for the log.
         method: the method with its arguments.
         encode: encodes the result for the reply.
     """
 
     hook: str
+    arguments: tuple[Any, ...]
     method: Callable[[], Any]
     encode: Callable[[Any], bytes]
 
@@ -86,17 +84,18 @@ class CommandRunner:
         arguments = declaration.decode(message.payload)
         # Not from the instance: an attribute of the room may have the same name.
         method = getattr(type(self._room), declaration.name)
-        return _Call(
-            declaration.name, partial(method, self._room, seat.player, **arguments), declaration.encode_result
-        )
+        call = partial(method, self._room, seat.player, **arguments)
+        return _Call(declaration.name, (seat.player, arguments), call, declaration.encode_result)
 
     def _prepare_untyped(self, seat: Seat, message: Command) -> _Call:
         payload = decode_payload(message.payload) if message.payload else None
-        return _Call("on_command", partial(self._room.on_command, seat.player, message.name, payload), encode_payload)
+        arguments = seat.player, message.name, payload
+        return _Call("on_command", arguments, partial(self._room.on_command, *arguments), encode_payload)
 
     def _call(self, seat: Seat, id: int, call: _Call) -> Reply | Decision:
         try:
-            with self._fan_out.charged(seat), self._hooks.contain(call.hook, may_refuse=True):
+            hook = self._hooks.contain(call.hook, *call.arguments, may_refuse=True)
+            with self._fan_out.charged(seat), hook:
                 with self.record_reads.collect() as versions:
                     answer = call.method()
                     if isinstance(answer, Transaction):

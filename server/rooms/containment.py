@@ -13,16 +13,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import structlog
 
 from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.hook_call import HookCall
+from tickwire.server.rooms.reasons import REASON_CHARACTERS_MAX
+from tickwire.server.rooms.recent_errors import ErrorPlace
 
 log = structlog.get_logger(__name__)
-
-REASON_CHARACTERS_MAX = 1000
-"""The reason of a refusal is truncated to this length: clients accept texts of at most 4,096 bytes."""
 
 
 class RoomIdentity(Protocol):
@@ -74,29 +74,33 @@ class NoSuchCommand(CommandRefused):
         super().__init__(f"unknown command {name[:64]!r}")
 
 
-def to_reason(reason: str) -> str:
-    """Return the reason of a game for the end of a seat or room, truncated to REASON_CHARACTERS_MAX.
-
-    Raises:
-        TypeError: it is not a string.
-        ValueError: it is empty, or not Unicode.
-    """
-    if not isinstance(reason, str):
-        raise TypeError(f"the reason must be a string that clients can show, not a {type(reason).__name__}")
-    if not reason.strip():
-        raise ValueError("the reason must not be empty; clients show it to their players")
-    reason.encode()
-    return reason[:REASON_CHARACTERS_MAX]
+CONSEQUENCES = {
+    "__init__": "the room is not created",
+    "on_create": "the room is not created",
+    "restore": "the room is not restored",
+    "on_join": "the join is refused",
+    "save": "the last saved state stays",
+    "tick": "the room closes, or restarts if its policy is to restore it",
+    "can_migrate": "the room stays on this shard",
+}
 
 
 @contextmanager
-def contain(hook: str, room: RoomIdentity, counters: RoomCounters, *, may_refuse: bool = False) -> Iterator[None]:
+def contain(
+    hook: str,
+    room: RoomIdentity,
+    counters: RoomCounters,
+    *,
+    arguments: tuple[Any, ...] = (),
+    may_refuse: bool = False,
+) -> Iterator[None]:
     """Run a game's code, and log and count an exception that leaves it.
 
     Args:
         hook: the name of the hook, for the log.
         room: the room whose code runs.
         counters: the counters of the shard.
+        arguments: the arguments of the hook, for the log.
         may_refuse: whether CommandRefused is a valid answer of the hook.
 
     Raises:
@@ -108,6 +112,36 @@ def contain(hook: str, room: RoomIdentity, counters: RoomCounters, *, may_refuse
     except BaseException as error:
         if may_refuse and isinstance(error, CommandRefused):
             raise
-        counters.room_errors[room.room_type] += 1
-        log.exception("room_code_raised", hook=hook, room_id=room.room_id, room_type=room.room_type, tick=room.tick)
+        default = "the command fails" if may_refuse else "the room continues"
+        report_error(room, counters, HookCall(hook, arguments), error, CONSEQUENCES.get(hook, default))
         raise RoomCodeRaised(hook) from error
+
+
+def report_error(
+    room: RoomIdentity, counters: RoomCounters, call: HookCall, error: BaseException, consequence: str
+) -> None:
+    """Count an exception of a game's code, keep it for the admin API, and log it unless it repeats too often.
+
+    Args:
+        room: the room whose code ran.
+        counters: the counters of the shard.
+        call: the hook and its arguments.
+        error: the exception.
+        consequence: a sentence about what becomes of the room or the call.
+    """
+    counters.room_errors[room.room_type] += 1
+    kept = counters.recent_errors.add(ErrorPlace(room.room_type, room.room_id, room.tick, consequence), call, error)
+    repeats = kept.unlogged - 1
+    if counters.recent_errors.is_due(kept):
+        log.error(
+            "room_code_raised",
+            hook=call.hook,
+            room_id=room.room_id,
+            room_type=room.room_type,
+            tick=room.tick,
+            player_id=kept.player_id,
+            arguments=kept.arguments,
+            consequence=consequence,
+            repeats=repeats,
+            exc_info=error,
+        )

@@ -6,13 +6,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
+
+from tickwire.server.rooms.recent_errors import RecentErrors
 
 
 class RoomCounters:
     """Counts the work of all rooms of a shard since it started.
 
+    Args:
+        now_s: a monotonic clock in seconds, for the times of errors.
+
     Attributes:
+        recent_errors: the newest exceptions of the game's code.
         room_errors: exceptions that the game's code raised, by room type.
+        tick_failures: exceptions in ticks, by result: closed, restored, ignored; see error_policy.py.
         rooms_with_set_aside_data: rooms that were restored with stored data that they do not declare, by room type.
         command_refusals: commands that were refused before the room ran them, by error code.
         rewinds_clamped: rewinds that were limited to the history of their room, by reason; see lag_compensation.py.
@@ -36,6 +44,7 @@ class RoomCounters:
         "inputs_superseded",
         "keyframes",
         "player_ticks",
+        "recent_errors",
         "resyncs",
         "rewinds_clamped",
         "room_errors",
@@ -43,6 +52,7 @@ class RoomCounters:
         "slow_clients",
         "slow_room_calls",
         "states_refused",
+        "tick_failures",
         "tick_seconds",
         "ticks",
         "ticks_late",
@@ -50,7 +60,8 @@ class RoomCounters:
         "updates_skipped",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, now_s: Callable[[], float] = lambda: 0.0) -> None:
+        self.recent_errors = RecentErrors(now_s)
         self.ticks = 0
         self.ticks_late = 0
         self.ticks_skipped = 0
@@ -68,6 +79,7 @@ class RoomCounters:
         self.keyframes = 0
         self.deltas = 0
         self.room_errors: Counter[str] = Counter()
+        self.tick_failures: Counter[str] = Counter()
         self.rooms_with_set_aside_data: Counter[str] = Counter()
         self.command_refusals: Counter[str] = Counter()
         self.rewinds_clamped: Counter[str] = Counter()

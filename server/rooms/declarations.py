@@ -18,6 +18,7 @@ from tickwire.schemas.fields import Field, input_bytes
 from tickwire.server.replication.grid import Grid, GridIndex
 from tickwire.server.replication.table import Table
 from tickwire.server.rooms.command_declarations import CommandRoom
+from tickwire.server.rooms.error_policy import ERROR_POLICIES, ErrorPolicy
 from tickwire.server.rooms.event_types import EventDeclarations, check_events
 from tickwire.server.rooms.history_declarations import HISTORY_NUMBERS, HistoryDeclarations, check_history
 from tickwire.server.rooms.input_types import Input
@@ -39,6 +40,7 @@ class RoomDeclarations(StateDeclarations, EventDeclarations, CommandRoom, Histor
 
     room_type: ClassVar[str]
     input_type: ClassVar[type[Input]]
+    error_policy: ClassVar[ErrorPolicy]
     grid: ClassVar[Grid | None]
     schema_changes: ClassVar[SchemaChanges]
     tables: ClassVar[Mapping[str, type[Table]]]
@@ -186,6 +188,9 @@ def _check_types(cls: type[RoomDeclarations]) -> None:
     for name in ("durable", "uses_ledger", "ticks_when_empty"):
         if not isinstance(getattr(cls, name), bool):
             raise TypeError(f"{cls.__name__}.{name} is {getattr(cls, name)!r}; must be True or False")
+    if cls.error_policy not in ERROR_POLICIES:
+        known = ", ".join(f'"{policy}"' for policy in ERROR_POLICIES)
+        raise TypeError(f"{cls.__name__}.error_policy is {cls.error_policy!r}; must be one of {known}")
     if cls.grid is not None and not isinstance(cls.grid, Grid):
         raise TypeError(f"{cls.__name__}.grid: must be a Grid or None")
     if not isinstance(cls.schema_changes, SchemaChanges):

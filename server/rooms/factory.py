@@ -100,7 +100,7 @@ def create_room(
     """
     runtime = _construct(room_class, spec, context, spec.labels, seed)
     try:
-        with runtime.hooks.contain("on_create"):
+        with runtime.hooks.contain("on_create", options):
             runtime.room.on_create(options)
             _compact(runtime.room)
     except RoomCodeRaised as error:

@@ -4,7 +4,7 @@ An exception of any type that leaves a hook of the game is contained (server/roo
     __init__, on_create, restore  the join is refused, and the room that was being created is dropped
     on_join                       the join is refused, and the changes that the hook made to the player are undone
     on_command                    the player receives a Reply with COMMAND_FAILED
-    on_input, on_inputs, on_tick, timers    the host closes this room, and no other
+    on_input, on_inputs, on_tick, timers    `Room.error_policy` decides; see server/rooms/error_policy.py
     save                          the last saved state stays
     can_migrate                   the room stays on this shard
     on_leave, on_dispose, on_transaction
@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TypeVarTuple
+from typing import Any, TypeVarTuple
 
 from tickwire.server.rooms.containment import RoomCodeRaised, RoomIdentity, contain
 from tickwire.server.rooms.counters import RoomCounters
@@ -47,11 +47,11 @@ class HookRunner:
         self._now_s = now_s
 
     @contextmanager
-    def contain(self, hook: str, *, may_refuse: bool = False) -> Iterator[None]:
+    def contain(self, hook: str, *arguments: Any, may_refuse: bool = False) -> Iterator[None]:
         """Run the game's code inside a `with`; see `tickwire.server.rooms.containment.contain`."""
         started_s = self._now_s()
         try:
-            with contain(hook, self._room, self._counters, may_refuse=may_refuse):
+            with contain(hook, self._room, self._counters, arguments=arguments, may_refuse=may_refuse):
                 yield
         finally:
             now_s = self._now_s()
@@ -65,5 +65,5 @@ class HookRunner:
             hook: the hook of the room.
             *args: the arguments of the hook.
         """
-        with suppress(RoomCodeRaised), self.contain(name):
+        with suppress(RoomCodeRaised), self.contain(name, *args):
             hook(*args)

@@ -1,8 +1,9 @@
 """The rooms of one shard: creates them, ticks them on time and closes them.
 
 Rooms share tick groups, which are small and spread over the tick interval (server/rooms/tick_scheduler.py), so that
-the load of a hundred rooms is many small pieces instead of one burst. An exception in the code of one room closes
-that room only. An empty room closes after its `empty_timeout_s`, measured in time: a slow shard does not delay it.
+the load of a hundred rooms is many small pieces instead of one burst. An exception in the tick of one room affects
+that room only: it closes, or restarts if its `error_policy` says so. An empty room closes after its
+`empty_timeout_s`, measured in time: a slow shard does not delay it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 import structlog
 
 from tickwire.schemas.messages import Redirect
-from tickwire.server.errors import Internal, NoSuchRoom, NoSuchRoomType, RoomClosed
+from tickwire.server.errors import Internal, NoSuchRoom, NoSuchRoomType, RoomClosed, TickwireError
 from tickwire.server.rooms.attributes import AttributeReport
 from tickwire.server.rooms.checkpoint import RoomCheckpoint
 from tickwire.server.rooms.containment import PendingRoom, RoomCodeRaised, contain
@@ -30,6 +31,13 @@ from tickwire.server.rooms.factory import (
     restore_room,
 )
 from tickwire.server.rooms.room import Room
+from tickwire.server.rooms.room_restart import (
+    LEFT_REASON,
+    RestartPoint,
+    RestartPoints,
+    connect_players,
+    restart_room,
+)
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.salvage import salvage_checkpoint
 from tickwire.server.rooms.seat import Seat, SeatEnded, SeatRequest
@@ -82,12 +90,13 @@ class RoomHost:
         clock: TickTimers | None = None,
     ) -> None:
         self.room_types = dict(room_types)
-        self.counters = RoomCounters()
         self._on_closed = callbacks.on_closed
         self._tune = callbacks.tune
         self._commit = callbacks.commit
         self._rooms: dict[str, RoomRuntime] = {}
         self._clock: TickTimers = clock or LoopTimers()
+        self.counters = RoomCounters(self._clock.now_s)
+        self._restart_points = RestartPoints()
         self.tick_scheduler = TickScheduler(self._clock, self._tick_done, callbacks.observe_tick)
         self._checked: set[tuple[type[Room], frozenset[str]]] = set()
         self._reported: set[tuple[type[Room], AttributeReport]] = set()
@@ -219,11 +228,46 @@ class RoomHost:
             raise NoSuchRoom("the room has ended")
         return runtime.seat(request, on_ended)
 
+    def restart(self, old: RoomRuntime, room_class: type[Room], point: RestartPoint) -> bool:
+        """Restart a room in this process; see server/rooms/room_restart.py. A room that cannot restart closes.
+
+        Args:
+            old: the room, which is not frozen.
+            room_class: the class of the room that takes over.
+            point: the state that it continues from.
+
+        Returns:
+            Whether the room has restarted.
+        """
+        room_id = old.room.room_id
+        try:
+            new = restart_room(old, room_class, point, self._context(), seed=secrets.randbits(64))
+        except TickwireError as error:
+            log.error("room_restart_failed", room_id=room_id, room_type=old.room.room_type, error=error.detail)
+            self.close(room_id, "the room could not restart")
+            return False
+        self.tick_scheduler.remove(old)
+        self._rooms[room_id] = new
+        self.tick_scheduler.add(new)
+        old.discard(new, LEFT_REASON)
+        new.start_transactions(self._commit)
+        connect_players(new)
+        log.warning(
+            "room_restarted",
+            room_id=room_id,
+            room_type=new.room.room_type,
+            tick=old.tick,
+            restored_tick=new.tick,
+            **_members(new),
+        )
+        return True
+
     def close(self, room_id: str, reason: str, *, has_moved: bool = False) -> None:
         """Close a room; see `RoomRuntime.close`. Idempotent."""
         runtime = self._rooms.pop(room_id, None)
         if runtime is None:
             return
+        self._restart_points.discard(room_id)
         if not runtime.is_frozen:
             self.tick_scheduler.remove(runtime)
         self._check_attributes(runtime)
@@ -271,6 +315,7 @@ class RoomHost:
             redirect: where its players are sent.
         """
         del self._rooms[runtime.room.room_id]
+        self._restart_points.discard(runtime.room.room_id)
         members = _members(runtime)
         runtime.release(redirect)
         log.info("room_moved", room_id=runtime.room.room_id, tick=runtime.tick, to=redirect.url, **members)
@@ -319,8 +364,11 @@ class RoomHost:
     def _tick_done(self, runtime: RoomRuntime, failed: bool) -> None:
         room, now_s = runtime.room, self._clock.now_s()
         if failed:
-            self.close(room.room_id, "the room's code failed")
-        elif room.close_reason is not None:
+            self._tick_failed(runtime, now_s)
+            return
+        if room.error_policy == "restore":
+            self._restart_points.update(runtime, now_s)
+        if room.close_reason is not None:
             self.close(room.room_id, room.close_reason)
         elif runtime.seats:
             runtime.closes_at_s = math.inf
@@ -328,6 +376,17 @@ class RoomHost:
             runtime.closes_at_s = now_s + room.empty_timeout_s
         elif now_s >= runtime.closes_at_s:
             self.close(room.room_id, "empty")
+
+    def _tick_failed(self, runtime: RoomRuntime, now_s: float) -> None:
+        """Restart a room whose tick has failed if its policy is to restore it, or close it."""
+        room = runtime.room
+        if room.error_policy == "restore":
+            point = self._restart_points.take(room.room_id, now_s)
+            if point is not None and self.restart(runtime, type(room), point):
+                self.counters.tick_failures["restored"] += 1
+                return
+        self.counters.tick_failures["closed"] += 1
+        self.close(room.room_id, "the room's code failed")
 
 
 def _members(runtime: RoomRuntime) -> dict[str, list[str]]:

@@ -7,7 +7,9 @@ from functools import lru_cache
 
 from tickwire.schemas.inputs import InputReader
 from tickwire.schemas.messages import Input
+from tickwire.server.rooms.containment import RoomCodeRaised
 from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.error_policy import TickErrors
 from tickwire.server.rooms.fan_out import FanOutMeter
 from tickwire.server.rooms.inputs import InputBatch
 from tickwire.server.rooms.room import Room
@@ -24,16 +26,18 @@ class InputDelivery:
     Args:
         room: the room.
         fan_out: charges the players for the events that their inputs cause.
+        errors: applies the error policy of the room.
         counters: the counters of the shard.
 
     Attributes:
         newest: the newest input of each seat, if the game receives all inputs of a tick together; else None.
     """
 
-    __slots__ = ("_counters", "_fan_out", "_has_history", "_reader", "_room", "newest")
+    __slots__ = ("_counters", "_errors", "_fan_out", "_has_history", "_reader", "_room", "newest")
 
-    def __init__(self, room: Room, fan_out: FanOutMeter, counters: RoomCounters) -> None:
+    def __init__(self, room: Room, fan_out: FanOutMeter, errors: TickErrors, counters: RoomCounters) -> None:
         self._room = room
+        self._errors = errors
         self._fan_out = fan_out
         self._counters = counters
         self._reader = _create_reader(room.input_fields)
@@ -52,7 +56,11 @@ class InputDelivery:
             self.newest.pop(seat, None)
 
     def deliver(self, seats: Iterable[Seat]) -> None:
-        """Run the game's hooks with all inputs that have arrived since the last tick."""
+        """Run the game's hooks with all inputs that have arrived since the last tick.
+
+        Raises:
+            RoomCodeRaised: a hook raised an exception, and the room does not ignore it.
+        """
         if self.newest is not None:
             self._deliver_batch(self.newest)
             return
@@ -64,7 +72,12 @@ class InputDelivery:
                 for message in seat.inbox:
                     if self._has_history:
                         self._record_lag(seat, message)
-                    on_input(seat.player, create(*read(message.payload)))
+                    values = create(*read(message.payload))
+                    try:
+                        on_input(seat.player, values)
+                    except BaseException as error:  # any type: see server/rooms/containment.py
+                        if not self._errors.ignores("on_input", (seat.player, values), error):
+                            raise RoomCodeRaised("on_input") from error
                 if fan_out.cost != before:
                     fan_out.charge_since(seat, before)
                 self._counters.inputs_applied += len(seat.inbox)
@@ -84,7 +97,12 @@ class InputDelivery:
             newest.clear()
             self._counters.inputs_applied += len(players)
             values = self._room.input_type(*self._reader.read_many(payloads))
-            self._room.on_inputs(InputBatch(players, values))
+            batch = InputBatch(players, values)
+            try:
+                self._room.on_inputs(batch)
+            except BaseException as error:  # any type: see server/rooms/containment.py
+                if not self._errors.ignores("on_inputs", (batch,), error):
+                    raise RoomCodeRaised("on_inputs") from error
 
     def _record_lag(self, seat: Seat, message: Input) -> None:
         """Record how late an input is applied; not for an input from before the client's first state."""

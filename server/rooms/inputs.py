@@ -31,6 +31,9 @@ class InputBatch(Generic[InputType]):
         self.players = players
         self.values = values
 
+    def __repr__(self) -> str:
+        return f"<InputBatch of {len(self.players)} players>"
+
     def of(self, table: Table) -> tuple[NDArray[np.int64], InputType]:
         """Return the rows of the players' entities in a table, and the inputs of those players.
 

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 from tickwire.schemas.event_frames import EventFrame
 from tickwire.server.replication.table import EVERYONE, NOBODY, Row
-from tickwire.server.rooms.containment import to_reason
 from tickwire.server.rooms.event_types import Event, encode
+from tickwire.server.rooms.reasons import to_reason
 from tickwire.server.rooms.transactions import RecordReads, RecordVersion
 
 

@@ -39,8 +39,9 @@ from tickwire.server.replication.table import EVERYONE, NOBODY, Row, Table
 from tickwire.server.rooms.checkpoint import SaveData
 from tickwire.server.rooms.clock import RoomClock
 from tickwire.server.rooms.command_declarations import CommandDeclaration, find_commands
-from tickwire.server.rooms.containment import NoSuchCommand, to_reason
+from tickwire.server.rooms.containment import NoSuchCommand
 from tickwire.server.rooms.declarations import check_room, find_hooks, find_input_fields, find_tables
+from tickwire.server.rooms.error_policy import ErrorPolicy
 from tickwire.server.rooms.event_types import Event, encode
 from tickwire.server.rooms.grid_viewers import GridViewers
 from tickwire.server.rooms.history_declarations import history_ticks
@@ -48,6 +49,7 @@ from tickwire.server.rooms.input_types import Input
 from tickwire.server.rooms.inputs import InputBatch
 from tickwire.server.rooms.lag_compensation import RoomHistory, RoomSnapshot
 from tickwire.server.rooms.player import Player
+from tickwire.server.rooms.reasons import to_reason
 from tickwire.server.rooms.room_transactions import RoomTransactions, TransactionOutcome
 from tickwire.server.rooms.schema_changes import SchemaChanges
 from tickwire.server.rooms.transactions import Transaction
@@ -75,6 +77,8 @@ class Room:
             entities that are not in other channels.
         fan_out_max: the maximum number of events per second that one player's messages may cause, counted once for
             each receiver and each started KiB. Above it the player's commands are refused with RATE_LIMITED.
+        error_policy: what follows an exception in a tick: "close", "restore" or "ignore"; see
+            server/rooms/error_policy.py.
         empty_timeout_s: how long an empty room stays open, in seconds.
         ticks_when_empty: whether `on_tick` also runs while the room is empty. Otherwise an empty room keeps its tick
             number and its world unchanged.
@@ -108,6 +112,7 @@ class Room:
     events: ClassVar[tuple[type[Event], ...]] = ()
     grid: ClassVar[Grid | None] = None
     fan_out_max: ClassVar[float] = 2000.0
+    error_policy: ClassVar[ErrorPolicy] = "close"
     empty_timeout_s: ClassVar[float] = 10.0
     ticks_when_empty: ClassVar[bool] = False
     checksum_ticks: ClassVar[int] = 100

@@ -33,6 +33,7 @@ from tickwire.server.rooms.checkpoint_writer import create_checkpoint, create_me
 from tickwire.server.rooms.command_runner import CommandRunner, refuse_command
 from tickwire.server.rooms.containment import RoomCodeRaised, contain
 from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.error_policy import TickErrors
 from tickwire.server.rooms.fan_out import FanOutMeter
 from tickwire.server.rooms.handover import MOVES_MS, RoomHandover
 from tickwire.server.rooms.hooks import HookRunner
@@ -91,7 +92,8 @@ class RoomRuntime:
         self.handover = RoomHandover()
         self.attributes = GameAttributes(room)
         self.bandwidth = BandwidthSampler(room, self.replicator, counters)
-        self._inputs = InputDelivery(room, self.fan_out, counters)
+        self._errors = TickErrors(room, room.error_policy, counters)
+        self._inputs = InputDelivery(room, self.fan_out, self._errors, counters)
         self._commands = CommandRunner(room, self.hooks, self.fan_out, counters)
         self._interest = InterestTracker(room, self.replicator)
         self._lifecycle = SeatLifecycle(room, self.hooks, self.handover, self._interest, self._inputs)
@@ -306,11 +308,15 @@ class RoomRuntime:
         room = self.room
         room.tick += 1
         room.entity_ids.tick = room.tick
-        with contain("tick", room, self.counters):
-            self._inputs.deliver(self.seats)
-            if room.tick >= room.clock.next_tick:
-                room.clock.run_due()
+        self._inputs.deliver(self.seats)
+        while room.tick >= room.clock.next_tick:
+            self._run_timers()
+        try:
             room.on_tick(self.dt)
+        except BaseException as error:  # any type: see server/rooms/containment.py
+            if not self._errors.ignores("on_tick", (self.dt,), error):
+                raise RoomCodeRaised("on_tick") from error
+        with contain("tick", room, self.counters):
             if self._kicked:
                 self._unseat_kicked()
             self._compact()
@@ -325,6 +331,19 @@ class RoomRuntime:
     def _count_rewinds(self, clamped: Counter[str]) -> None:
         self.counters.rewinds_clamped.update(clamped)
         clamped.clear()
+
+    def _run_timers(self) -> None:
+        """Run the timers that are due, up to the first one that raises an exception.
+
+        Raises:
+            RoomCodeRaised: a timer raised an exception, and the room does not ignore it.
+        """
+        clock = self.room.clock
+        try:
+            clock.run_due()
+        except BaseException as error:  # any type: see server/rooms/containment.py
+            if not self._errors.ignores(clock.running.method, clock.running_arguments(), error):
+                raise RoomCodeRaised(clock.running.method) from error
 
     def _compact(self) -> None:
         """Remove despawned entities, and free the ids whose quarantine is over."""
@@ -410,6 +429,27 @@ class RoomRuntime:
             if seat.subscriber.session_id not in self.handover.leavers:
                 seat.subscriber.seat_moved("the room has moved to another shard", redirect)
         self.room.transactions.clear()
+        self.room.transactions.stop()
+        self.hooks.notify("on_dispose", self.room.on_dispose)
+
+    def discard(self, successor: RoomRuntime, reason: str) -> None:
+        """End this room object, whose players and id another one has taken over, and run `on_dispose`.
+
+        Args:
+            successor: the room that has taken over.
+            reason: the reason for the players that it has not taken over.
+        """
+        self.is_open = False
+        kept = {seat.subscriber.session_id for seat in successor.seats}
+        for seat in list(self.seats):
+            self.seats.remove(seat)
+            if seat.subscriber.session_id in kept:
+                seat.is_open = False
+            else:
+                seat.end()
+                seat.subscriber.seat_lost(reason)
+            seat.release()
+        self.room.transactions.clear()  # the successor has them
         self.room.transactions.stop()
         self.hooks.notify("on_dispose", self.room.on_dispose)
 

@@ -239,6 +239,11 @@ class Seat:
         return self._runtime
 
     @property
+    def on_ended(self) -> SeatEnded:
+        """The callback that runs when the seat is given up."""
+        return self._on_ended
+
+    @property
     def room_id(self) -> str:
         """The id of the room."""
         return self._runtime.room.room_id

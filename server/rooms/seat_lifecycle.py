@@ -74,7 +74,7 @@ class SeatLifecycle:
         row_counts = [len(table) for table in room.all_tables()]
         room.players[seat.player_id] = seat.player
         try:
-            with self._hooks.contain("on_join", may_refuse=True):
+            with self._hooks.contain("on_join", seat.player, options, may_refuse=True):
                 room.on_join(seat.player, options)
                 return self._create_joined(seat)
         except (CommandRefused, RoomCodeRaised) as error:
@@ -137,7 +137,7 @@ class SeatLifecycle:
             self._interest.unsubscribe(seat)
         seat.end()
         try:
-            with self._hooks.contain("on_leave"):
+            with self._hooks.contain("on_leave", seat.player):
                 self._room.on_leave(seat.player)
         except RoomCodeRaised:
             if (entity := seat.player.find_entity()) is not None:  # otherwise it would stay in the room for good

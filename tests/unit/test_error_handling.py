@@ -145,6 +145,7 @@ RULES: dict[str, Rule] = {
 }
 ALLOWED: dict[str, dict[str, str]] = {
     "broad_handlers": {
+        "server/rooms/hook_call.py:describe_value": "a part of an error report, which says that the repr failed",
         "server/storage/write_behind.py:_write": "for one world `_reject_failed` logs it; for several it splits",
         "server/storage/write_behind.py:_pack": "in a thread; its caller logs and counts what it returns",
     },

@@ -85,7 +85,7 @@ def test_room_is_saved_after_changes_and_at_its_end() -> None:
     assert len(behind.puts) == 2
     saver.save(runtime, is_last=True)
     assert len(behind.puts) == 3
-    saver.evict("r")
+    saver.evict(runtime)
     saver.save(runtime)
     assert len(behind.puts) == 4, "a new instance of the room"
 

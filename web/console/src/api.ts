@@ -69,6 +69,20 @@ export interface Session {
   unacknowledged_events: number;
 }
 
+export interface RoomError {
+  room_id: string;
+  room_type: string;
+  tick: number;
+  hook: string;
+  player_id: string;
+  arguments: string[];
+  error: string;
+  frames: string[];
+  consequence: string;
+  count: number;
+  age_s: number;
+}
+
 export interface Queue {
   mode: string;
   waiting: number;

@@ -5,6 +5,7 @@ import {
   type Queue,
   request,
   type Room,
+  type RoomError,
   type RoomState,
   type Session,
   type Shard,
@@ -17,6 +18,7 @@ import { drawWorld } from "./world.js";
 
 const REFRESH_MS = 1000;
 const SESSIONS_SHOWN = 100;
+const ERRORS_SHOWN = 50;
 const by = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
 const chart = (id: string, format: (value: number) => string) =>
   new Chart(by<HTMLCanvasElement>(id), by(`${id}-now`), format);
@@ -143,6 +145,26 @@ function showSessions(sessions: readonly Session[]): void {
   fill(by("sessions"), ["player", "state", "ping", "backlog", "events", "connections", ""], rows);
 }
 
+/** Shows the newest errors of the games' code. The lines of the code are in a part that opens. */
+function showErrors(errors: readonly RoomError[], rooms: readonly Room[]): void {
+  by("errors").hidden = errors.length === 0;
+  if (by("error-list").querySelector("details[open]")) return; // replacing a list that is read would close it
+  const names = new Map(rooms.map((room) => [room.room_id, room.name]));
+  by("error-list").replaceChildren(
+    ...errors.slice(0, ERRORS_SHOWN).map((error) => {
+      const made = document.createElement("details");
+      const summary = document.createElement("summary");
+      const repeated = error.count > 1 ? `, ${error.count} times` : "";
+      summary.textContent = `${error.room_type} / ${names.get(error.room_id) || error.room_id}: ${error.hook}: ${error.error} (tick ${error.tick}, ${Math.round(error.age_s)} s ago${repeated}; ${error.consequence})`;
+      const lines = document.createElement("pre");
+      const player = error.player_id ? [`player: ${error.player_id}`] : [];
+      lines.textContent = [...error.frames, ...player, `arguments: ${error.arguments.join(", ")}`].join("\n");
+      made.append(summary, lines);
+      return made;
+    }),
+  );
+}
+
 function measure(detail: ShardDetail): void {
   const now = performance.now();
   // A restarted shard counts from 0, so its earlier counters cannot be compared.
@@ -177,11 +199,12 @@ async function showRoom(rooms: readonly Room[]): Promise<void> {
 }
 
 async function refresh(): Promise<void> {
-  const [detail, shards, rooms, modes] = await Promise.all([
+  const [detail, shards, rooms, modes, errors] = await Promise.all([
     request<ShardDetail>("/shard"),
     request<Shard[]>("/fleet"),
     request<Room[]>("/rooms"),
     request<string[]>("/queues"),
+    request<RoomError[]>("/room-errors"),
   ]);
   by("sign-in").hidden = true;
   document.querySelector("main")!.hidden = false;
@@ -192,6 +215,7 @@ async function refresh(): Promise<void> {
     ? `Queues: ${queues.map((queue) => `${queue.mode} ${queue.waiting} waiting`).join(" · ")}`
     : "No queues";
   showRooms(rooms);
+  showErrors(errors, rooms);
   await showRoom(rooms);
   by("status").textContent = "";
 }

@@ -1,0 +1,87 @@
+"""One call of a game's hook, as an error report describes it: the player, and the arguments as short text.
+
+Arguments may be large, hold what a peer has sent, or be objects of the game whose `repr` raises an exception. The
+text is therefore bounded, has no secrets (server/observability/redaction.py), and never raises. Pure.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import msgspec
+
+from tickwire.server.observability.redaction import REDACTED, is_secret, redact_text
+from tickwire.server.rooms.player import Player
+
+ARGUMENT_CHARACTERS_MAX = 200
+ITEMS_MAX = 10
+LEVELS_MAX = 4
+
+
+class HookCall(NamedTuple):
+    """A call of a hook.
+
+    Args:
+        hook: the name of the hook, or of the method that a timer calls.
+        arguments: the arguments without the room.
+    """
+
+    hook: str
+    arguments: tuple[Any, ...] = ()
+
+    @property
+    def player_id(self) -> str:
+        """The id of the first player among the arguments; empty without one."""
+        return next((argument.id for argument in self.arguments if isinstance(argument, Player)), "")
+
+    def describe_arguments(self) -> list[str]:
+        """Return the arguments as text, at most ARGUMENT_CHARACTERS_MAX characters each."""
+        return [describe_value(argument) for argument in self.arguments[:ITEMS_MAX]]
+
+
+def describe_value(value: Any) -> str:
+    """Return a value as text: bounded, without secrets, whatever its `repr` does."""
+    try:
+        text = redact_text(_Description().repr(value))
+    except BaseException as error:  # noqa: BLE001 the game's `__repr__`; reprlib contains only an Exception
+        return _unprintable(value, error)
+    return text if len(text) <= ARGUMENT_CHARACTERS_MAX else f"{text[: ARGUMENT_CHARACTERS_MAX - 3]}..."
+
+
+def _unprintable(value: Any, error: BaseException) -> str:
+    return f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
+
+
+class _Description(reprlib.Repr):
+    """Returns bounded text of nested values, without the values whose key or field names a secret."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = LEVELS_MAX
+        self.maxdict = self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = ITEMS_MAX
+        self.maxstring = self.maxother = ARGUMENT_CHARACTERS_MAX
+        self.maxlong = 40
+
+    def repr1(self, value: Any, level: int) -> str:
+        """Return the text of one value; called by reprlib."""
+        if isinstance(value, Player):
+            return f"<Player {super().repr1(value.id, level)}>"
+        if isinstance(value, msgspec.Struct):
+            return f"{type(value).__name__}{self._pairs(msgspec.structs.asdict(value), level, '{}={}', '()')}"
+        if isinstance(value, Mapping):
+            return self._pairs({self._key(name): inner for name, inner in value.items()}, level, "{}: {}", "{}")
+        return super().repr1(value, level)
+
+    def _key(self, name: Any) -> str:
+        return super().repr1(name, 1)
+
+    def _pairs(self, items: Mapping[str, Any], level: int, pair: str, brackets: str) -> str:
+        if level <= 0 and items:
+            return f"{brackets[0]}...{brackets[1]}"
+        shown = [
+            pair.format(name, REDACTED if is_secret(name) else self.repr1(inner, level - 1))
+            for name, inner in list(items.items())[:ITEMS_MAX]
+        ]
+        return f"{brackets[0]}{', '.join(shown)}{', ...' if len(items) > ITEMS_MAX else ''}{brackets[1]}"

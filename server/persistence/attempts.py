@@ -139,7 +139,7 @@ class CommandAttempt:
         if not self.seat.is_open:
             self.fail(ErrorCode.OUT_OF_ORDER, "the session is not in a room")
             return
-        answer = self.seat.run_command(self.command)
+        answer = self.seat.run_command(self.command, is_again=True)
         if isinstance(answer, Decision):
             self.decision = answer
         elif answer.retry_after_ms:

@@ -145,6 +145,7 @@ class SeatCheckpoint(msgspec.Struct, frozen=True):
         watched: the channels that the player is subscribed to.
         private: the player's private channel; None if it was never used.
         data: the game's own data about the player.
+        limits: the state of the player's command limits; see server/rooms/command_limits.py.
     """
 
     player_id: str
@@ -157,6 +158,7 @@ class SeatCheckpoint(msgspec.Struct, frozen=True):
     team: int = 0
     skill: float = 0.0
     data: dict[str, Any] = {}
+    limits: dict[str, tuple[float, int]] = {}
 
 
 class TimerCheckpoint(msgspec.Struct, frozen=True):

@@ -94,6 +94,7 @@ def _create_seat_checkpoint(room: Room, seat: Seat) -> SeatCheckpoint:
         team=player.team,
         skill=player.skill,
         data=to_plain_dict(player.data) if player.data else {},
+        limits=seat.limits.save() if seat.limits is not None else {},
     )
 
 

@@ -11,6 +11,7 @@ from tickwire.schemas.messages import Command, ErrorCode, Reply
 from tickwire.schemas.payloads import decode_payload, encode_payload
 from tickwire.server.rooms.checkpoint import to_plain_dict
 from tickwire.server.rooms.command_declarations import CommandDeclaration
+from tickwire.server.rooms.command_limits import CommandLimits
 from tickwire.server.rooms.containment import CommandRefused, NoSuchCommand, RoomCodeRaised
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.fan_out import FanOutMeter
@@ -62,13 +63,16 @@ class CommandRunner:
         self.record_reads = RecordReads()
         self.transactions_applied = 0
 
-    def run(self, seat: Seat, message: Command) -> Reply | Decision:
-        """Run one command of a player; see `RoomRuntime.run_command`."""
+    def run(self, seat: Seat, message: Command, *, is_again: bool = False) -> Reply | Decision:
+        """Run one command of a player; see `Seat.run_command`."""
         if wait_ms := self._fan_out.wait_ms(seat):
             self._counters.fan_out_refusals += 1
             text = "the player's messages cause too many events for others"
             return refuse_command(message.id, ErrorCode.RATE_LIMITED, text, retry_after_ms=wait_ms)
         declaration = self._room.commands.get(message.name)
+        if declaration is not None and not is_again and (wait_ms := self._take(seat, declaration)):
+            text = f"{message.name}: called too often; wait {wait_ms} ms"
+            return self._refuse(message.id, ErrorCode.RATE_LIMITED, text, retry_after_ms=wait_ms)
         try:
             if declaration is None:
                 call = self._prepare_untyped(seat, message)
@@ -79,6 +83,14 @@ class CommandRunner:
         except MalformedMessage as error:
             return self._refuse(message.id, ErrorCode.MALFORMED, f"the payload is not msgpack: {error}")
         return self._call(seat, message.id, call)
+
+    def _take(self, seat: Seat, declaration: CommandDeclaration) -> int:
+        """Take one call of a command; return how long the player must wait for it, in milliseconds."""
+        if declaration.options.rate_per_s is None:
+            return 0
+        if seat.limits is None:
+            seat.limits = CommandLimits()
+        return seat.limits.take(declaration.name, declaration.options, self._room.tick, self._room.tick_rate_hz)
 
     def _prepare(self, seat: Seat, message: Command, declaration: CommandDeclaration) -> _Call:
         arguments = declaration.decode(message.payload)
@@ -109,10 +121,10 @@ class CommandRunner:
             return refuse_command(id, ErrorCode.COMMAND_FAILED, "the room failed to run the command")
         return Reply(id, ok=True, payload=payload)
 
-    def _refuse(self, id: int, code: ErrorCode, message: str) -> Reply:
+    def _refuse(self, id: int, code: ErrorCode, message: str, *, retry_after_ms: int = 0) -> Reply:
         """Refuse a command that the room did not run, and count it."""
         self._counters.command_refusals[code.name] += 1
-        return refuse_command(id, code, message[:REASON_CHARACTERS_MAX])
+        return refuse_command(id, code, message[:REASON_CHARACTERS_MAX], retry_after_ms=retry_after_ms)
 
     def _create_decision(self, seat: Seat, transaction: Transaction, versions: dict[str, int], hook: str) -> Decision:
         if not self._room.uses_ledger:

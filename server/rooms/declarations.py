@@ -31,7 +31,7 @@ ROOM_TYPE = re.compile(r"[^/\x00-\x1f\x7f]{1,64}")
 TICK_RATE_HZ_MAX = 1000.0
 CHECKSUM_TICKS_MAX = 200
 """Below the maximum age of a baseline, so that every channel with entities is sent in time."""
-_COMPUTED = frozenset(["tables", "input_fields", "commands"])
+_COMPUTED = frozenset(["tables", "input_fields", "commands", "options_type", "create_options_type"])
 _MORE_HOOKS = frozenset(["can_migrate", "save", "restore"])
 
 

@@ -19,6 +19,7 @@ from tickwire.server.rooms.attributes import decode_attributes
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SetAsideData, TooNew
 from tickwire.server.rooms.containment import PendingRoom, RoomCodeRaised, RoomIdentity, contain
 from tickwire.server.rooms.counters import RoomCounters
+from tickwire.server.rooms.options_types import parse_options
 from tickwire.server.rooms.ports import SessionSource
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.runtime import RoomRuntime
@@ -96,12 +97,14 @@ def create_room(
         seed: the seed of the room's random numbers.
 
     Raises:
+        InvalidArgument: the options do not have the type that `on_create` declares.
         RoomFailed: the game's code raised an exception.
     """
+    parsed = parse_options(room_class.create_options_type, options)
     runtime = _construct(room_class, spec, context, spec.labels, seed)
     try:
-        with runtime.hooks.contain("on_create", options):
-            runtime.room.on_create(options)
+        with runtime.hooks.contain("on_create", parsed):
+            runtime.room.on_create(parsed)
             _compact(runtime.room)
     except RoomCodeRaised as error:
         raise RoomFailed("the room could not be created") from error

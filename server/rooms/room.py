@@ -48,6 +48,7 @@ from tickwire.server.rooms.history_declarations import history_ticks
 from tickwire.server.rooms.input_types import Input
 from tickwire.server.rooms.inputs import InputBatch
 from tickwire.server.rooms.lag_compensation import RoomHistory, RoomSnapshot
+from tickwire.server.rooms.options_types import find_options_type
 from tickwire.server.rooms.player import Player
 from tickwire.server.rooms.reasons import to_reason
 from tickwire.server.rooms.room_transactions import RoomTransactions, TransactionOutcome
@@ -125,6 +126,8 @@ class Room:
     tables: ClassVar[Mapping[str, type[Table]]] = {}
     input_fields: ClassVar[tuple[Field, ...]] = ()
     commands: ClassVar[Mapping[str, CommandDeclaration]] = {}
+    options_type: ClassVar[Any] = Any
+    create_options_type: ClassVar[Any] = Any
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -132,6 +135,8 @@ class Room:
         cls.input_fields = find_input_fields(cls)
         check_room(cls, Room)
         cls.commands = find_commands(cls, find_hooks(Room))
+        cls.options_type = find_options_type(cls, "on_join")
+        cls.create_options_type = find_options_type(cls, "on_create")
         cls.schema_changes.check(cls.tables)
 
     def __init__(self, *, room_id: str, name: str, seed: int) -> None:
@@ -160,11 +165,17 @@ class Room:
 
     # -- hooks, all optional --------------------------------------------------------------------------------
 
-    def on_create(self, options: Mapping[str, Any]) -> None:
-        """Called once for a new room, with the options of the Join that created it. Not called for a saved room."""
+    def on_create(self, options: Any) -> None:
+        """Called once for a new room, with the options of the Join that created it. Not called for a saved room.
 
-    def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
+        With a struct as annotation of `options`, the options are checked and converted first; see `on_join`.
+        """
+
+    def on_join(self, player: Player, options: Any) -> None:
         """Called when a player takes a seat. Set `player.entity` here.
+
+        Annotate `options` with a msgspec.Struct: a Join whose options do not fit is refused with INVALID_ARGUMENT and
+        never reaches the room. Otherwise they are a dictionary of any values.
 
         If the hook raises an exception, the entities that it spawned and the events that it sent to the player are
         removed. Other changes stay, so check the options first.

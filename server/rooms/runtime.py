@@ -39,6 +39,7 @@ from tickwire.server.rooms.handover import MOVES_MS, RoomHandover
 from tickwire.server.rooms.hooks import HookRunner
 from tickwire.server.rooms.input_delivery import InputDelivery
 from tickwire.server.rooms.interest import InterestTracker
+from tickwire.server.rooms.options_types import parse_options
 from tickwire.server.rooms.ports import RestoredSubscriber
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.room_methods import find_method
@@ -150,6 +151,7 @@ class RoomRuntime:
             on_ended: called once when the seat is given up.
 
         Raises:
+            InvalidArgument: the options do not have the type that `on_join` declares.
             RoomFull: all seats are taken, or the player already has a seat in the room.
             JoinRefused: `on_join` refused the player.
             RoomClosed: the room has ended, or its `on_join` raised an exception.
@@ -163,10 +165,11 @@ class RoomRuntime:
             raise RoomFull(f"all {self.room.max_players} seats are taken")
         if request.player_id in self.room.players:
             raise RoomFull("the player already has a seat in this room")
+        options = parse_options(self.room.options_type, request.options)
         seat = Seat(self, request, on_ended)
         self._is_settled = False
         self.closes_at_s = math.inf
-        self._lifecycle.join(seat, request.options)
+        self._lifecycle.join(seat, options)
         return seat
 
     def restore_seat(
@@ -227,8 +230,8 @@ class RoomRuntime:
 
     # -- commands -------------------------------------------------------------------------------------------
 
-    def run_command(self, seat: Seat, message: Command) -> Reply | Decision:
-        """Run one command of a player.
+    def run_command(self, seat: Seat, message: Command, *, is_again: bool = False) -> Reply | Decision:
+        """Run one command of a player; see `Seat.run_command`.
 
         Returns:
             The reply, also for a command that failed; or a decision that must be committed before the reply is sent.
@@ -236,7 +239,7 @@ class RoomRuntime:
         if self.is_frozen:
             text = "the room is moving to another shard"
             return refuse_command(message.id, ErrorCode.UNAVAILABLE, text, retry_after_ms=MOVES_MS)
-        return self._commands.run(seat, message)
+        return self._commands.run(seat, message, is_again=is_again)
 
     def apply_transaction(
         self, seat: Seat, name: str, transaction: Transaction, records: Mapping[str, RecordVersion]

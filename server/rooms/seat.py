@@ -24,6 +24,7 @@ from tickwire.server.errors import Malformed, OutOfOrder
 from tickwire.server.replication.client_view import ClientView, InterestSet, TickBaselines
 from tickwire.server.replication.replicator import Replicator
 from tickwire.server.rooms.checkpoint import SeatCheckpoint
+from tickwire.server.rooms.command_limits import CommandLimits
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.event_types import Event
 from tickwire.server.rooms.fan_out import FanOutBudget, FanOutMeter, event_cost
@@ -87,7 +88,7 @@ class SeatRoom(Protocol):
         """Notify the game that a player has reconnected."""
         ...
 
-    def run_command(self, seat: Seat, message: Command) -> Reply | Decision:
+    def run_command(self, seat: Seat, message: Command, *, is_again: bool = False) -> Reply | Decision:
         """Run one command of a player."""
         ...
 
@@ -154,6 +155,7 @@ class Seat:
         fan_out: the budget for events that the player's messages cause; None while they have caused none.
         cell: the grid cell that the player looks at, as a channel; None without one.
         reads_tables: whether the client has schema version 3: it reads state and acknowledgements as tables.
+        limits: the limits of the player's commands; None while it has called none that is limited.
         known_entity: the entity id in the last Joined, which the client takes for its own; 0 without one.
     """
 
@@ -180,6 +182,7 @@ class Seat:
         "is_open",
         "is_restored",
         "known_entity",
+        "limits",
         "player",
         "player_id",
         "reads_tables",
@@ -221,6 +224,7 @@ class Seat:
         self.known_entity = 0
         self.backlog = 0
         self.fan_out: FanOutBudget | None = None
+        self.limits = CommandLimits(checkpoint.limits) if checkpoint and checkpoint.limits else None
         self.is_open = True
         self.is_restored = checkpoint is not None
         self._received_seq = 0
@@ -286,8 +290,13 @@ class Seat:
             del self.inbox[0]
         self.inbox.append(message)
 
-    def run_command(self, message: Command) -> Reply | Decision:
+    def run_command(self, message: Command, *, is_again: bool = False) -> Reply | Decision:
         """Run a command. The caller ensures that no command runs twice.
+
+        Args:
+            message: the command.
+            is_again: whether the room decides again on a command whose transaction was not written. It then does not
+                count against the rate limit of the command.
 
         Returns:
             The reply to the command, or the decision that must be committed before the reply is sent.
@@ -297,7 +306,7 @@ class Seat:
         """
         if not self.is_open:
             raise OutOfOrder("the seat has been given up")
-        return self._runtime.run_command(self, message)
+        return self._runtime.run_command(self, message, is_again=is_again)
 
     def resync(self, message: Resync) -> None:
         """Send a keyframe of one channel with the next tick, because the client's copy of it is wrong."""

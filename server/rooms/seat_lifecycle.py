@@ -9,7 +9,7 @@ Pure.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -54,7 +54,7 @@ class SeatLifecycle:
         self._description = room.describe()
         self.seats: list[Seat] = []
 
-    def join(self, seat: Seat, options: Mapping[str, Any]) -> None:
+    def join(self, seat: Seat, options: Any) -> None:
         """Run `on_join`, add the seat and send `Joined`; state follows with the next tick.
 
         Raises:
@@ -67,7 +67,7 @@ class SeatLifecycle:
         self._interest.subscribe(seat)
         seat.subscriber.send_message(joined)
 
-    def _run_on_join(self, seat: Seat, options: Mapping[str, Any]) -> Joined:
+    def _run_on_join(self, seat: Seat, options: Any) -> Joined:
         """Run the hook. A failed join leaves nothing behind: no player, channel, entity or event."""
         room, outbox = self._room, seat.subscriber.outbox
         last_event = outbox.last_number

@@ -66,7 +66,7 @@ async def test_room_migrates_with_its_players_without_loss(two: tuple[Shard, Sha
         assert moved.tick >= tick
         assert moved.epoch > room.epoch
         assert moved.room.walkers[joined.entity].x == x, "exactly, not only to the quantisation step"
-        assert moved.room.planted == 1
+        assert moved.room.total == 1
         assert await bob.command("planted") == 1
         assert await ann.command("plant", {"x": 1.0}) > 0
         for client in (ann, bob):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 
 from tickwire import (
     CommandRefused,
@@ -20,6 +22,7 @@ from tickwire import (
     Tuning,
     blob,
     boolean,
+    command,
     grant,
     local,
     real,
@@ -56,6 +59,12 @@ class StrollInput(Input):
     is_bad = boolean()
 
 
+class GardenOptions(msgspec.Struct):
+    is_bad: bool = False
+    is_bad_join: bool = False
+    is_stranger: bool = False
+
+
 class Garden(Room):
     """Players walk and plant; a garden with a name is durable."""
 
@@ -70,25 +79,25 @@ class Garden(Room):
     walkers: Strollers
     flowers: Flowers
 
-    def on_create(self, options: Mapping[str, Any]) -> None:
-        self.planted = 0
-        if options.get("is_bad"):
+    def on_create(self, options: GardenOptions) -> None:
+        self.total = 0
+        if options.is_bad:
             raise RuntimeError("requested failure in on_create")
 
     def restore(self, saved: GardenSave) -> None:
-        self.planted = saved.planted
+        self.total = saved.planted
         theirs = {player.find_entity() for player in self.players.values()}
         for walker in self.walkers:
             if walker not in theirs:
                 walker.despawn()
 
     def save(self) -> GardenSave:
-        return GardenSave(self.planted)
+        return GardenSave(self.total)
 
-    def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
-        if options.get("is_bad_join"):
+    def on_join(self, player: Player, options: GardenOptions) -> None:
+        if options.is_bad_join:
             raise RuntimeError("requested failure in on_join")
-        if options.get("is_stranger"):
+        if options.is_stranger:
             raise CommandRefused("members only")
         player.entity = self.walkers.spawn(x=0.0)
         self.broadcast("came", player.id)
@@ -104,19 +113,29 @@ class Garden(Room):
     def on_tuned(self) -> None:
         self.broadcast("tuned")
 
-    def on_command(self, player: Player, name: str, payload: Any) -> Any:
-        match name:
-            case "plant":
-                self.planted += 1
-                return self.flowers.spawn(x=payload["x"], colour=self.planted % 256).id
-            case "planted":
-                return self.planted
-            case "greeting":
-                return self.tuning.greeting
-            case "fail":
-                raise RuntimeError("requested failure in on_command")
-            case _:
-                raise CommandRefused(f"unknown command {name!r}")
+    @command
+    def plant(self, player: Player, x: float, count: Annotated[int, Meta(ge=1, le=9)] = 1) -> int:
+        """Plant flowers, and return the id of the last one."""
+        for _ in range(count):
+            self.total += 1
+            flower = self.flowers.spawn(x=x, colour=self.total % 256)
+        return int(flower.id)
+
+    @command(rate_per_s=1.0, burst=2)
+    def water(self, player: Player) -> int:
+        return self.tick
+
+    @command
+    def planted(self, player: Player) -> int:
+        return self.total
+
+    @command
+    def greeting(self, player: Player) -> str:
+        return str(self.tuning.greeting)
+
+    @command
+    def fail(self, player: Player) -> None:
+        raise RuntimeError("requested failure in a command")
 
 
 class Duel(Garden):
@@ -133,12 +152,12 @@ class Diary(Garden):
     room_type = "diary"
     durable = False
 
-    def on_create(self, options: Mapping[str, Any]) -> None:
+    def on_create(self, options: GardenOptions) -> None:
         super().on_create(options)
         self.runs: list[int] = []
         self.noted: list[str] = []
 
-    def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
+    def on_join(self, player: Player, options: GardenOptions) -> None:
         super().on_join(player, options)
         self.noted.append("join")
 

@@ -15,7 +15,7 @@ from tickwire.server.replication.table import Row
 from tickwire.server.rooms.declarations import own_attributes
 
 HOOKS = {name for name in vars(Room) if name.startswith("on_")} | {"can_migrate", "save", "restore"}
-COMPUTED = {"tables", "input_fields", "commands"}
+COMPUTED = {"tables", "input_fields", "commands", "options_type", "create_options_type"}
 DECLARATIONS = {name for name, hint in Room.__annotations__.items() if "ClassVar" in hint} - COMPUTED
 ROOM_NAMES = {name for name in dir(Room) if not name.startswith("__")} | own_attributes(Room)
 TABLE_NAMES = {name for name in (*dir(Table), *vars(Table()), *dir(Row)) if not name.startswith("__")}

@@ -10,7 +10,7 @@ import pytest
 
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
-from tests.harness.sample_rooms import Duel, Garden, GardenSave
+from tests.harness.sample_rooms import Duel, Garden, GardenOptions, GardenSave
 from tickwire import Player, Transaction, grant
 from tickwire.client.core import ClientCore
 from tickwire.client.updates import SeatTaken
@@ -372,7 +372,7 @@ def test_closing_notifies_all_sessions_and_the_state_stays_readable() -> None:
 class Noting(Garden):
     """A garden that notes its hooks."""
 
-    def on_create(self, options: Any) -> None:
+    def on_create(self, options: GardenOptions) -> None:
         super().on_create(options)
         self.noted: list[str] = []
 

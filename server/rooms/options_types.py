@@ -1,0 +1,79 @@
+"""The types of the options that `on_join` and `on_create` receive, read from their annotations. Pure.
+
+    class ArenaOptions(msgspec.Struct):
+        name: Annotated[str, Meta(max_length=16)] = "pilot"
+
+    class Arena(Room):
+        def on_join(self, player: Player, options: ArenaOptions) -> None: ...
+
+Without a struct as annotation a hook receives the map as the client has sent it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, get_origin
+
+import msgspec
+from msgspec.inspect import DataclassType, StructType, TypedDictType
+
+from tickwire.server.errors import InvalidArgument
+from tickwire.server.rooms.plain_types import check_plain
+
+_UNTYPED = (Any, object, Mapping, dict)
+TEXT_CHARACTERS_MAX = 1000
+
+
+def find_options_type(cls: type, hook: str) -> Any:
+    """Return the type of the last parameter of a hook; Any if it declares no struct.
+
+    Without an annotation the type is that of the base class, because `super()` passes the options on.
+
+    Raises:
+        TypeError: the annotation cannot be resolved, is not that of a map, or contains types without a plain form.
+    """
+    what = f"{cls.__name__}.{hook}"
+    for base in cls.__mro__:
+        if hook not in vars(base):
+            continue
+        method = inspect.unwrap(vars(base)[hook])
+        parameter = list(inspect.signature(method).parameters.values())[-1]
+        if parameter.annotation is not inspect.Parameter.empty:
+            return _resolve(what, parameter, getattr(method, "__globals__", {}))
+    return Any
+
+
+def _resolve(what: str, parameter: inspect.Parameter, names: dict[str, Any]) -> Any:
+    annotations = types.SimpleNamespace(__annotations__={"options": parameter.annotation})
+    try:
+        hint = typing.get_type_hints(annotations, names, include_extras=True)["options"]
+    except NameError as error:
+        text = f"{what}: {error} in its annotations: import the name at run time, at the top of the module"
+        raise TypeError(text) from error
+    if hint in _UNTYPED or get_origin(hint) in _UNTYPED:
+        return Any
+    check_plain(f"{what}: {parameter.name}", hint, "sent by a client")
+    if not isinstance(msgspec.inspect.type_info(hint), StructType | DataclassType | TypedDictType):
+        raise TypeError(f"{what}: {parameter.name} must be a msgspec.Struct or a mapping, because clients send a map")
+    return hint
+
+
+def parse_options(kind: Any, options: Mapping[str, Any]) -> Any:
+    """Return the options of a Join in the type that a hook declares.
+
+    Args:
+        kind: from `find_options_type`.
+        options: the options as the client has sent them. Unknown ones are ignored.
+
+    Raises:
+        InvalidArgument: an option is missing or does not have its type; the message says which.
+    """
+    if kind is Any:
+        return options
+    try:
+        return msgspec.convert(options, kind)
+    except msgspec.ValidationError as error:
+        raise InvalidArgument(f"options: {error}"[:TEXT_CHARACTERS_MAX]) from error

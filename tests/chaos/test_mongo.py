@@ -81,6 +81,14 @@ def has_come_again(reply: Reply) -> bool:
     return not reply.ok and reply.error is ErrorCode.UNAVAILABLE
 
 
+async def repeat(client: Client, data: bytes, command_id: int) -> Reply:
+    """Send a command until it is decided: MongoDB may still hold locks of a transaction from the outage."""
+    async with asyncio.timeout(60):
+        while has_come_again(reply := await ask_once(client, data, command_id)):
+            await asyncio.sleep(reply.retry_after_ms / 1000)
+    return reply
+
+
 async def goes_on(client: Client) -> None:
     tick = client.world.tick
     await client.wait_for(lambda: client.world.tick > tick + 5)
@@ -135,7 +143,7 @@ async def lives_through(
         await eventually(lambda: shard.parts.health.is_ready, 40, "ready again")
         await eventually(lambda: len(shard.parts.write_behind) == 0, 20, "all rooms are saved")
         for command_id, data in undecided.items():
-            assert (await ask_once(trader, data, command_id)).ok
+            assert (await repeat(trader, data, command_id)).ok
         assert await gold_of(shard) == 30, "three commands, some of them sent twice"
         assert (await ask(trader, "purse"))[0].payload == msgspec.msgpack.encode({"gold": 30})
 

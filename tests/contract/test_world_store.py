@@ -489,7 +489,7 @@ async def test_temporarily_refused_world_stays_queued_and_the_others_are_saved(
 
 async def test_last_write_survives_an_outage_and_is_retried(tmp_path: Path) -> None:
     services = await asyncio.to_thread(local_stores.start, tmp_path, with_redis=False)
-    store = MongoStore(services.mongo_url, "outage", calls=CallSettings(0.5))
+    store = MongoStore(services.mongo_url, "outage", calls=CallSettings(3.0))
     behind = WriteBehind(store.worlds, on_fenced=lambda _: None, now_s=time.monotonic, interval_s=0.05)
     running = asyncio.create_task(behind.run())
     try:

@@ -43,7 +43,7 @@ async def test_dev_runs_all_parts_and_restores_the_world(dev_folder: Path) -> No
     for round_number in (1, 2):
         dev = DevProcess(dev_folder, "--bots", "3", port=port, TICKWIRE__OPERATIONS__PORT=str(free_port()))
         try:
-            await eventually(lambda dev=dev: "players    3" in dev.text, 60, dev.text)  # type: ignore[misc]
+            await eventually(lambda dev=dev: "players    3" in dev.text, 90, dev.text)  # type: ignore[misc]
             assert f"ws://127.0.0.1:{port}" in dev.text
             assert "stop with" in dev.text
             assert re.search(
@@ -59,7 +59,7 @@ async def test_dev_runs_all_parts_and_restores_the_world(dev_folder: Path) -> No
                 scores = await client.command("scores")
                 await client.wait_for(lambda client=client: client.world.tick > 25)  # type: ignore[misc]
             dev.process.send_signal(signal.SIGINT)
-            assert dev.process.wait(30) == 0, dev.text
+            assert dev.process.wait(60) == 0, dev.text
             assert "Traceback" not in dev.text
             assert not any(map(is_alive, stores))
         finally:
@@ -70,7 +70,7 @@ async def test_dev_runs_all_parts_and_restores_the_world(dev_folder: Path) -> No
 
 async def test_the_stores_end_when_the_server_is_killed(dev_folder: Path) -> None:
     dev = DevProcess(dev_folder, "--bots", "0", TICKWIRE__OPERATIONS__PORT=str(free_port()))
-    await eventually(lambda: "players connect to" in dev.text, 60, dev.text)
+    await eventually(lambda: "players connect to" in dev.text, 90, dev.text)
     stores = children_of(dev.process.pid)
     assert len(stores) == 2
     dev.process.kill()
@@ -156,7 +156,7 @@ async def test_several_shards_share_a_key_so_that_redirects_work(shard_settings:
             cwd=ROOT,
         )
     try:
-        await eventually(lambda: log.read_text().count(STARTED) == 2, 30, log.read_text())
+        await eventually(lambda: log.read_text().count(STARTED) == 2, 60, log.read_text())
         async with connect(f"ws://127.0.0.1:{port}") as one, connect(f"ws://127.0.0.1:{port + 1}") as two:
             there = await eventually_joins(one, "garden", "home")
             assert (await eventually_joins(two, "garden", "home")).room_id == there.room_id
@@ -164,7 +164,7 @@ async def test_several_shards_share_a_key_so_that_redirects_work(shard_settings:
     finally:
         shards = children_of(fleet.pid)
         fleet.terminate()
-        assert await asyncio.to_thread(fleet.wait, 30) == 0, log.read_text()
+        assert await asyncio.to_thread(fleet.wait, 60) == 0, log.read_text()
     assert not any(map(is_alive, shards))
 
 

@@ -50,7 +50,7 @@ def page_of(shard: Shard, game: str, name: str) -> str:
 
 
 async def is_playing(page: Page) -> None:
-    await page.wait_for_function("() => window.tickwire?.()?.core.world?.tick > 0", timeout=15_000)
+    await page.wait_for_function("() => window.tickwire?.()?.core.world?.tick > 0", timeout=60_000)
 
 
 async def evaluate(page: Page, expression: str) -> Any:

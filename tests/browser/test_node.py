@@ -38,7 +38,7 @@ class NodeProgram:
     async def printed(self) -> Any:
         """Return the next line."""
         assert self._process.stdout is not None
-        line = await asyncio.wait_for(self._process.stdout.readline(), 40)
+        line = await asyncio.wait_for(self._process.stdout.readline(), 60)
         assert line, await self._complaints()
         return msgspec.json.decode(line)
 
@@ -51,7 +51,7 @@ class NodeProgram:
         """Return once the program has ended by itself, without an error."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        assert await asyncio.wait_for(self._process.wait(), 20) == 0, await self._complaints()
+        assert await asyncio.wait_for(self._process.wait(), 60) == 0, await self._complaints()
 
     async def _complaints(self) -> str:
         assert self._process.stderr is not None
@@ -141,7 +141,7 @@ client.close();
 async def test_abandoned_match_request_releases_its_queue_position(shard_settings: Settings, built: Path) -> None:
     program = """
 const client = await open();
-print(await client.match("trios", {}, 1500).then(() => "", (error) => error.message));
+print(await client.match("trios", {}, 6000).then(() => "", (error) => error.message));
 await lines.next();
 client.close();
 """
@@ -152,7 +152,7 @@ client.close();
             return bool(status["waiting"] == count)
 
         await eventually(lambda: waiting(1))
-        assert await client.printed() == "no match in 1500 ms"
+        assert await client.printed() == "no match in 6000 ms"
         await eventually(lambda: waiting(0))
         client.proceed()
         await client.ended()

@@ -57,7 +57,7 @@ def project(built: Path, tmp_path: Path) -> Path:
     for name in ("flatbuffers", "ws", "vite", "typescript", "@types"):
         (modules / name).symlink_to(MODULES / name)
     pack = ["npm", "pack", "--ignore-scripts", "--silent", "--pack-destination", str(tmp_path)]
-    packed = subprocess.run(pack, cwd=ROOT / "web" / "sdk", check=True, capture_output=True, text=True, timeout=60)
+    packed = subprocess.run(pack, cwd=ROOT / "web" / "sdk", check=True, capture_output=True, text=True, timeout=180)
     with tarfile.open(tmp_path / packed.stdout.strip()) as archive:
         archive.extractall(tmp_path, filter="data")
     (tmp_path / "package").rename(modules / "tickwire")
@@ -90,7 +90,7 @@ def test_the_package_has_types_in_modules_of_both_kinds(project: Path, suffix: s
         cwd=project,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert done.returncode == 0, done.stdout
@@ -108,7 +108,7 @@ async def vite_page(project: Path) -> AsyncIterator[str]:
     )
     try:
         assert process.stdout is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(90):
             while b"localhost" not in await process.stdout.readline():
                 assert process.returncode is None
         yield f"http://localhost:{port}"
@@ -154,6 +154,6 @@ def test_the_guide_s_page_is_built_by_vite(project: Path) -> None:
     (project / "index.html").write_text(block("html", "<!doctype html>"))
     (project / "square.ts").write_text(block("ts", "import { type Client"))
     build = ["node", "node_modules/vite/bin/vite.js", "build"]
-    done = subprocess.run(build, cwd=project, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(build, cwd=project, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
     assert list((project / "dist" / "assets").glob("*.js"))

@@ -164,6 +164,8 @@ class Shard:
             parts.host.close_all(reason)
         with _shutdown_step("close connections"):
             await parts.edge.close(_goodbye(reason), deadline_s=left_s(0.2))
+        with _shutdown_step("end tasks of rooms"):
+            await parts.host.tasks.wait_ended(left_s(0.1))
         with _shutdown_step("commit transactions"):
             await parts.room_transactions.close(left_s(0.3))
         is_flushed = False

@@ -26,6 +26,7 @@ from tickwire.server.rooms.inputs import InputBatch
 from tickwire.server.rooms.lag_compensation import RoomSnapshot
 from tickwire.server.rooms.player import NoEntity, Player
 from tickwire.server.rooms.room import Room
+from tickwire.server.rooms.room_tasks import TaskCancelled, TaskRefused, TaskResult
 from tickwire.server.rooms.room_timer import RoomTimer
 from tickwire.server.rooms.room_transactions import TooManyTransactions, TransactionOutcome
 from tickwire.server.rooms.schema_changes import SchemaChanges
@@ -52,6 +53,9 @@ __all__ = [
     "Table",
     "TableFull",
     "TableSnapshot",
+    "TaskCancelled",
+    "TaskRefused",
+    "TaskResult",
     "TooManyTimers",
     "TooManyTransactions",
     "Transaction",

@@ -78,6 +78,7 @@ def collect_rooms(metrics: Metrics, host: RoomHost) -> None:
     metrics.set_totals("command_refusals", rooms.command_refusals)
     metrics.set_totals("slow_room_calls", rooms.slow_room_calls)
     metrics.set_totals("slow_clients", rooms.slow_clients)
+    metrics.set_totals("room_tasks", rooms.room_tasks)
     metrics.set_totals("rewinds_clamped", rooms.rewinds_clamped)
     metrics.set_field_totals("field_bytes", {key: bits / 8 for key, bits in rooms.field_bits.items()})
     metrics.set_field_totals("clamped_values", rooms.clamped)

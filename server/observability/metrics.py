@@ -79,6 +79,7 @@ _LABELLED = {
     "command_refusals": ("Commands refused before their room ran them, by error code.", "code"),
     "slow_room_calls": ("Ticks and other hooks of rooms that took more than half a tick interval or 50 ms.", "type"),
     "rewinds_clamped": ("Rewinds that were limited to the history of their room, by reason.", "reason"),
+    "room_tasks": ("Coroutines of rooms that have ended, by result.", "result"),
     "slow_clients": ("Changes of the send rate of slow clients, by step.", "step"),
     "joins": ("Joins by result.", "result"),
     "transactions": ("Transactions by result.", "result"),

@@ -73,7 +73,7 @@ class TransactionService:
         self._ledger = ledger
         self._on_fenced = on_fenced
         self._timeout_s = timeout_s
-        self._pending: dict[SeatRoom, TransactionAttempt] = {}  # by room: the transaction with an unknown outcome
+        self._pending: dict[str, TransactionAttempt] = {}  # by fence key: the transaction with an unknown outcome
         self._turns: dict[str, asyncio.Lock] = {}
         self._waiting: Counter[str] = Counter()
 
@@ -154,7 +154,7 @@ class TransactionService:
 
     def evict(self, runtime: RoomRuntime) -> None:
         """Discard the pending transaction of a room that has ended here: no later one depends on its outcome."""
-        self._pending.pop(runtime, None)
+        self._pending.pop(fence_key(runtime), None)
 
     @asynccontextmanager
     async def _acquire_turn(self, fence: str) -> AsyncIterator[None]:
@@ -172,9 +172,15 @@ class TransactionService:
                 del self._waiting[fence], self._turns[fence]
 
     async def _settle_pending(self, runtime: SeatRoom) -> None:
-        """Complete the transaction whose outcome is unknown, if there is one."""
-        pending = self._pending.get(runtime)
-        if pending is not None:
+        """Complete the transaction whose outcome is unknown, if there is one.
+
+        One of an older epoch is discarded: what it has written was known when the room was restored, and it can write
+        nothing any more.
+        """
+        pending = self._pending.get(fence_key(runtime))
+        if pending is not None and pending.runtime.epoch < runtime.epoch:
+            del self._pending[pending.fence]
+        elif pending is not None:
             await self._settle(pending)
 
     async def _settle(self, attempt: TransactionAttempt) -> None:
@@ -198,7 +204,7 @@ class TransactionService:
             Unavailable, StaleEpoch: the outcome is open.
         """
         room_id = attempt.runtime.room.room_id
-        attempt.is_tried, self._pending[attempt.runtime] = True, attempt
+        attempt.is_tried, self._pending[attempt.fence] = True, attempt
         try:
             await self._apply_result(attempt, await self._ledger.commit(attempt.to_request()))
         except VersionConflict:  # it was not and will never be written: versions only grow
@@ -213,9 +219,9 @@ class TransactionService:
             attempt.fail(ErrorCode.COMMAND_FAILED, "the transaction cannot be stored")
         except Exception as error:  # a fault in one transaction must not block the others of the room
             log.exception("transaction_failed", room_id=room_id, transaction=attempt.name)
-            self._pending.pop(attempt.runtime, None)
+            self._pending.pop(attempt.fence, None)
             raise Unavailable("the server failed to write the transaction", retry_after_ms=RETRY_AFTER_MS) from error
-        self._pending.pop(attempt.runtime, None)
+        self._pending.pop(attempt.fence, None)
         if not attempt.is_decided:
             attempt.update_records(await self.load(list(attempt.versions)))
             attempt.redecide()

@@ -26,6 +26,7 @@ class RoomCounters:
         rewinds_clamped: rewinds that were limited to the history of their room, by reason; see lag_compensation.py.
         slow_room_calls: ticks and other hooks that took too long, by room type; see slow_log.py.
         states_refused: players who were unseated because the room's state did not fit into a message.
+        room_tasks: coroutines of rooms by result: completed, failed, timed_out, cancelled.
         slow_clients: changes of the send level of slow clients: coalesced, halved, keyframes, closed, raised.
         field_bits: bits of state by room type, table and field, extrapolated from sampled ticks.
         clamped: values outside of their field's range, by room type, table and field.
@@ -48,6 +49,7 @@ class RoomCounters:
         "resyncs",
         "rewinds_clamped",
         "room_errors",
+        "room_tasks",
         "rooms_with_set_aside_data",
         "slow_clients",
         "slow_room_calls",
@@ -84,6 +86,7 @@ class RoomCounters:
         self.command_refusals: Counter[str] = Counter()
         self.rewinds_clamped: Counter[str] = Counter()
         self.slow_room_calls: Counter[str] = Counter()
+        self.room_tasks: Counter[str] = Counter()
         self.slow_clients: Counter[str] = Counter()
         self.field_bits: Counter[tuple[str, str, str]] = Counter()
         self.clamped: Counter[tuple[str, str, str]] = Counter()

@@ -107,6 +107,7 @@ def create_room(
             runtime.room.on_create(parsed)
             _compact(runtime.room)
     except RoomCodeRaised as error:
+        runtime.room.tasks.stop("the room could not be created")
         raise RoomFailed("the room could not be created") from error
     return runtime
 
@@ -135,6 +136,7 @@ def restore_room(
             _restore(runtime, request)
             _compact(runtime.room)
     except RoomCodeRaised as error:
+        runtime.room.tasks.stop("the room could not be restored")
         for seat in runtime.seats:
             seat.subscriber.seat_lost("the room could not be restored")
         raise restore_error(error, runtime.room) from error

@@ -8,7 +8,8 @@ An exception of any type that leaves a hook of the game is contained (server/roo
     save                          the last saved state stays
     can_migrate                   the room stays on this shard
     on_leave, on_dispose, on_transaction
-    on_disconnect, on_resume, on_tuned      logged and counted; the room continues
+    on_disconnect, on_resume, on_tuned,
+    methods that transact and run call      logged and counted; the room continues
 
 Pure: the clock is a parameter.
 """

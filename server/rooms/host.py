@@ -41,6 +41,7 @@ from tickwire.server.rooms.room_restart import (
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.salvage import salvage_checkpoint
 from tickwire.server.rooms.seat import Seat, SeatEnded, SeatRequest
+from tickwire.server.rooms.task_runner import TaskRunner
 from tickwire.server.rooms.tick_loop import LoopTimers, TickObserver, TickTimers
 from tickwire.server.rooms.tick_scheduler import TickScheduler
 
@@ -80,6 +81,7 @@ class RoomHost:
 
     Attributes:
         tick_scheduler: runs the ticks of the rooms.
+        tasks: runs the tasks of the rooms, also those of closed rooms until they have ended.
     """
 
     def __init__(
@@ -96,6 +98,7 @@ class RoomHost:
         self._rooms: dict[str, RoomRuntime] = {}
         self._clock: TickTimers = clock or LoopTimers()
         self.counters = RoomCounters(self._clock.now_s)
+        self.tasks = TaskRunner(self.counters)
         self._restart_points = RestartPoints()
         self.tick_scheduler = TickScheduler(self._clock, self._tick_done, callbacks.observe_tick)
         self._checked: set[tuple[type[Room], frozenset[str]]] = set()
@@ -200,7 +203,7 @@ class RoomHost:
             **_members(runtime),
         )
         self._check_attributes(runtime)
-        runtime.start_transactions(self._commit)
+        runtime.start(self._commit, self.tasks)
 
     def salvage(self, room_type: str, room_id: str, checkpoint: RoomCheckpoint) -> RoomCheckpoint:
         """Return a checkpoint without the values that did not fit when they were saved; these are in `rejected`.
@@ -250,7 +253,7 @@ class RoomHost:
         self._rooms[room_id] = new
         self.tick_scheduler.add(new)
         old.discard(new, LEFT_REASON)
-        new.start_transactions(self._commit)
+        new.start(self._commit, self.tasks)
         connect_players(new)
         log.warning(
             "room_restarted",
@@ -285,7 +288,7 @@ class RoomHost:
         """Resume the ticks of a frozen room."""
         runtime.handover.unfreeze()
         self.tick_scheduler.add(runtime)
-        runtime.start_transactions(self._commit)
+        runtime.start(self._commit, self.tasks)
 
     def attach(self, runtime: RoomRuntime) -> None:
         """Add a room that `prepare` has restored, and start its ticks.
@@ -305,7 +308,7 @@ class RoomHost:
             epoch=runtime.epoch,
             **_members(runtime),
         )
-        runtime.start_transactions(self._commit)
+        runtime.start(self._commit, self.tasks)
 
     def release(self, runtime: RoomRuntime, redirect: Redirect) -> None:
         """Close a frozen room that another shard has taken over, without a save.

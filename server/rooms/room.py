@@ -25,7 +25,7 @@ A hook must not block. An exception that leaves a hook is contained; see server/
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -51,6 +51,7 @@ from tickwire.server.rooms.lag_compensation import RoomHistory, RoomSnapshot
 from tickwire.server.rooms.options_types import find_options_type
 from tickwire.server.rooms.player import Player
 from tickwire.server.rooms.reasons import to_reason
+from tickwire.server.rooms.room_tasks import RoomTasks, TaskResult
 from tickwire.server.rooms.room_transactions import RoomTransactions, TransactionOutcome
 from tickwire.server.rooms.schema_changes import SchemaChanges
 from tickwire.server.rooms.transactions import Transaction
@@ -92,6 +93,7 @@ class Room:
         tick: the number of the running tick, from 1.
         clock: the room's time, and calls that the room schedules; see server/rooms/clock.py.
         random: the room's random number generator.
+        tasks: the coroutines that the room runs.
         transactions: the transactions that the room has started and that are not decided yet.
         players: the players in the room, by player id.
         access: "open"; "locked", which refuses new players; or "private", which requires the code.
@@ -154,6 +156,7 @@ class Room:
         self.tuning_version = 0
         self.clock = RoomClock(self)
         self.transactions = RoomTransactions(self)
+        self.tasks = RoomTasks(self)
         self.entity_ids = EntityIds()
         self.next_channel = NOBODY - 1
         self._closed_channels: list[int] = []
@@ -304,6 +307,34 @@ class Room:
             name = type(self).__name__
             raise TypeError(f"{name} has called transact; set `uses_ledger = True` on {name}")
         self.transactions.add(transaction, then)
+
+    def run(
+        self,
+        coroutine: Coroutine[Any, Any, Any],
+        then: Callable[[TaskResult], object] | None = None,
+        *,
+        timeout_s: float = 10.0,
+    ) -> None:
+        """Run a coroutine outside of the tick, such as a request to the game's own service.
+
+            self.run(fetch_quests(player.id), self.show_quests)
+
+        It runs while the room ticks, so it must not use the room: it returns a value, and `then` uses that. It is
+        cancelled when the room closes. A coroutine cannot move to another shard: before a move it is cancelled, and
+        `then` receives TaskCancelled; start it again with a timer, which moves with the room.
+
+        Args:
+            coroutine: the coroutine. It must not block the event loop.
+            then: a method of this room that runs between two ticks with the TaskResult: the value, or the error. An
+                error is logged in any case.
+            timeout_s: the time limit in seconds, at most 60.
+
+        Raises:
+            TypeError: `coroutine` is not one, or `then` is not a plain method of this room with one argument.
+            ValueError: the time limit is not between 0 and 60 s.
+            TaskRefused: the room runs too many tasks, moves to another shard, or has ended.
+        """
+        self.tasks.add(coroutine, then, timeout_s)
 
     def label(self, **labels: str | int) -> None:
         """Set labels of the room; an empty string removes a label.

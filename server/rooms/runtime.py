@@ -43,6 +43,7 @@ from tickwire.server.rooms.options_types import parse_options
 from tickwire.server.rooms.ports import RestoredSubscriber
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.room_methods import find_method
+from tickwire.server.rooms.room_tasks import TaskResult, TaskStarter
 from tickwire.server.rooms.room_transactions import PendingTransaction, TransactionOutcome
 from tickwire.server.rooms.seat import Seat, SeatEnded, SeatRequest
 from tickwire.server.rooms.seat_lifecycle import SeatLifecycle
@@ -262,11 +263,21 @@ class RoomRuntime:
         """Replace the records of this seat's player, and of other players in the room, with newer versions."""
         self._commands.update_records(seat, records)
 
-    # -- transactions of the room ---------------------------------------------------------------------------
+    # -- transactions and tasks of the room -----------------------------------------------------------------
 
-    def start_transactions(self, commit: Callable[[RoomRuntime], None]) -> None:
-        """Have the pending transactions of the room committed from now on; this shard owns the room."""
+    def start(self, commit: Callable[[RoomRuntime], None], starter: TaskStarter) -> None:
+        """Have the transactions of the room committed and its tasks run from now on; this shard owns the room.
+
+        Args:
+            commit: starts to commit the pending transactions of a room.
+            starter: runs the tasks of the room.
+        """
         self.room.transactions.start(partial(commit, self))
+        self.room.tasks.start(self._deliver_result, starter)
+
+    def _deliver_result(self, then: str, result: TaskResult) -> None:
+        self._is_settled = False
+        self.hooks.notify(then, getattr(self.room, then), result)
 
     def settle_transaction(
         self, pending: PendingTransaction, refused: str, records: Mapping[str, RecordVersion]
@@ -389,6 +400,7 @@ class RoomRuntime:
             return
         self.handover.unseal()
         self.is_open = False
+        self.room.tasks.stop("the room has ended")
         for seat in list(self.seats):
             self.unseat(seat, reason)
             if has_moved:
@@ -408,6 +420,7 @@ class RoomRuntime:
 
     def freeze(self) -> None:
         """Stop the room until `RoomHandover.unfreeze`; players whom the game has removed leave first."""
+        self.room.tasks.stop("the room moves to another shard", reports=True)
         self._unseat_kicked()
         self.handover.freeze()
 
@@ -443,6 +456,7 @@ class RoomRuntime:
             reason: the reason for the players that it has not taken over.
         """
         self.is_open = False
+        self.room.tasks.stop("the room has restarted")
         kept = {seat.subscriber.session_id for seat in successor.seats}
         for seat in list(self.seats):
             self.seats.remove(seat)

@@ -43,6 +43,7 @@ from tickwire.server.persistence.world_codec import decode_world, encode_world
 from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest
+from tickwire.server.rooms.task_runner import TaskRunner
 from tickwire.server.storage import CallSettings, Ledger, MongoStore, migrate
 from tickwire.server.storage.world_document import create_world_write
 
@@ -329,7 +330,7 @@ class LedgerShard:
         spec = RoomSpec(self.place_name, Fair.room_type, self.place_name, epoch=self.epoch)
         self.runtime = create_runtime(Fair, saved, spec=spec, sessions=self, records=records)
         assert fence_key(self.runtime) == self.key
-        self.runtime.start_transactions(self.commit_soon)
+        self.runtime.start(self.commit_soon, TaskRunner(self.runtime.counters))
 
     def commit_soon(self, runtime: RoomRuntime) -> None:
         """Start the commits once the loop runs; the state machine calls rooms outside of it."""

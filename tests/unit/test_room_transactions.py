@@ -20,11 +20,13 @@ from tickwire.server.migration.room_codec import decode_room, encode_room
 from tickwire.server.persistence.room_transactions import RoomTransactionService
 from tickwire.server.persistence.transactions import TransactionService
 from tickwire.server.persistence.world_codec import decode_world, encode_world
+from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.rooms.room_transactions import PENDING_TRANSACTIONS_MAX
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import SeatRequest
+from tickwire.server.rooms.task_runner import TaskRunner
 from tickwire.server.storage.world_document import create_world_write, world_from_document
 
 
@@ -264,7 +266,7 @@ async def test_pending_transactions_move_and_are_saved(passes: Callable[[RoomRun
     await bank.finish()
     assert bank.ledger.holdings == {}, "a frozen room starts no commit"
     restored = passes(runtime)
-    restored.start_transactions(other.service.commit)
+    restored.start(other.service.commit, TaskRunner(RoomCounters()))
     await other.finish()
     assert casino_of(restored).notes == [(1, "committed"), (2, "committed"), (3, "committed")]
     assert other.ledger.holdings == {"ann": {"gold": 5 + 2**40 - 100}}
@@ -279,7 +281,7 @@ async def test_a_room_restored_from_before_the_decision_is_paid_once_and_called_
     bank.host.unfreeze(runtime)
     await bank.finish()
     assert casino_of(runtime).notes == [(1, "committed")]
-    restored.start_transactions(bank.service.commit)  # the crash: the save is from before the commit
+    restored.start(bank.service.commit, TaskRunner(RoomCounters()))  # the crash: the save is from before the commit
     await bank.finish()
     assert casino_of(restored).notes == [(1, "committed")]
     assert bank.ledger.holdings == {"ann": {"gold": 5}}

@@ -44,7 +44,7 @@ class InputEncoder:
         """Encode the next input.
 
         Args:
-            tick: the last tick that the player saw.
+            tick: the tick of the newest state; 0 before the first one.
             payload: from `pack`.
         """
         self.seq += 1

@@ -1,7 +1,8 @@
 """arena: ships that thrust, turn and shoot. 50 seats, 20 ticks per second.
 
 A named room is durable: its best scores are saved. `on_tick` moves all entities at once with numpy; only rare events,
-such as shots and hits, are handled in loops.
+such as shots and hits, are handled in loops. A bullet starts at the time that its pilot saw, so that the latency
+of the network does not matter; see *Lag compensation* in docs/state.md.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class Ships(Table):
     thrust = local(np.float32)
     reload_s = local(np.float32)
     is_firing = local(np.bool_)
+    respawn_tick = local(np.int64)
 
 
 class Bullets(Table):
@@ -95,6 +97,8 @@ class Arena(Room):
     save_type = ArenaSave
     tuning_type = Pace
     input_type = ShipInput
+    history_s = 0.25
+    history = {"ships": ("x", "y")}
     ships: Ships
     bullets: Bullets
 
@@ -170,10 +174,26 @@ class Arena(Room):
         for row in np.flatnonzero((bullets.left_s <= 0) | (np.abs(bullets.x) > SIZE) | (np.abs(bullets.y) > SIZE)):
             bullets.despawn(int(bullets.ids[row]))
         for row in np.flatnonzero(ships.is_firing & (ships.reload_s <= 0)):
-            heading = float(ships.heading[row])
-            vx, vy = BULLET_SPEED * np.cos(heading), BULLET_SPEED * np.sin(heading)
-            bullets.spawn(x=ships.x[row], y=ships.y[row], vx=vx, vy=vy, left_s=BULLET_S, owner=int(ships.ids[row]))
             ships.reload_s[row] = 0.5
+            if (pilot := self._find_pilot(int(ships.ids[row]))) is not None:
+                self._fire(pilot, dt)
+
+    def _fire(self, pilot: Player, dt: float) -> None:
+        """Fire a bullet at the ships that the pilot saw, and move it from that time to the present."""
+        ship = pilot.entity
+        vx, vy = BULLET_SPEED * np.cos(ship.heading), BULLET_SPEED * np.sin(ship.heading)
+        seen = self.rewind(pilot)
+        for past in seen.later():
+            flown_s = (past.tick - seen.tick) * dt
+            distance = np.hypot(past.ships.x - ship.x - vx * flown_s, past.ships.y - ship.y - vy * flown_s)
+            for id in past.ships.ids[distance < HIT_RADIUS].tolist():
+                if id != ship.id and id in self.ships and self.ships[id].respawn_tick <= past.tick:
+                    self._damage(id, by=ship.id)
+                    return
+        flown_s = (self.tick - seen.tick) * dt
+        x, y = ship.x + vx * flown_s, ship.y + vy * flown_s
+        if max(abs(x), abs(y)) <= SIZE:
+            self.bullets.spawn(x=x, y=y, vx=vx, vy=vy, left_s=BULLET_S - flown_s, owner=ship.id)
 
     def _hit(self) -> None:
         ships, bullets = self.ships, self.bullets
@@ -182,22 +202,28 @@ class Arena(Room):
         distance = np.hypot(bullets.x[:, None] - ships.x, bullets.y[:, None] - ships.y)
         hits = (distance < HIT_RADIUS) & (bullets.owner[:, None] != ships.ids) & (bullets.left_s > 0)[:, None]
         for bullet in np.flatnonzero(hits.any(axis=1)):
-            ship = int(np.argmax(hits[bullet]))  # one bullet hits one ship
             bullets.despawn(int(bullets.ids[bullet]))
-            ships.hp[ship] = max(0, ships.hp[ship] - self.tuning.damage)
-            if ships.hp[ship] == 0:
-                self._score(int(bullets.owner[bullet]))
-                ships.hp[ship] = 100
-                ships.x[ship], ships.y[ship] = self.random.uniform(-SIZE * 0.9, SIZE * 0.9, 2)
+            target = int(np.argmax(hits[bullet]))  # one bullet hits one ship
+            self._damage(int(ships.ids[target]), by=int(bullets.owner[bullet]))
+
+    def _damage(self, ship_id: int, *, by: int) -> None:
+        ship = self.ships[ship_id]
+        ship.hp = max(0, ship.hp - self.tuning.damage)
+        if ship.hp == 0:
+            self._score(by)
+            ship.hp, ship.respawn_tick = 100, self.tick
+            ship.x, ship.y = self.random.uniform(-SIZE * 0.9, SIZE * 0.9, 2)
+
+    def _find_pilot(self, ship_id: int) -> Player | None:
+        return next((player for player in self.players.values() if player.entity.id == ship_id), None)
 
     def _score(self, ship_id: int) -> None:
-        for player in self.players.values():
-            if player.entity.id == ship_id:
-                player.entity.score += 1
-                name = player.data["name"]
-                self.best[name] = max(self.best.get(name, 0), player.entity.score)
-                self.best = dict(sorted(self.best.items(), key=lambda entry: -entry[1])[:SCORES_KEPT])
-                self.broadcast("scored", {"name": name, "score": player.entity.score})
+        if (pilot := self._find_pilot(ship_id)) is not None:
+            pilot.entity.score += 1
+            name = pilot.data["name"]
+            self.best[name] = max(self.best.get(name, 0), pilot.entity.score)
+            self.best = dict(sorted(self.best.items(), key=lambda entry: -entry[1])[:SCORES_KEPT])
+            self.broadcast("scored", {"name": name, "score": pilot.entity.score})
 
 
 ROOMS = {"arena": Arena}

@@ -12,6 +12,7 @@ from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.error_policy import TickErrors
 from tickwire.server.rooms.fan_out import FanOutMeter
 from tickwire.server.rooms.inputs import InputBatch
+from tickwire.server.rooms.lag_compensation import LAG_TICKS_MIN
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.seat import Seat
 
@@ -105,6 +106,12 @@ class InputDelivery:
                     raise RoomCodeRaised("on_inputs") from error
 
     def _record_lag(self, seat: Seat, message: Input) -> None:
-        """Record how late an input is applied; not for an input from before the client's first state."""
-        if message.tick:
-            seat.player._lag_ticks = self._room.tick - message.tick
+        """Record the ticks from the newest state of a client to the tick that applies its input.
+
+        The lag of earlier inputs stays if the client had no state yet, or if it has all that was sent: a world that
+        is still sends nothing, and the age of the newest state is then no latency.
+        """
+        lag, view = self._room.tick - message.tick, seat.view
+        has_all = lag > LAG_TICKS_MIN and view is not None and message.tick >= view.last_sent_tick
+        if message.tick and not has_all:
+            seat.player._lag_ticks = lag

@@ -162,4 +162,7 @@ def test_rooms_of_the_state_guide_run() -> None:
     blocks = re.findall(r"```python\n(.*?)```", STATE, re.DOTALL)
     assert blocks
     for number, block in enumerate(blocks):
-        exec(compile(block, f"docs/state.md, block {number}", "exec"), {"__name__": f"guide_{number}"})
+        exec(
+            compile(block, f"docs/state.md, block {number}", "exec", dont_inherit=True),
+            {"__name__": f"guide_{number}"},
+        )

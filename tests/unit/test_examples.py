@@ -23,8 +23,9 @@ from tickwire.examples import arena, cards, minimal
 from tickwire.examples.arena import Arena
 from tickwire.examples.cards import DECK, HAND, CardTable
 from tickwire.examples.plaza import VIEW, Plaza
-from tickwire.schemas import SCHEMA_VERSION, SUBPROTOCOL
+from tickwire.schemas import SCHEMA_VERSION, SUBPROTOCOL, messages
 from tickwire.schemas.codec import encode_server
+from tickwire.schemas.fields import pack_input
 from tickwire.schemas.framing import frame_payloads
 from tickwire.schemas.messages import Command, Joined, Left, Message, Redirect, Reply, Welcome
 from tickwire.server.dev.bots import run_bots
@@ -112,6 +113,39 @@ def test_one_bullet_hits_one_ship() -> None:
     for _ in range(20):
         runtime.step()
     assert sorted(ship_of(target).hp for target in targets) == [100 - arena.Pace().damage, 100]
+
+
+@pytest.mark.parametrize(("has_latency", "hp"), [(True, 100 - arena.Pace().damage), (False, 100)])
+def test_a_bullet_hits_the_ship_that_its_pilot_saw(has_latency: bool, hp: int) -> None:
+    """Bob crosses the path of the bullet when it arrives, as Ann saw it 4.5 ticks ago; by now he has passed it."""
+    runtime = made(Arena)
+    seat, other = (runtime.seat(SeatRequest(Spectator(), name, {"name": name})) for name in ("ann", "bob"))
+    face_to_face(seat.player, other.player)
+    fire = pack_input(Arena.input_fields, {"fire": 1.0})
+    for tick in range(1, 20):
+        ship_of(other.player).y = 3.0 * (tick - 10 + 4.5 + 1 - 30 / 7.5)
+        if tick == 10:
+            seat.push_input(messages.Input(1, 7 if has_latency else 0, fire))
+        elif tick == 11:
+            seat.push_input(messages.Input(2, 0, bytes(len(fire))))
+        runtime.step()
+    assert ship_of(other.player).hp == hp
+    assert ship_of(seat.player).hp == 100
+
+
+def test_a_bullet_does_not_hit_a_ship_that_has_respawned_since() -> None:
+    runtime = made(Arena)
+    seat, other = (runtime.seat(SeatRequest(Spectator(), name, {"name": name})) for name in ("ann", "bob"))
+    face_to_face(seat.player, other.player)
+    for _ in range(9):
+        runtime.step()
+    ship_of(other.player).hp = 1
+    runtime.room._damage(ship_of(other.player).id, by=0)  # type: ignore[attr-defined]
+    ship_of(other.player).x = -400.0
+    seat.push_input(messages.Input(1, 7, pack_input(Arena.input_fields, {"fire": 1.0})))
+    for _ in range(5):
+        runtime.step()
+    assert ship_of(other.player).hp == 100
 
 
 def test_chat_lines_of_a_pilot_are_rate_limited() -> None:

@@ -54,6 +54,7 @@ class Gallery(Room):
     def __init__(self, **known: Any) -> None:
         super().__init__(**known)
         self.seen: list[tuple[int, float, list[float]]] = []
+        self.speed = 1.0
 
     def on_create(self, options: Mapping[str, Any]) -> None:
         self.ducks.spawn(x=0.0)
@@ -65,7 +66,7 @@ class Gallery(Room):
         self.look(player)
 
     def on_tick(self, dt: float) -> None:
-        self.ducks.x += 1
+        self.ducks.x += self.speed
 
     def look(self, player: Player) -> None:
         past = self.rewind(player)
@@ -138,6 +139,35 @@ def test_a_trigger_that_is_held_is_compensated_like_the_input_that_began_it() ->
     assert room.rewind(seat.player).tick == room.tick + 1 - 3, "between two ticks, as in the next tick"
     seat.run_command(messages.Command(1, "look"))
     assert room.seen[-1] == (71, 69, [69.0])
+
+
+def test_a_still_world_keeps_the_lag_of_earlier_inputs() -> None:
+    """It sends no state: the tick of the client's newest state is old, and says nothing about the latency."""
+    runtime, room, seat = gallery()
+    send(seat, 18, 1)
+    runtime.step()
+    room.speed = 0.0
+    for _ in range(40):
+        runtime.step()
+    send(seat, 21, 2)
+    runtime.step()
+    assert room.seen == [(21, 18, [18.0]), (62, 59, [21.0])]
+    assert not runtime.counters.rewinds_clamped
+    room.speed = 1.0
+    runtime.step()
+    send(seat, 21, 3)
+    runtime.step()
+    assert room.seen[-1][2] == [21.0], "sent before the client has received the first new state"
+
+
+def test_an_input_in_a_world_that_was_always_still_sees_the_present() -> None:
+    runtime, room, seat = gallery(ticks=1)
+    room.speed = 0.0
+    for _ in range(40):
+        runtime.step()
+    send(seat, 1)
+    runtime.step()
+    assert room.seen == [(42, 42, [1.0])]
 
 
 def test_the_view_delay_is_that_of_the_room_or_of_the_call() -> None:

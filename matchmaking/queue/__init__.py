@@ -8,12 +8,13 @@ from tickwire.matchmaking.queue.agent import (
     QueuePosition,
     QueueRequest,
 )
-from tickwire.matchmaking.queue.explain import Explanation, QueueSnapshot, explain
+from tickwire.matchmaking.queue.explain import Explanation, explain
 from tickwire.matchmaking.queue.leader import Leader
 from tickwire.matchmaking.queue.match_function import find_matches
 from tickwire.matchmaking.queue.mode import Mode
 from tickwire.matchmaking.queue.quality import MatchQuality
 from tickwire.matchmaking.queue.queues import Queues, QueueStatus
+from tickwire.matchmaking.queue.relaxation import QueueSnapshot
 from tickwire.matchmaking.queue.rules import MatchFunction, Rules, SkillOf
 from tickwire.matchmaking.queue.ticket import Backfill, Entry, Match, QueueTicket
 

@@ -1,4 +1,4 @@
-"""Explains why a ticket waits: which rule blocks it, and when it would be matched. Pure."""
+"""Explains why a ticket waits: the rule without which it would be matched, and when it will be matched. Pure."""
 
 from __future__ import annotations
 
@@ -7,21 +7,25 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from tickwire.matchmaking.queue.rules import MatchFunction, Rules
-from tickwire.matchmaking.queue.ticket import Backfill, QueueTicket
+from tickwire.matchmaking.queue.relaxation import QueueSnapshot, Rule, find_blocking_rules
+from tickwire.matchmaking.queue.rules import Rules
+from tickwire.matchmaking.queue.ticket import QueueTicket
 
 if TYPE_CHECKING:
     import random
 
-Blocker = Literal["nothing", "friends", "latency", "labels", "skill", "players", "parties"]
+Blocker = Literal["nothing", "friends", "party_size", "latency", "labels", "skill", "parties", "players"]
+SECONDS_TRIED = (1, 2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300)
+"""The times for which the match function is run to find when a ticket will be matched."""
 
 
 class Explanation(msgspec.Struct, frozen=True):
     """The explanation of one ticket, in one region.
 
     Args:
-        blocked_by: the first rule that leaves too few players; "friends" if its party is incomplete; "nothing" if it
-            is matched, or the next round matches it.
+        blocked_by: the first rule of `matched_without`; "players" if too few players wait, whatever the rules;
+            "party_size" if its party is larger than a team; "friends" if its party is incomplete; "nothing" if it is
+            matched, or the next round matches it.
         message: the reason as a sentence.
         waited_s: the waiting time of the ticket.
         players_required: the number of players that a match for the ticket requires now.
@@ -29,6 +33,7 @@ class Explanation(msgspec.Struct, frozen=True):
             labels and skill.
         matched_in_s: when the ticket will be matched if no ticket enters or leaves the queue; None if it times out
             first.
+        matched_without: the smallest sets of rules without which the ticket would be matched now; any is enough.
     """
 
     blocked_by: Blocker
@@ -39,26 +44,7 @@ class Explanation(msgspec.Struct, frozen=True):
     agreeing: int
     in_window: int
     matched_in_s: float | None
-
-
-class QueueSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """The queue around one ticket, at one moment and in one region.
-
-    Args:
-        others: the other waiting tickets.
-        backfills: rooms of the region that request players.
-        rules: the rules of the mode.
-        match: the match function of the mode.
-        region: the region of the explanation.
-        now_ms: UTC, milliseconds.
-    """
-
-    others: Sequence[QueueTicket]
-    backfills: Sequence[Backfill]
-    rules: Rules
-    match: MatchFunction
-    region: str
-    now_ms: int
+    matched_without: Sequence[Sequence[Rule]] = ()
 
 
 class _Candidates(msgspec.Struct, frozen=True):
@@ -79,12 +65,23 @@ def explain(ticket: QueueTicket, queue: QueueSnapshot, rng: random.Random) -> Ex
     """
     waited_s = ticket.waited_s(queue.now_ms)
     candidates = _find_candidates(ticket, queue)
-    matched_in_s = _matched_in_s(ticket, queue, rng)
-    if matched_in_s == 0:
+    matched_in_s: float | None = None
+    without: Sequence[Sequence[Rule]] = ()
+    matched = queue.run((ticket, *queue.others), rng)
+    if ticket.ticket_id in matched:
+        matched_in_s = 0.0
         blocked_by: Blocker = "nothing"
         message = "the next round will match it"
+    elif ticket.size > queue.rules.team_size:
+        blocked_by = "party_size"
+        message = f"its party has {ticket.size} members, and a team only {queue.rules.team_size}"
     else:
-        blocked_by, message = _find_blocker(ticket, queue, candidates)
+        matched_in_s = _find_match_time(ticket, queue, rng)
+        remaining = [other for other in queue.others if other.ticket_id not in matched]
+        found = find_blocking_rules(ticket, msgspec.structs.replace(queue, others=remaining), rng)
+        without = [] if found is None else [rules for rules in found if rules]
+        blocked_by = without[0][0] if without else "players"
+        message = _describe(ticket, queue, candidates, without)
     return Explanation(
         blocked_by=blocked_by,
         message=message,
@@ -94,6 +91,7 @@ def explain(ticket: QueueTicket, queue: QueueSnapshot, rng: random.Random) -> Ex
         agreeing=_players(candidates.agreeing),
         in_window=_players(candidates.within),
         matched_in_s=matched_in_s,
+        matched_without=without,
     )
 
 
@@ -122,49 +120,53 @@ def _find_candidates(ticket: QueueTicket, queue: QueueSnapshot) -> _Candidates:
     return _Candidates(near, agreeing, [other for other in agreeing if _within(ticket, other, rules, now_ms)])
 
 
-def _find_blocker(ticket: QueueTicket, queue: QueueSnapshot, candidates: _Candidates) -> tuple[Blocker, str]:
-    """Return the first rule that leaves too few players, and the reason as a sentence."""
-    rules, waited_s, where = queue.rules, ticket.waited_s(queue.now_ms), queue.region or "this region"
-    missing = rules.players_required(waited_s) - ticket.size
-    near, agreeing, within = (_players(found) for found in msgspec.structs.astuple(candidates))
-    if not rules.can_play_in(ticket, queue.region, queue.now_ms):
-        latency = ticket.latencies.get(queue.region)
-        if latency is None:
-            return "latency", f"its latency to {where} is unknown"
-        limit = rules.latency_limit_at(waited_s)
-        return "latency", f"its latency to {where} is {latency} ms, its limit {limit:.0f} ms"
-    if near < missing:
-        return "players", f"{missing - near} more players are required in {where}"
-    if agreeing < missing:
-        which = ", ".join(f"{name}={value}" for name, value in ticket.labels.items() if name in rules.labels)
-        return "labels", f"{missing - agreeing} more players who agree on {which or 'labels'} are required"
-    if within < missing:
-        window = rules.skill_window_at(waited_s)
-        return "skill", (
-            f"{missing - within} more players are required within {window:g} of its skill, "
-            f"{ticket.skill:g}, and with windows that include it"
+def _describe(
+    ticket: QueueTicket, queue: QueueSnapshot, candidates: _Candidates, without: Sequence[Sequence[Rule]]
+) -> str:
+    """Return the reason as a sentence: any of the sets of rules is enough, or too few players wait."""
+    if without:
+        alternatives = (
+            " and ".join(_describe_rule(rule, ticket, queue, candidates) for rule in rules) for rules in without
         )
-    return "parties", "enough players wait, but their parties or the skill windows among them do not fit together"
+        return "; or ".join(alternatives)
+    rules, where = queue.rules, queue.region or "this region"
+    missing = rules.players_required(ticket.waited_s(queue.now_ms)) - ticket.size - _players(queue.others)
+    if missing > 0:
+        return f"{missing} more players are required"
+    return f"all players in {where} who fit are in other matches"
 
 
-def _matched_in_s(ticket: QueueTicket, queue: QueueSnapshot, rng: random.Random) -> float | None:
-    """Run the match function of the mode for some of the coming seconds."""
-    rules = queue.rules
+def _describe_rule(rule: Rule, ticket: QueueTicket, queue: QueueSnapshot, candidates: _Candidates) -> str:
+    rules, where = queue.rules, queue.region or "this region"
+    waited_s = ticket.waited_s(queue.now_ms)
+    match rule:
+        case "latency" if not rules.can_play_in(ticket, queue.region, queue.now_ms):
+            latency = ticket.latencies.get(queue.region)
+            if latency is None:
+                return f"its latency to {where} is unknown"
+            return f"its latency to {where} is {latency} ms, its limit {rules.latency_limit_at(waited_s):.0f} ms"
+        case "latency":
+            return f"{_players(queue.others) - _players(candidates.near)} other players are too far from {where}"
+        case "labels":
+            which = ", ".join(f"{name}={value}" for name, value in ticket.labels.items() if name in rules.labels)
+            return f"too few other players agree on {which or 'labels'}"
+        case "skill":
+            window = rules.skill_window_at(waited_s)
+            return (
+                f"too few other players are within {window:g} of its skill, {ticket.skill:g}, "
+                "and have windows that include it and each other"
+            )
+        case "parties":
+            return "the other parties do not fit into the teams"
 
-    def is_matched(after_s: int) -> bool:
-        then_ms = queue.now_ms + after_s * 1000
-        open_to = [one for one in (ticket, *queue.others) if rules.can_play_in(one, queue.region, then_ms)]
-        open_to.sort(key=lambda one: (one.since_ms, one.seq))
-        found = queue.match(open_to, queue.backfills, rules, now_ms=then_ms, rng=rng)
-        return any(ticket.ticket_id in made.tickets for made in found)
 
-    last = max(0, int(rules.timeout_s - ticket.waited_s(queue.now_ms)))
-    for after_s in (0, 1, 2, 5, 10, 20, 30, 45, 60, 90, 120, 180, 300):
-        if after_s > last:
-            break
-        if is_matched(after_s):
+def _find_match_time(ticket: QueueTicket, queue: QueueSnapshot, rng: random.Random) -> float | None:
+    """Run the match function for some of the coming seconds, for a ticket that it does not match now."""
+    last = max(0, int(queue.rules.timeout_s - ticket.waited_s(queue.now_ms)))
+    for after_s in (*(seconds for seconds in SECONDS_TRIED if seconds < last), last):
+        if ticket.ticket_id in queue.run((ticket, *queue.others), rng, after_s=after_s):
             return float(after_s)
-    return float(last) if is_matched(last) else None
+    return None
 
 
 def _agree(one: QueueTicket, other: QueueTicket, rules: Rules) -> bool:

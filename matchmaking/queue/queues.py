@@ -19,12 +19,13 @@ from tickwire.matchmaking.errors import MatchmakingError
 from tickwire.matchmaking.matchmaker import Matchmaker
 from tickwire.matchmaking.queue.agent import QueueAgent
 from tickwire.matchmaking.queue.assignment import Assigner
-from tickwire.matchmaking.queue.explain import Explanation, QueueSnapshot, explain, explain_unmatchable
+from tickwire.matchmaking.queue.explain import Explanation, explain, explain_unmatchable
 from tickwire.matchmaking.queue.leader import Leader
 from tickwire.matchmaking.queue.match_rooms import MatchRooms
 from tickwire.matchmaking.queue.mode import Mode
 from tickwire.matchmaking.queue.quality import MatchQuality
 from tickwire.matchmaking.queue.regional_queue import RegionalQueue
+from tickwire.matchmaking.queue.relaxation import QueueSnapshot
 from tickwire.matchmaking.queue.ticket import Backfill, QueueTicket
 from tickwire.matchmaking.script_runner import ScriptRunner
 

@@ -7,14 +7,14 @@ of the network does not matter; see *Lag compensation* in docs/state.md.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
+import msgspec
 import numpy as np
 from msgspec import Meta
 
 from tickwire import (
-    CommandRefused,
+    Event,
     Input,
     InputBatch,
     Player,
@@ -24,6 +24,7 @@ from tickwire import (
     Tuning,
     angle,
     boolean,
+    command,
     local,
     real,
     uint,
@@ -35,9 +36,6 @@ BULLET_SPEED = 150.0
 BULLET_S = 1.5
 HIT_RADIUS = 12.0
 SCORES_KEPT = 10
-WORDS_MAX = 200
-LINES_AT_ONCE = 10
-LINES_PER_S = 1.0
 
 
 class Ships(Table):
@@ -88,6 +86,33 @@ class ShipInput(Input):
     fire = boolean()
 
 
+class PilotOptions(msgspec.Struct):
+    """The options of a Join."""
+
+    name: Annotated[str, Meta(max_length=16)] = "pilot"
+
+
+class Named(Event):
+    """A pilot has joined."""
+
+    id: int
+    name: str
+
+
+class Said(Event):
+    """A pilot has sent a chat line."""
+
+    name: str
+    words: str
+
+
+class Scored(Event):
+    """A pilot has shot another one down."""
+
+    name: str
+    score: int
+
+
 class Arena(Room):
     """A free-for-all."""
 
@@ -97,12 +122,13 @@ class Arena(Room):
     save_type = ArenaSave
     tuning_type = Pace
     input_type = ShipInput
+    events = (Named, Said, Scored)
     history_s = 0.25
     history = {"ships": ("x", "y")}
     ships: Ships
     bullets: Bullets
 
-    def on_create(self, options: Mapping[str, Any]) -> None:
+    def on_create(self, options: object) -> None:
         self.best: dict[str, int] = {}
 
     def restore(self, saved: ArenaSave) -> None:
@@ -116,11 +142,11 @@ class Arena(Room):
     def save(self) -> ArenaSave:
         return ArenaSave(list(self.best.items()))
 
-    def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
-        player.data["name"] = str(options.get("name", "pilot"))[:16]
+    def on_join(self, player: Player, options: PilotOptions) -> None:
+        player.data["name"] = options.name
         x, y = self.random.uniform(-SIZE * 0.9, SIZE * 0.9, 2)
         player.entity = self.ships.spawn(x=x, y=y, heading=self.random.uniform(0, 6.28), hp=100)
-        self.broadcast("named", {"id": player.entity.id, "name": player.data["name"]})
+        self.broadcast(Named(player.entity.id, options.name))
 
     def on_leave(self, player: Player) -> None:
         player.entity.despawn()
@@ -131,25 +157,24 @@ class Arena(Room):
         self.ships.turn[rows] = pilots.turn
         self.ships.is_firing[rows] = pilots.fire
 
-    def on_command(self, player: Player, name: str, payload: Any) -> Any:
-        match name:
-            case "scores":
-                return self.best
-            case "names":
-                return {str(other.entity.id): other.data["name"] for other in self.players.values()}
-            case "say" if isinstance(payload, str) and 0 < len(payload) <= WORDS_MAX:
-                self._charge_line(player)
-                self.broadcast("said", {"name": player.data["name"], "words": payload})
-                return None
-        raise CommandRefused(f"unknown command {name!r}")
+    # -- commands -------------------------------------------------------------------------------------------
 
-    def _charge_line(self, player: Player) -> None:
-        """Limit the chat lines of one player: LINES_AT_ONCE at once, then LINES_PER_S per second."""
-        lines, tick = player.data.get("lines", (LINES_AT_ONCE, self.tick))
-        lines = min(LINES_AT_ONCE, lines + (self.tick - tick) / self.tick_rate_hz * LINES_PER_S)
-        if lines < 1:
-            raise CommandRefused("too many chat lines; wait a moment")
-        player.data["lines"] = [lines - 1, self.tick]
+    @command
+    def scores(self, player: Player) -> dict[str, int]:
+        """Return the best scores by name."""
+        return self.best
+
+    @command
+    def names(self, player: Player) -> dict[str, str]:
+        """Return the names of all pilots by the id of their ship."""
+        return {str(other.entity.id): other.data["name"] for other in self.players.values()}
+
+    @command(rate_per_s=1.0, burst=10)
+    def say(self, player: Player, words: Annotated[str, Meta(min_length=1, max_length=200)]) -> None:
+        """Send a chat line to all pilots."""
+        self.broadcast(Said(player.data["name"], words))
+
+    # -- flying and shooting --------------------------------------------------------------------------------
 
     def on_tick(self, dt: float) -> None:
         self._fly(dt)
@@ -223,7 +248,7 @@ class Arena(Room):
             name = pilot.data["name"]
             self.best[name] = max(self.best.get(name, 0), pilot.entity.score)
             self.best = dict(sorted(self.best.items(), key=lambda entry: -entry[1])[:SCORES_KEPT])
-            self.broadcast("scored", {"name": name, "score": pilot.entity.score})
+            self.broadcast(Scored(name, pilot.entity.score))
 
 
 ROOMS = {"arena": Arena}

@@ -10,17 +10,18 @@ LATE_MAX turns in a row leaves the table. The first player without cards wins th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import msgspec
 
 from tickwire import (
     EVERYONE,
     CommandRefused,
+    Event,
     Player,
     Room,
     Row,
     Table,
     boolean,
+    command,
     entity,
     enumeration,
     text,
@@ -53,6 +54,21 @@ class Cards(Table):
     holder = entity()  # the hand that holds the card; 0 for the top card of the pile
 
 
+class TableOptions(msgspec.Struct):
+    """The options of a Join."""
+
+    name: str = "player"
+    watch: bool = False
+
+
+class RoundWon(Event):
+    """A player has no cards left; all players draw new ones."""
+
+    event_name = "round"
+
+    winner: int  # the hand of the player
+
+
 class CardTable(Room):
     """Up to six players; the other seats are for spectators."""
 
@@ -60,12 +76,13 @@ class CardTable(Room):
     max_players = 30
     tick_rate_hz = 10.0
     empty_timeout_s = 30.0
+    events = (RoundWon,)
     hands: Hands
     cards: Cards
 
     PLAYERS_MAX = 6
 
-    def on_create(self, options: Mapping[str, Any]) -> None:
+    def on_create(self, options: object) -> None:
         self.deck: list[tuple[int, int]] = []
         self.order: list[Player] = []  # the players, in turn
         self.turn = 0
@@ -74,10 +91,10 @@ class CardTable(Room):
 
     # -- joining and leaving -----------------------------------------------------------------------------------
 
-    def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
-        if options.get("watch") or len(self.order) >= self.PLAYERS_MAX:
+    def on_join(self, player: Player, options: TableOptions) -> None:
+        if options.watch or len(self.order) >= self.PLAYERS_MAX:
             return  # a spectator: sees the pile and the public data, and has no hand
-        player.entity = self.hands.spawn(name=str(options.get("name", "player")))
+        player.entity = self.hands.spawn(name=options.name)
         self.order.append(player)
         for _ in range(HAND):
             self._deal(player)
@@ -98,23 +115,36 @@ class CardTable(Room):
 
     # -- playing --------------------------------------------------------------------------------------------
 
-    def on_command(self, player: Player, name: str, payload: Any) -> Any:
+    @command
+    def draw(self, player: Player) -> None:
+        """Draw a card and end the turn."""
+        self._check_turn(player)
+        self._deal(player)
+        self._play_on(player)
+
+    @command
+    def play(self, player: Player, card: int) -> None:
+        """Put a card of the hand on the pile and end the turn.
+
+        Args:
+            player: the player, who has the turn.
+            card: the entity id of the card.
+        """
+        self._check_turn(player)
+        self._put(player, card)
+        self._play_on(player)
+
+    def _check_turn(self, player: Player) -> None:
         if player not in self.order:
             raise CommandRefused("you are watching")
         if player is not self.order[self.turn % len(self.order)]:
             raise CommandRefused("it is not your turn")
-        match name:
-            case "play":
-                self._play(player, payload)
-            case "draw":
-                self._deal(player)
-            case _:
-                raise CommandRefused(f"unknown command {name!r}")
+
+    def _play_on(self, player: Player) -> None:
         player.data["late"] = 0
         self._end_turn()
-        return None
 
-    def _play(self, player: Player, id: Any) -> None:
+    def _put(self, player: Player, id: int) -> None:
         card = next((card for card in self._find_cards(player) if card.id == id), None)
         if card is None:
             raise CommandRefused("this card is not in your hand")
@@ -127,7 +157,7 @@ class CardTable(Room):
         self._count(player)
         if player.entity.cards == 0:
             player.entity.score += 1
-            self.broadcast("round", {"winner": player.entity.id})
+            self.broadcast(RoundWon(player.entity.id))
             for other in self.order:
                 for _ in range(HAND):
                     self._deal(other)

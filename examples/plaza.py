@@ -6,13 +6,14 @@ that enter it. A walker that moves from one cell to the next stays the same enti
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Annotated
 
+import msgspec
 import numpy as np
+from msgspec import Meta
 
 from tickwire import (
-    CommandRefused,
+    Event,
     Grid,
     Input,
     InputBatch,
@@ -21,6 +22,7 @@ from tickwire import (
     Table,
     angle,
     boolean,
+    command,
     enumeration,
     local,
     real,
@@ -28,10 +30,8 @@ from tickwire import (
 )
 
 SIZE = 1000.0
-WANDERERS = 1000
 VIEW = 150.0
 EARSHOT = 60.0
-WORDS_MAX = 200
 WALK_SPEED = 6.0
 
 
@@ -54,6 +54,27 @@ class WalkInput(Input):
     heading = angle(bits=7)
 
 
+class PlazaOptions(msgspec.Struct):
+    """The options of the Join that creates a plaza."""
+
+    wanderers: Annotated[int, Meta(ge=0, le=10_000)] = 1000
+
+
+class VisitorOptions(msgspec.Struct):
+    """The options of a Join."""
+
+    name: str = "guest"
+
+
+class ChatLine(Event):
+    """A walker within earshot has sent a chat line."""
+
+    event_name = "said"
+
+    by: int
+    words: str
+
+
 class Plaza(Room):
     """A place to walk, meet and chat."""
 
@@ -61,19 +82,19 @@ class Plaza(Room):
     max_players = 200
     tick_rate_hz = 10.0
     input_type = WalkInput
+    events = (ChatLine,)
     grid = Grid("walkers", cell=100, view=VIEW)
     walkers: Walkers
 
-    def on_create(self, options: Mapping[str, Any]) -> None:
-        for _ in range(int(options.get("wanderers", WANDERERS))):
+    def on_create(self, options: PlazaOptions) -> None:
+        for _ in range(options.wanderers):
             x, y = self.random.uniform(-SIZE, SIZE, 2)
             heading = self.random.uniform(0, 2 * np.pi)
             self.walkers.spawn(x=x, y=y, heading=heading, speed=WALK_SPEED / 3, mood=self.random.integers(3))
 
-    def on_join(self, player: Player, options: Mapping[str, Any]) -> None:
+    def on_join(self, player: Player, options: VisitorOptions) -> None:
         x, y = self.random.uniform(-SIZE / 4, SIZE / 4, 2)
-        name = str(options.get("name", "guest"))
-        player.entity = self.walkers.spawn(x=x, y=y, is_player=True, name=name)
+        player.entity = self.walkers.spawn(x=x, y=y, is_player=True, name=options.name)
 
     def on_leave(self, player: Player) -> None:
         player.entity.despawn()
@@ -94,22 +115,14 @@ class Plaza(Room):
         np.clip(walkers.x, -SIZE, SIZE, out=walkers.x)
         np.clip(walkers.y, -SIZE, SIZE, out=walkers.y)
 
-    def on_command(self, player: Player, name: str, payload: Any) -> Any:
-        if name != "say":
-            raise CommandRefused(f"unknown command {name!r}")
-        if not isinstance(payload, str) or not payload or len(payload) > WORDS_MAX:
-            raise CommandRefused(f"say requires a text of 1 to {WORDS_MAX} characters")
-        return self._say(player, payload)
-
-    def _say(self, speaker: Player, words: str) -> int:
+    @command
+    def say(self, player: Player, words: Annotated[str, Meta(min_length=1, max_length=200)]) -> int:
         """Send a chat line to all players within earshot; return their number."""
-        x, y = speaker.entity.x, speaker.entity.y
+        x, y = player.entity.x, player.entity.y
         near = [
-            player
-            for player in self.players.values()
-            if np.hypot(player.entity.x - x, player.entity.y - y) <= EARSHOT
+            other for other in self.players.values() if np.hypot(other.entity.x - x, other.entity.y - y) <= EARSHOT
         ]
-        self.broadcast("said", {"by": speaker.entity.id, "words": words}, to=near)
+        self.broadcast(ChatLine(player.entity.id, words), to=near)
         return len(near)
 
 

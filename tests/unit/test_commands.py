@@ -202,7 +202,7 @@ def test_an_event_has_its_class_in_snake_case_as_name_and_its_fields_as_payload(
     assert ann.subscriber.events == [("bell", {}), ("sold", {"item": "bell", "count": 2})]
 
 
-class RoundWon(Event):
+class GameLost(Event):
     pass
 
 
@@ -211,20 +211,20 @@ class HTTPError2(Event):
 
 
 def test_event_names() -> None:
-    assert [to_event_name(kind) for kind in (Sold, LastCall, RoundWon, HTTPError2)] == [
+    assert [to_event_name(kind) for kind in (Sold, LastCall, GameLost, HTTPError2)] == [
         "sold",
         "bell",
-        "round_won",
+        "game_lost",
         "http_error2",
     ]
 
 
 def test_an_event_that_is_not_declared_or_has_two_payloads_is_refused(ann: Customer) -> None:
     room = ann.runtime.room
-    with pytest.raises(TypeError, match="the room does not declare RoundWon; add it to `events`"):
-        room.broadcast(RoundWon())
-    with pytest.raises(TypeError, match="the room does not declare RoundWon; add it to `events`"):
-        ann.seat.player.send(RoundWon())
+    with pytest.raises(TypeError, match="the room does not declare GameLost; add it to `events`"):
+        room.broadcast(GameLost())
+    with pytest.raises(TypeError, match="the room does not declare GameLost; add it to `events`"):
+        ann.seat.player.send(GameLost())
     with pytest.raises(TypeError, match="an event must be an Event or the name of one, not a int"):
         room.broadcast(5)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="Sold has its own fields as payload; pass no other"):

@@ -90,16 +90,16 @@ def test_a_ship_thrusts_where_it_points_and_stays_in_the_arena() -> None:
 
 def test_shots_hit_score_and_are_broadcast() -> None:
     runtime, room, (shooter, target) = playing("ann", "bob")
-    told: list[tuple[str, Any]] = []
-    room.broadcast = lambda name, payload=None: told.append((name, payload))  # type: ignore[method-assign]
+    told: list[Any] = []
+    room.broadcast = told.append  # type: ignore[method-assign, assignment]
     wish(room, shooter, {"thrust": 0.0, "turn": 0.0, "fire": 1.0})
     for _ in range(20 * 4):
         face_to_face(shooter, target)
         runtime.step()
         if told:
             break
-    assert told == [("scored", {"name": "ann", "score": 1})]
-    assert room.on_command(shooter, "scores", None) == {"ann": 1}
+    assert told == [arena.Scored("ann", 1)]
+    assert room.scores(shooter) == {"ann": 1}
     assert ship_of(shooter).score == 1
     assert ship_of(target).hp == 100, "shot down, and up again elsewhere"
 
@@ -157,9 +157,9 @@ def test_chat_lines_of_a_pilot_are_rate_limited() -> None:
             runtime.step()
         return [command(seat, number, "say", "hello").ok for number in range(12)]
 
-    assert say(0.0) == [True] * arena.LINES_AT_ONCE + [False] * 2
+    assert say(0.0) == [True] * 10 + [False] * 2
     assert say(3.0) == [True] * 3 + [False] * 9
-    assert say(60.0) == [True] * arena.LINES_AT_ONCE + [False] * 2
+    assert say(60.0) == [True] * 10 + [False] * 2
 
 
 def test_bullets_expire() -> None:
@@ -178,7 +178,7 @@ def test_the_arena_can_be_saved_with_any_pilot_name(name: str) -> None:
     saved = bson.decode(bson.encode({"state": state.state}))["state"]
     again = made(Arena, msgspec.structs.replace(state, state=saved)).room
     assert isinstance(again, Arena)
-    assert again.on_command(pilot, "scores", None) == {name: 1}
+    assert again.scores(pilot) == {name: 1}
     assert len(again.ships) == 0, "ships without a pilot are not kept"
 
 
@@ -295,7 +295,7 @@ def test_a_card_that_cannot_be_played_is_refused() -> None:
     assert isinstance(room, CardTable)
     bobs_card = next(iter(room._find_cards(bob.player)))
     assert "not in your hand" in command(ann, 1, "play", bobs_card.id).message
-    assert "not in your hand" in command(ann, 2, "play", "x").message
+    assert "Expected `int`, got `str` - at `$.card`" in command(ann, 2, "play", "x").message
     card = next(iter(room._find_cards(ann.player)))
     card.suit, card.rank = (room.top.suit + 1) % 4, room.top.rank % 13 + 1
     assert "neither" in command(ann, 3, "play", card.id).message

@@ -17,7 +17,10 @@ from structlog.testing import capture_logs
 
 from tests.browser.conftest import ROOT, errors_of, open_page
 from tests.browser.test_clients import block, squares, wait_until_drawn
+from tests.harness.bazaar_rooms import Bazaar
 from tests.harness.shard_process import running
+from tickwire.server.codegen.game_reader import read_game
+from tickwire.server.codegen.typescript import generate_typescript
 from tickwire.server.config import Settings
 from tickwire.server.dev.local_stores import free_port
 from tickwire.server.edge.origins import LOOPBACK
@@ -44,6 +47,38 @@ TYPED = """import { connect, type Client, type Plain } from "tickwire";
 export async function play(url: string): Promise<Plain> {
   const client: Client = await connect(url);
   return client.command("planted");
+}
+"""
+
+BAZAAR = """import { connect, type Room } from "tickwire";
+import type { Rooms } from "./rooms.js";
+
+export async function trade(url: string): Promise<Date | string | null | undefined> {
+  const client = await connect<Rooms>(url);
+  const room: Room<Rooms["grand-bazaar"]> = await client.join("grand-bazaar", { options: { nickname: "ann" } });
+  room.input({ walk: 1 });
+  const count: number = await room.commands.sell({ listing: { item: "sword", price: 5, currency: "gems" } });
+  const page = await room.commands.browse({ order: "price" });
+  const reply: unknown = await room.commands.buy({ listing: page.listings[0]!.item });
+  const nothing: null = await room.commands.wave();
+  room.on("trade", ({ how }) => console.log(how.type === "sale" ? how.amount : how.to, count, reply, nothing));
+  room.on("listing_added", ({ booths }) => booths[7]?.place[0].toFixed());
+  const name: string | undefined = room.table("merchants").value(room.entity, "name");
+  // @ts-expect-error
+  await room.commands.sell({ listing: { item: "sword", price: 5, currency: "silver" } });
+  // @ts-expect-error
+  await room.commands.sell({ count: 2 });
+  // @ts-expect-error
+  await room.commands.browse({ order: "size" });
+  // @ts-expect-error
+  room.on("trade", ({ how }) => how.amount);
+  // @ts-expect-error
+  room.table("merchants").number(room.entity, "debts");
+  // @ts-expect-error
+  await client.join("grand-bazaar", { options: { coins: 3 } });
+  // @ts-expect-error
+  await client.join("garden");
+  return name;
 }
 """
 
@@ -83,16 +118,21 @@ async def test_the_package_plays_in_node_however_it_is_loaded(
 @pytest.mark.parametrize("suffix", ["mts", "cts"])
 def test_the_package_has_types_in_modules_of_both_kinds(project: Path, suffix: str) -> None:
     (project / f"play.{suffix}").write_text(TYPED)
+    check_types(project, f"play.{suffix}")
+
+
+def test_generated_types_of_a_game_check_the_use_of_its_rooms(project: Path) -> None:
+    (project / "rooms.ts").write_text(generate_typescript(read_game({"grand-bazaar": Bazaar})))
+    (project / "bazaar.ts").write_text(BAZAAR)
+    check_types(project, "bazaar.ts")
+
+
+def check_types(project: Path, file: str) -> None:
+    """Compile a file, in which each mistake must have a line `@ts-expect-error` above it."""
     compiler = ["node", "node_modules/typescript/bin/tsc", "--noEmit", "--strict", "--module", "node16"]
     libraries = ["--target", "es2022", "--lib", "es2022,dom,dom.iterable"]
-    done = subprocess.run(
-        [*compiler, *libraries, f"play.{suffix}"],
-        cwd=project,
-        capture_output=True,
-        text=True,
-        timeout=180,
-        check=False,
-    )
+    command = [*compiler, *libraries, file]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stdout
 
 

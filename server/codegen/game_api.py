@@ -81,11 +81,23 @@ class ColumnApi(msgspec.Struct, frozen=True, omit_defaults=True):
     bytes_max: int = 0
 
 
+class GroupApi(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Columns that are one value: a vector of its columns, or a quaternion that its columns encode.
+
+    See `tickwire.schemas.groups`. `kind` is the name of its GroupKind, in lower case.
+    """
+
+    name: str
+    kind: str
+    columns: tuple[str, ...]
+
+
 class TableApi(msgspec.Struct, frozen=True, omit_defaults=True):
     """A table of a room."""
 
     name: str
     columns: tuple[ColumnApi, ...]
+    groups: tuple[GroupApi, ...] = ()
     doc: str = ""
 
 

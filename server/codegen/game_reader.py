@@ -8,8 +8,9 @@ from typing import Any
 from tickwire.schemas.fields import Field
 from tickwire.schemas.messages import FieldKind
 from tickwire.server.codegen.class_names import doc_of, first_paragraph
-from tickwire.server.codegen.game_api import ColumnApi, CommandApi, EventApi, GameApi, RoomApi, TableApi
+from tickwire.server.codegen.game_api import ColumnApi, CommandApi, EventApi, GameApi, GroupApi, RoomApi, TableApi
 from tickwire.server.codegen.type_reader import TypeReader
+from tickwire.server.replication.table import Table
 from tickwire.server.rooms.event_types import to_event_name
 from tickwire.server.rooms.room import Room
 
@@ -38,13 +39,21 @@ def _read_room(name: str, room: type[Room], types: TypeReader) -> RoomApi:
     return RoomApi(
         name,
         options=types.read(dict[str, Any], "client"),
-        tables=tuple(
-            TableApi(name, _read_columns(table.fields), doc_of(table)) for name, table in room.tables.items()
-        ),
+        tables=tuple(_read_table(attribute, table) for attribute, table in room.tables.items()),
         inputs=_read_columns(room.input_fields),
         commands=commands,
         events=tuple(EventApi(to_event_name(kind), types.read(kind, "server")) for kind in room.events),
         doc=doc_of(room),
+    )
+
+
+def _read_table(name: str, table: type[Table]) -> TableApi:
+    groups = (column_group.group for column_group in table.groups.values())
+    return TableApi(
+        name,
+        _read_columns(table.fields),
+        tuple(GroupApi(group.name, group.kind.name.lower(), group.parts) for group in groups),
+        doc_of(table),
     )
 
 

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from tickwire.server.codegen.game_api import ColumnApi, CommandApi, EnumApi, FieldApi, GameApi, ObjectApi, RoomApi
+from tickwire.server.codegen.game_api import (
+    ColumnApi,
+    CommandApi,
+    EnumApi,
+    FieldApi,
+    GameApi,
+    ObjectApi,
+    RoomApi,
+    TableApi,
+)
 from tickwire.server.codegen.typescript_types import (
     check_sent,
     describe_column,
@@ -67,7 +76,7 @@ def _room_declarations(room: RoomApi) -> Iterator[tuple[str, str]]:
     yield _room_name(room), _interface(_room_name(room), lines, room.doc)
     for table in room.tables:
         table_name = f"{name}{to_pascal_case(table.name)}"
-        yield table_name, _interface(table_name, _column_lines(table.columns), table.doc)
+        yield table_name, _interface(table_name, _table_lines(table), table.doc)
     inputs = _interface(f"{name}Inputs", _column_lines(room.inputs, mark="?"), "")
     yield f"{name}Inputs", inputs if room.inputs else f"export type {name}Inputs = Record<string, never>;"
     commands = [line for command in room.commands for line in _command_lines(room, command)]
@@ -78,6 +87,15 @@ def _room_declarations(room: RoomApi) -> Iterator[tuple[str, str]]:
 
 def _room_name(room: RoomApi) -> str:
     return f"{to_pascal_case(room.name)}Room"
+
+
+def _table_lines(table: TableApi) -> Iterator[str]:
+    encoded = {name for group in table.groups if group.kind == "quaternion" for name in group.columns}
+    yield from _column_lines(column for column in table.columns if column.name not in encoded)
+    for group in table.groups:
+        numbers = ", ".join(["number"] * len(group.columns))
+        yield from _comment(["of length 1: x, y, z, w"] if group.kind == "quaternion" else [])
+        yield f"{to_key(group.name)}: [{numbers}];"
 
 
 def _column_lines(columns: Iterable[ColumnApi], *, mark: str = "") -> Iterator[str]:

@@ -10,7 +10,22 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from tickwire import Event, Input, Player, Room, Table, Transaction, boolean, command, enumeration, real, text, uint
+from tickwire import (
+    Event,
+    Input,
+    Player,
+    Room,
+    Table,
+    Transaction,
+    boolean,
+    command,
+    enumeration,
+    quaternion,
+    real,
+    text,
+    uint,
+    vec2,
+)
 
 Price = Annotated[int, Meta(ge=1, le=999)]
 
@@ -76,7 +91,8 @@ class Traded(Event):
 class Merchants(Table):
     """The players at the market."""
 
-    x = real(-8, 8, step=1 / 4)
+    place = vec2(-8, 8, step=1 / 4)
+    pose = quaternion()
     coins = uint(bits=10)
     mood = enumeration("calm", "merry")
     is_open = boolean()

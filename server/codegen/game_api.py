@@ -118,10 +118,16 @@ class EventApi(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class RoomApi(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A room type."""
+    """A room type.
+
+    Attributes:
+        name: the room type, as in Join.
+        options: the types of a Join's options, which fit all of them: for the player, and for a room that the Join
+            creates. Empty if the room declares none: any map is then accepted.
+    """
 
     name: str
-    options: ApiType
+    options: tuple[ApiType, ...]
     tables: tuple[TableApi, ...]
     inputs: tuple[ColumnApi, ...]
     commands: tuple[CommandApi, ...]

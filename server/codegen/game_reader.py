@@ -36,9 +36,10 @@ def _read_room(name: str, room: type[Room], types: TypeReader) -> RoomApi:
         )
         for command in room.commands.values()
     )
+    declared = (room.options_type, room.create_options_type)
     return RoomApi(
         name,
-        options=types.read(dict[str, Any], "client"),
+        options=tuple(types.read(kind, "client") for kind in dict.fromkeys(declared) if kind is not Any),
         tables=tuple(_read_table(attribute, table) for attribute, table in room.tables.items()),
         inputs=_read_columns(room.input_fields),
         commands=commands,

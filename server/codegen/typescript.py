@@ -64,10 +64,11 @@ def _declarations(api: GameApi) -> Iterator[tuple[str, str]]:
 
 def _room_declarations(room: RoomApi) -> Iterator[tuple[str, str]]:
     name = to_pascal_case(room.name)
-    check_sent(f"the options of {room.name}", room.options)
+    for kind in room.options:
+        check_sent(f"the options of {room.name}", kind)
     tables = "; ".join(f"{to_key(table.name)}: {name}{to_pascal_case(table.name)}" for table in room.tables)
     lines = [
-        f"options: {to_expression(room.options)};",
+        f"options: {' & '.join(map(to_expression, room.options)) or 'Record<string, unknown>'};",
         f"inputs: {name}Inputs;",
         f"tables: {{ {tables} }};" if tables else "tables: {};",
         f"commands: {name}Commands;",

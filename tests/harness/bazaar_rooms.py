@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypedDict
 
 import msgspec
 from msgspec import Meta
@@ -99,6 +99,15 @@ class Merchants(Table):
     name = text(bytes_max=24)
 
 
+class TraderOptions(msgspec.Struct):
+    nickname: Annotated[str, Meta(max_length=16)]
+    coins: int = 5
+
+
+class BazaarOptions(TypedDict, total=False):
+    season: str
+
+
 class BazaarInput(Input):
     walk = real(-1, 1, step=1 / 4)
 
@@ -110,6 +119,10 @@ class Bazaar(Room):
     events = (ListingAdded, Traded)
     input_type = BazaarInput
     merchants: Merchants
+
+    def on_create(self, options: BazaarOptions) -> None: ...
+
+    def on_join(self, player: Player, options: TraderOptions) -> None: ...
 
     @command
     def sell(self, player: Player, listing: Listing, count: Annotated[int, Meta(ge=1, le=99)] = 1) -> int:

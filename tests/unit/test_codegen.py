@@ -54,6 +54,8 @@ def test_classes_are_described_once_with_the_sides_that_send_them() -> None:
         "Sale": (False, True),
         "Booth": (False, True),
         "Traded": (False, True),
+        "TraderOptions": (True, False),
+        "BazaarOptions": (True, False),
     }
     assert [(each.name, each.members) for each in api.enums] == [("Currency", (("GOLD", "gold"), ("GEMS", "gems")))]
 
@@ -141,6 +143,10 @@ def test_vectors_have_their_parts_and_quaternions_do_not() -> None:
     "line",
     [
         '  "grand-bazaar": GrandBazaarRoom;',
+        "  options: TraderOptions & BazaarOptions;",
+        "export interface TraderOptions {\n  /** at most 16 characters */\n  nickname: string;\n"
+        "  /** 5 by default */\n  coins?: number;\n}",
+        "export interface BazaarOptions {\n  season?: string;\n}",
         "  /**\n   * Put an item up for sale.\n   *\n   * @param args.count 1 to 99; 1 by default\n   */\n"
         "  sell(args: { listing: Listing; count?: number }): Promise<number>;",
         '  browse(args?: { order?: "age" | "price" }): Promise<ListingPage>;',

@@ -20,7 +20,7 @@ interface ShipInput extends Record<string, number> {
 }
 type Ship = { x: number; y: number; heading: number; speed: number };
 
-export const arena: Game = ({ client, stage, say, report, players }) => {
+export const arena: Game<"arena"> = ({ client, room, stage, say, report, players }) => {
   const { canvas, context } = canvasIn(stage);
   const colour = colours();
   const fire = document.createElement("button");
@@ -29,7 +29,7 @@ export const arena: Game = ({ client, stage, say, report, players }) => {
   stage.append(fire);
   hint(stage, "arrows or WASD, space fires · or point where to fly");
 
-  const dt = 1 / client.room!.tickRateHz;
+  const dt = 1 / room.tickRateHz;
   const step = (ship: Readonly<Ship>, input: ShipInput): Ship => {
     const heading = ship.heading + input.turn * TURN_RATE * dt;
     const speed = ship.speed + (input.thrust * SHIP_SPEED_MAX - ship.speed) * 2 * dt;
@@ -51,7 +51,7 @@ export const arena: Game = ({ client, stage, say, report, players }) => {
   let sentMs = 0;
 
   const ships = new Interpolation("ships", ["x", "y", "heading", "hp"]);
-  const clock = new TickClock(client.room!.tickRateHz);
+  const clock = new TickClock(room.tickRateHz);
 
   async function fetchNames(): Promise<void> {
     for (const [id, name] of Object.entries((await client.command("names")) as Record<string, string>)) names.set(Number(id), name);
@@ -60,8 +60,8 @@ export const arena: Game = ({ client, stage, say, report, players }) => {
 
   /** Returns the own ship in the world, and keeps the last prediction in `before`. */
   function ownState(): Ship | null {
-    const me = client.room!.entity;
-    const table = client.world.table("ships");
+    const me = room.entity;
+    const table = room.table("ships");
     if (!table.has(me)) return null;
     const seq = client.core.acknowledgedSeq;
     for (const old of speeds.keys()) if (old < seq) speeds.delete(old);
@@ -88,7 +88,7 @@ export const arena: Game = ({ client, stage, say, report, players }) => {
       smooth();
       clock.observe(tick, performance.now());
       ships.push(client.world);
-      players(client.world.table("ships").size);
+      players(room.table("ships").size);
     }),
     client.on("event", ({ name, payload }) => {
       const fields = payload as Record<string, string | number>;
@@ -118,10 +118,9 @@ export const arena: Game = ({ client, stage, say, report, players }) => {
   }
 
   const sending = setInterval(() => {
-    if (!client.room) return;
     const input = readInput();
-    const seq = client.input(input);
-    if (!seq) return; // not sent: the client is not connected
+    const seq = room.input(input);
+    if (!seq) return; // not sent: the client is not connected, or the room has ended
     previous = prediction.now && { ...prediction.now };
     prediction.sent(seq, input);
     speeds.set(seq, prediction.now?.speed ?? 0);
@@ -174,19 +173,19 @@ export const arena: Game = ({ client, stage, say, report, players }) => {
     context.stroke();
     context.strokeStyle = colour("faint");
     context.strokeRect(toX(-SIZE), toY(-SIZE), 2 * SIZE * scale, 2 * SIZE * scale);
-    if (!client.core.world) return;
+    if (!room.isJoined) return;
     context.fillStyle = colour("shot");
-    client.world.table("bullets").each((_, number) => {
+    room.table("bullets").each((_, number) => {
       context.beginPath();
       context.arc(toX(number("x")), toY(number("y")), Math.max(2, 2.2 * scale), 0, 7);
       context.fill();
     });
-    const own = client.room?.entity ?? 0;
+    const own = room.entity;
     ships.sample(clock.renderTick(now), (id, number) => {
       if (id === own) return;
       drawShip(toX(number("x")), toY(number("y")), number("heading"), number("hp"), names.get(id) ?? "", "other");
     });
-    const table = client.world.table("ships");
+    const table = room.table("ships");
     if (table.has(own)) drawShip(toX(me.x), toY(me.y), me.heading, table.number(own, "hp"), names.get(own) ?? "", "accent");
 
     function drawShip(x: number, y: number, heading: number, hp: number, name: string, kind: string): void {

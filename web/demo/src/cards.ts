@@ -13,7 +13,7 @@ interface Card {
   holder: number;
 }
 
-export const cards: Game = ({ client, stage, say, report, players }) => {
+export const cards: Game<"cards"> = ({ client, room, stage, say, report, players }) => {
   const template = document.querySelector<HTMLTemplateElement>("#card-table")!;
   const table = template.content.firstElementChild!.cloneNode(true) as HTMLElement;
   stage.append(table);
@@ -28,17 +28,17 @@ export const cards: Game = ({ client, stage, say, report, players }) => {
 
   function all(): Card[] {
     const found: Card[] = [];
-    client.world.table("cards").each((id, number) => {
+    room.table("cards").each((id, number) => {
       found.push({ id, suit: number("suit"), rank: number("rank"), holder: number("holder") });
     });
     return found;
   }
 
   function show(): void {
-    const hands = client.world.table("hands");
+    const hands = room.table("hands");
     players(hands.size);
     const known = all();
-    const me = client.room?.entity ?? 0;
+    const me = room.entity;
     const everything = JSON.stringify([known, hands.ids.map((id) => hands.get(id)), me]);
     if (everything === drawn) return; // an unchanged state must not move the focus
     drawn = everything;
@@ -81,10 +81,10 @@ export const cards: Game = ({ client, stage, say, report, players }) => {
     client.on("event", ({ name, payload }) => {
       if (name !== "round") return;
       const { winner } = payload as { winner: number };
-      say("table", `${client.world.table("hands").value(winner, "name") ?? "somebody"} takes the round`);
+      say("table", `${room.table("hands").value(winner, "name") ?? "somebody"} takes the round`);
     }),
   ];
-  if (client.core.world) show();
+  if (room.isJoined) show();
   return {
     stop: () => {
       for (const end of subscriptions) end();

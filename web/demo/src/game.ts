@@ -1,9 +1,15 @@
 /** The interface between a game of the demo and its page. */
 
-import type { Client } from "tickwire";
+import type { Client, Room } from "tickwire";
 
-export interface GameContext {
-  readonly client: Client;
+import type { Rooms } from "./generated/rooms.js";
+
+/** The types of the rooms that have a game here. */
+export type { Rooms };
+
+export interface GameContext<T extends keyof Rooms> {
+  readonly client: Client<Rooms>;
+  readonly room: Room<Rooms[T]>;
   readonly stage: HTMLElement;
   readonly name: string;
   /** Adds a line to the chat. */
@@ -14,7 +20,7 @@ export interface GameContext {
 }
 
 /** Starts a game in the joined room. Returns the running game. */
-export type Game = (context: GameContext) => RunningGame;
+export type Game<T extends keyof Rooms> = (context: GameContext<T>) => RunningGame;
 
 export interface RunningGame {
   /** Sends a chat line; undefined if the game has no chat. */

@@ -1,15 +1,15 @@
 /** The demo page: one session, one game at a time, a name, a chat and the network panel. */
 
-import { type Client, connect, TickwireError } from "tickwire";
+import { type Client, connect, type Room, TickwireError } from "tickwire";
 
 import { arena } from "./arena.js";
 import { cards } from "./cards.js";
-import type { Game, RunningGame } from "./game.js";
+import type { Game, Rooms, RunningGame } from "./game.js";
 import { Panel } from "./panel.js";
 import { plaza } from "./plaza.js";
 import { createSocket, NetworkConditions } from "./network_conditions.js";
 
-const GAMES: Record<string, Game> = { arena, plaza, cards };
+const GAMES: { [T in keyof Rooms]: Game<T> } = { arena, plaza, cards };
 const LINES_MAX = 60;
 const by = <T extends HTMLElement>(id: string) => document.getElementById(id) as T;
 const stage = by("stage");
@@ -18,16 +18,16 @@ const conditions = new NetworkConditions();
 const panel = new Panel(by("panel"), conditions);
 const query = new URLSearchParams(location.search);
 let playing: RunningGame | null = null;
-let client: Client | null = null;
+let client: Client<Rooms> | null = null;
 let turns = 0; // counts calls of `play`: a call that is superseded while it connects stops
 
 function serverUrl(): string {
   return query.get("server") ?? `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/`;
 }
 
-function wanted(): string {
+function wanted(): keyof Rooms {
   const game = location.hash.slice(1);
-  return game in GAMES ? game : "arena";
+  return game in GAMES ? (game as keyof Rooms) : "arena";
 }
 
 function say(who: string, words: string): void {
@@ -60,7 +60,7 @@ async function play(): Promise<void> {
   }
 }
 
-async function enter(game: string, isCurrent: () => boolean): Promise<void> {
+async function enter<T extends keyof Rooms>(game: T, isCurrent: () => boolean): Promise<void> {
   for (const link of document.querySelectorAll("nav a")) {
     link.toggleAttribute("aria-current", link.getAttribute("href") === `#${game}`);
   }
@@ -71,7 +71,7 @@ async function enter(game: string, isCurrent: () => boolean): Promise<void> {
   status.textContent = "connecting …";
   by<HTMLInputElement>("words").disabled = game === "cards";
   const name = by<HTMLInputElement>("name").value.trim() || "pilot";
-  const mine = await connect(serverUrl(), { build: "demo", socket: createSocket(conditions) });
+  const mine = await connect<Rooms>(serverUrl(), { build: "demo", socket: createSocket(conditions) });
   if (!isCurrent()) {
     mine.close();
     return;
@@ -79,10 +79,11 @@ async function enter(game: string, isCurrent: () => boolean): Promise<void> {
   client = mine;
   panel.attach(mine);
   listen(mine);
-  await mine.join(game, { name: query.get("room") ?? "lobby", options: { name } });
+  // All games have the same options, which the compiler cannot know for a game in a variable.
+  const room = await mine.join<keyof Rooms>(game, { name: query.get("room") ?? "lobby", options: { name } });
   if (!isCurrent()) return; // superseded and closed meanwhile
   status.textContent = "";
-  playing = GAMES[game]!({ client: mine, stage, name, say, report, players: (count) => panel.players(count) });
+  playing = GAMES[game]({ client: mine, room: room as Room<Rooms[T]>, stage, name, say, report, players: (count) => panel.players(count) });
 }
 
 /** Shows changes of the connection. */

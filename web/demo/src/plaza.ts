@@ -11,18 +11,18 @@ const VIEW = 150;
 const SEEN = 430; // world units across the shorter side of the canvas; more than the player receives
 const TALK_MS = 6000;
 
-export const plaza: Game = ({ client, stage, say, players }) => {
+export const plaza: Game<"plaza"> = ({ client, room, stage, say, players }) => {
   const { canvas, context } = canvasIn(stage);
   const colour = colours();
   hint(stage, "arrows or WASD, or point where to walk · the circle is how far you see");
   const said = new Map<number, { words: string; untilMs: number }>();
   const walkers = new Interpolation("walkers", ["x", "y", "heading", "mood", "is_player"]);
-  const clock = new TickClock(client.room!.tickRateHz);
+  const clock = new TickClock(room.tickRateHz);
   const subscriptions = [
     client.on("state", ({ tick }) => {
       clock.observe(tick, performance.now());
       walkers.push(client.world);
-      players(client.world.table("walkers").size);
+      players(room.table("walkers").size);
     }),
     client.on("event", ({ name, payload }) => {
       if (name !== "said") return;
@@ -33,30 +33,29 @@ export const plaza: Game = ({ client, stage, say, players }) => {
   ];
 
   function nameOf(id: number): string {
-    return String(client.world.table("walkers").value(id, "name") ?? "") || "unknown";
+    return String(room.table("walkers").value(id, "name") ?? "") || "unknown";
   }
 
   const controls = new Controls(canvas, () => ({ x: canvas.clientWidth / 2, y: canvas.clientHeight / 2 }));
   const sending = setInterval(() => {
-    if (!client.room) return;
     const { pointer } = controls;
     let x = controls.down("ArrowRight", "KeyD") - controls.down("ArrowLeft", "KeyA");
     let y = controls.down("ArrowDown", "KeyS") - controls.down("ArrowUp", "KeyW");
     if (pointer.isDown) [x, y] = [pointer.x, pointer.y];
     const isWalking = x !== 0 || y !== 0;
-    client.input(isWalking ? { speed: 1, heading: Math.atan2(y, x) } : { speed: 0 });
+    room.input(isWalking ? { speed: 1, heading: Math.atan2(y, x) } : { speed: 0 });
   }, 100);
 
   const stopDrawing = animate(canvas, context, (width, height, now) => {
     const scale = Math.min(width, height) / SEEN;
     const shown = new Map<number, { x: number; y: number; heading: number; mood: number; isPlayer: boolean }>();
-    if (client.core.world) {
+    if (room.isJoined) {
       walkers.sample(clock.renderTick(now), (id, number) => {
         const isPlayer = number("is_player") > 0;
         shown.set(id, { x: number("x"), y: number("y"), heading: number("heading"), mood: number("mood"), isPlayer });
       });
     }
-    const own = client.room?.entity ?? 0;
+    const own = room.entity;
     const me = shown.get(own) ?? { x: 0, y: 0 };
     const toX = (x: number) => width / 2 + (x - me.x) * scale;
     const toY = (y: number) => height / 2 + (y - me.y) * scale;

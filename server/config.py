@@ -189,6 +189,7 @@ class Settings(Section, frozen=True):
             "tickwire.examples.plaza",
             "tickwire.examples.cards",
             "tickwire.examples.market",
+            "tickwire.examples.tag",
         ]
     )
     region: Region = ""

@@ -124,7 +124,7 @@ release: ## package the chart, push it as an OCI artifact, and sign it: make rel
 	@helm/release.sh
 
 clean: ## remove the output of all targets
-	rm -rf web/node_modules web/sdk/dist web/dist web/artefacts $(VENV) .tickwire build *.egg-info schemas/_kernel*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf web/node_modules web/sdk/dist web/dist web/artefacts server/dev/sdk $(VENV) .tickwire build *.egg-info schemas/_kernel*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

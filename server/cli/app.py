@@ -36,6 +36,7 @@ from tickwire.server.codegen.json_document import generate_json
 from tickwire.server.codegen.typescript import generate_typescript
 from tickwire.server.config import Settings, load
 from tickwire.server.dev.child_process import EmbeddedError
+from tickwire.server.dev.game_template import SDK_FILE, create_game
 from tickwire.server.dev.runner import DATA, read_access, run_dev
 from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.errors import ConfigError, TickwireError
@@ -87,7 +88,11 @@ def _finite(number: float) -> float:
 
 
 ID_CHARACTERS_MAX = 1024
-Config = Annotated[Path | None, typer.Option("--config", "-c", help="a TOML file of settings")]
+SETTINGS_FILE = Path("tickwire.toml")
+Config = Annotated[
+    Path | None,
+    typer.Option("--config", "-c", help=f"a TOML file of settings; by default {SETTINGS_FILE}, if it exists"),
+]
 Rooms = Annotated[str, typer.Option(help="Python modules with ROOMS, separated by commas")]
 Modules = Annotated[list[str], typer.Argument(help="Python modules with ROOMS")]
 Port = Annotated[int | None, typer.Option(help="the port for players")]
@@ -125,6 +130,22 @@ def dev(
     level = "warning" if settings.logging.level == "info" else settings.logging.level
     logs.configure(format=settings.logging.format, level=level, hides=SHOWN_EVENTS)
     _exit(lambda: run_dev(settings, data, bots=bots))
+
+
+@app.command(name="new")
+def new_game(
+    name: Annotated[str, typer.Argument(help="the name of the game and of its folder")],
+) -> None:
+    """Create a game in a new folder: a room, its test, a browser client, settings and an image."""
+    try:
+        files = create_game(name, Path.cwd())
+    except ConfigError as error:
+        _fail(str(error), EXIT_USAGE)
+    for file in files:
+        typer.echo(f"{name}/{file}")
+    if SDK_FILE not in files:
+        typer.echo(f"{name}/{SDK_FILE} is missing: this installation has no built SDK; see {name}/README.md")
+    typer.echo(f"next: cd {name} && tickwire dev")
 
 
 @app.command()
@@ -282,6 +303,8 @@ def version() -> None:
 
 
 def _settings(config: Path | None, rooms: str = "", port: int | None = None) -> Settings:
+    if config is None and SETTINGS_FILE.is_file():
+        config = SETTINGS_FILE
     # The game's modules are importable from the working directory.
     sys.path.insert(0, str(Path.cwd()))
     overrides: dict[str, Any] = {}

@@ -20,6 +20,8 @@ from tickwire.server.dev.local_stores import free_port
 ROOT = Path(__file__).parents[2]
 OURS = ("server", "client", "schemas", "matchmaking", "loadtest", "examples", "benchmarks", "tests")
 
+TEMPLATE = "server/dev/new_game/rooms.py.in"
+
 ROOMS = """
 from client import OWNER as CLIENT
 from examples import OWNER as EXAMPLES
@@ -116,7 +118,8 @@ def test_the_wheel_brings_one_top_level_package(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"tickwire"}
-    for name in ("schemas/client.fbs", "matchmaking/lua/rooms/place.lua", "loadtest/report.html.j2", "py.typed"):
+    data = ("schemas/client.fbs", "matchmaking/lua/rooms/place.lua", "loadtest/report.html.j2", "py.typed")
+    for name in (*data, TEMPLATE):
         assert f"tickwire/{name}" in names
     assert not [name for name in names if "benchmarks" in name or "/tests/" in name]
 
@@ -145,6 +148,11 @@ def test_the_public_api_is_imported_without_the_server_that_runs_it(environment:
     code = "import tickwire; print(tickwire.__file__)"
     assert run_in(environment, tmp_path, "-c", code).startswith(str(environment.parent))
     assert run_in(environment, tmp_path, "-m", "tickwire", "version").strip()
+
+
+def test_a_new_game_is_created_by_the_wheel_and_its_rooms_are_valid(environment: Path, tmp_path: Path) -> None:
+    assert "gold_rush/rooms.py" in run_in(environment, tmp_path, "-m", "tickwire", "new", "gold_rush").splitlines()
+    assert "rooms = ['rooms']" in run_in(environment, tmp_path / "gold_rush", "-m", "tickwire", "check")
 
 
 async def test_a_game_with_packages_of_our_names_is_hosted_and_its_own_modules_win(

@@ -46,10 +46,11 @@ class DevProcess:
         data: its data folder.
         arguments: further arguments.
         port: the port for players; 0: a free one.
+        cwd: the working directory.
         environ: further environment variables.
     """
 
-    def __init__(self, data: Path, *arguments: str, port: int = 0, **environ: str) -> None:
+    def __init__(self, data: Path, *arguments: str, port: int = 0, cwd: Path = ROOT, **environ: str) -> None:
         self.data = data
         self.port = port or free_port()
         self.output = data.parent / f"dev-{self.port}.log"
@@ -59,7 +60,7 @@ class DevProcess:
                 command,
                 stdout=output,
                 stderr=output,
-                cwd=ROOT,
+                cwd=cwd,
                 env={**os.environ, "PYTHONUNBUFFERED": "1", **environ},
                 preexec_fn=die_with_parent,  # noqa: PLW1509
             )
@@ -86,9 +87,9 @@ class DevProcess:
 
 
 @contextmanager
-def dev(data: Path, *arguments: str, port: int = 0, **environ: str) -> Iterator[DevProcess]:
+def dev(data: Path, *arguments: str, port: int = 0, cwd: Path = ROOT, **environ: str) -> Iterator[DevProcess]:
     """Run `tickwire dev` with these bots, by default none, and kill it at the end."""
-    running = DevProcess(data, "--bots", *(arguments or ("0",)), port=port, **environ)
+    running = DevProcess(data, "--bots", *(arguments or ("0",)), port=port, cwd=cwd, **environ)
     try:
         yield running
     finally:

@@ -68,7 +68,7 @@ async def test_example_plays_on_when_its_room_moves(fleet: tuple[Shard, Shard], 
         await asyncio.sleep(0.3)  # it has moved a little
         await one.drain()
         await eventually(lambda: any(simulation.seats for simulation in other.parts.host), 20, "the room has moved")
-        said, _ = await asyncio.wait_for(process.communicate(), 60)
+        said, _ = await asyncio.wait_for(process.communicate(), 120)
     finally:
         if process.returncode is None:
             process.kill()

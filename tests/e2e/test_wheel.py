@@ -77,7 +77,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("tickwire", *(link.name for link in (ROOT / "tickwire").iterdir() if link.is_symlink())):
         shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=ignored)
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(source)]
-    subprocess.run(command, check=True, capture_output=True, timeout=110)
+    subprocess.run(command, check=True, capture_output=True, timeout=200)
     (found,) = folder.glob("tickwire-*.whl")
     return found
 
@@ -89,7 +89,7 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(folder, with_pip=False, symlinks=True)
     (packages,) = (folder / "lib").glob("python*/site-packages")
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--prefix", str(folder)]
-    subprocess.run([*command, "--ignore-installed", str(wheel)], check=True, capture_output=True, timeout=60)
+    subprocess.run([*command, "--ignore-installed", str(wheel)], check=True, capture_output=True, timeout=150)
     # A path in a .pth file is added to sys.path behind the environment's own packages. The .pth files in it are not
     # read: the editable installation of the checkout stays unknown.
     (packages / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
@@ -109,7 +109,7 @@ def game(tmp_path: Path) -> Path:
 
 def run_in(environment: Path, folder: Path, *arguments: str) -> str:
     command = [str(environment / "python"), *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=150, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -167,7 +167,9 @@ async def test_a_game_with_packages_of_our_names_is_hosted_and_its_own_modules_w
         )
     try:
         await eventually(
-            lambda: "players connect to" in output.read_text() or server.returncode is not None, 60, "the server runs"
+            lambda: "players connect to" in output.read_text() or server.returncode is not None,
+            120,
+            "the server runs",
         )
         assert server.returncode is None, output.read_text()
         printed = await asyncio.to_thread(run_in, environment, game, "play.py", f"ws://127.0.0.1:{port}")

@@ -136,7 +136,7 @@ def test_order_is_kept_among_writes_to_transport_and_batch(new_loop: object) -> 
 
         server = await asyncio.get_running_loop().create_server(create, "127.0.0.1", 0)
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname(), limit=1024)
-        await eventually(lambda: bool(made), 5, "the server has accepted")
+        await eventually(lambda: bool(made), 20, "the server has accepted")
         sent, seen, direct = b"", b"", 0
         for number in range(400):
             frame = number.to_bytes(4, "big") * (5000 if number % 7 == 0 else 1)
@@ -157,4 +157,4 @@ def test_order_is_kept_among_writes_to_transport_and_batch(new_loop: object) -> 
         server.close()
 
     with asyncio.Runner(loop_factory=new_loop) as runner:  # type: ignore[arg-type]
-        runner.run(asyncio.wait_for(run(), 30))
+        runner.run(asyncio.wait_for(run(), 60))

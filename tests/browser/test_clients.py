@@ -35,7 +35,7 @@ def test_the_browser_s_square_takes_less_than_forty_lines() -> None:
 @pytest.fixture
 async def squares(shard_settings: Settings, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """Settings of shards with the guide's room, and the guide's page at their address."""
-    (tmp_path / "squares.py").write_text(block("python", "from tickwire import Room"))
+    (tmp_path / "squares.py").write_text(block("python", "from tickwire import "))
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
     pages = tmp_path / "pages"

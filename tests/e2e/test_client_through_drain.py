@@ -38,9 +38,7 @@ async def fleet(
     shard_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[tuple[Shard, Shard]]:
     """Two shards with the guide's room, the minimal example's and the arena."""
-    (tmp_path / "moving_squares.py").write_text(
-        block("from tickwire import Room").replace('"field"', '"square-field"')
-    )
+    (tmp_path / "moving_squares.py").write_text(block("from tickwire import ").replace('"field"', '"square-field"'))
     monkeypatch.syspath_prepend(str(tmp_path))
     importlib.invalidate_caches()
     rooms = ["moving_squares", "tickwire.examples.minimal", "tickwire.examples.arena"]

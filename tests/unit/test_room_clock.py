@@ -198,7 +198,7 @@ def test_an_empty_room_that_does_not_tick_keeps_its_timers() -> None:
 def test_only_a_plain_method_of_the_room_is_accepted() -> None:
     room = belfry_of(create_runtime(Belfry))
     other = belfry_of(create_runtime(Belfry))
-    words = "is not a method of this room; a timer moves with the room"
+    words = "is not a method of this room; the call moves with the room"
     for method in (
         lambda: None,
         print,

@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from ssl import SSLContext
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from tickwire.client.core import ClientCore
 from tickwire.client.errors import (
@@ -55,6 +55,7 @@ __all__ = [
     "connect",
 ]
 
+EventType = TypeVar("EventType")
 MATCH_S_MAX = 300.0
 RECONNECT_S = 60.0
 
@@ -137,7 +138,11 @@ class Client:
         if self._connection.socket is not None:
             await self._connection.socket.drop()
 
-    def on(self, name: str, listener: Listener) -> Callable[[], None]:
+    @overload
+    def on(self, name: type[EventType], listener: Callable[[EventType], object]) -> Callable[[], None]: ...
+    @overload
+    def on(self, name: str, listener: Listener) -> Callable[[], None]: ...
+    def on(self, name: str | type[Any], listener: Listener) -> Callable[[], None]:
         """Add a listener, which is called for each update of one kind, in the order of arrival.
 
         An exception in a listener is passed to the `error` listeners, or logged, and the client continues. Events of
@@ -147,7 +152,8 @@ class Client:
             name: `state` (StateApplied), `event` (RoomEvent), `joined` (Joined), `left` (the reason), `acknowledged`
                 (InputAcknowledged), `match` (MatchStatus), `disconnected` (the reason), `reconnected` (whether the
                 session is the same), `pong` (PongReceived), `refused` (Refused), `closed` (Disconnected) or
-                `error` (ListenerError).
+                `error` (ListenerError); or the class of an event, such as a subclass of `tickwire.Event`, whose
+                instances the listener then receives.
             listener: a plain function of one argument.
 
         Returns:
@@ -156,6 +162,8 @@ class Client:
         Raises:
             ValueError: the name is unknown, or the listener is a coroutine function.
         """
+        if isinstance(name, type):
+            return self._session.events.add_typed_listener(name, listener)
         if name == "event":
             return self._session.events.add_listener(listener)
         return self._session.listeners.add(name, listener)
@@ -260,23 +268,34 @@ class Client:
         data, seq = self.core.input(values), self.core.input_seq
         return seq if await self._connection.send(data) else 0
 
-    async def command(self, name: str, payload: Any = None, *, timeout_s: float = CALL_S_MAX) -> Any:
-        """Run a command in the room and return its result.
+    async def command(
+        self, name: str, payload: Any = None, /, *, timeout_s: float = CALL_S_MAX, **arguments: Any
+    ) -> Any:
+        """Run a command in the room and return its result: `await client.command("buy", item="tea", count=2)`.
 
         The command runs at most once, also across reconnects. It is sent again, under the same id, while the server
         replies that the outcome is unknown or that a rate limit was exceeded. Any number of commands may be in
         progress: the client holds back those above the server's limits, and this time counts towards `timeout_s`.
 
+        Args:
+            name: the name of the command.
+            payload: instead of arguments by name: a map of them, or the first argument alone.
+            timeout_s: how long to wait for the result.
+            **arguments: the arguments of the command, by name.
+
         Raises:
-            CommandFailed: the room rejected the command.
+            CommandFailed: the room rejected the command, or its arguments (INVALID_ARGUMENT).
+            TypeError: both a payload and arguments are passed.
             ClientError: the client is in no room, the room closed before it replied, or too many commands wait.
             SessionLost: the session was lost; whether the command ran is unknown.
             TimeoutError: no reply within `timeout_s`; whether the command ran is unknown.
             Disconnected: the connection was closed for good; whether the command ran is unknown.
             MessageTooLarge: the server would not accept the message.
         """
+        if arguments and payload is not None:
+            raise TypeError("pass a command either a payload or arguments by name")
         self._check_in_room()
-        return await self._session.commands.run(name, payload, timeout_s)
+        return await self._session.commands.run(name, arguments or payload, timeout_s)
 
     def _check_in_room(self) -> None:
         if self.core.world is None:

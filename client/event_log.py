@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections import deque
+import inspect
+from collections import Counter, deque
 from collections.abc import Callable
 
 import msgspec
 
 from tickwire.client.events import Listener, Listeners, RoomEvent, room_event_from
+from tickwire.schemas.event_names import to_event_name
 from tickwire.schemas.messages import Event, Goodbye
+from tickwire.schemas.payloads import decode_payload
 
 EVENTS_MAX = 1024
 
@@ -29,6 +32,7 @@ class EventLog:
         self.dropped = 0
         self._listeners = listeners
         self._undelivered: deque[RoomEvent] = deque(maxlen=EVENTS_MAX)
+        self._listening: Counter[str | None] = Counter()  # listeners by the name of their event; None: all events
 
     def add_listener(self, listener: Listener) -> Callable[[], None]:
         """Add a listener for events. The first one receives the events of the room that arrived before it.
@@ -39,10 +43,41 @@ class EventLog:
         Raises:
             ValueError: the listener is a coroutine function.
         """
+        return self._add(listener, None)
+
+    def add_typed_listener(self, kind: type, listener: Listener) -> Callable[[], None]:
+        """Add a listener for the events of one class, as `add_listener`. A payload that does not fit is an error.
+
+        Args:
+            kind: a class that msgspec can decode, with the name of the event.
+            listener: receives the payload as an instance of the class.
+        """
+        name = to_event_name(kind)
+
+        def receive(event: RoomEvent) -> None:
+            if event.name == name:
+                listener(decode_payload(event.raw, kind))
+
+        if inspect.iscoroutinefunction(listener):
+            raise ValueError(f"the listener for {kind.__name__} must be a plain function, which may create a task")
+        return self._add(receive, name)
+
+    def _add(self, listener: Listener, name: str | None) -> Callable[[], None]:
         remove = self._listeners.add("event", listener)
-        while self._undelivered:
-            self._listeners.notify("event", self._undelivered.popleft())
-        return remove
+        self._listening[name] += 1
+        waiting = [event for event in self._undelivered if name in (None, event.name)]
+        for event in waiting:
+            self._undelivered.remove(event)
+            self._listeners.notify("event", event)
+        is_added = True
+
+        def stop() -> None:
+            nonlocal is_added
+            remove()
+            self._listening[name] -= is_added
+            is_added = False
+
+        return stop
 
     def joined(self) -> None:
         """Begin a room: a later listener does not receive events of the room before."""
@@ -52,9 +87,8 @@ class EventLog:
         """Store an event of the room and deliver it."""
         decoded = room_event_from(event)
         self._store(decoded)
-        if self._listeners.has("event"):
-            self._listeners.notify("event", decoded)
-        else:
+        self._listeners.notify("event", decoded)
+        if not (self._listening[None] or self._listening[decoded.name]):
             self._undelivered.append(decoded)
 
     def goodbye_received(self, goodbye: Goodbye) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from tickwire.schemas.event_names import to_event_name
 from tickwire.schemas.fields import Field
 from tickwire.schemas.messages import FieldKind
 from tickwire.server.codegen.class_names import doc_of, first_paragraph
 from tickwire.server.codegen.game_api import ColumnApi, CommandApi, EventApi, GameApi, GroupApi, RoomApi, TableApi
 from tickwire.server.codegen.type_reader import TypeReader
 from tickwire.server.replication.table import Table
-from tickwire.server.rooms.event_types import to_event_name
 from tickwire.server.rooms.room import Room
 
 

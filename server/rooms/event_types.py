@@ -21,11 +21,11 @@ from typing import Any, ClassVar, Protocol
 import msgspec
 
 from tickwire.schemas.event_frames import EventFrame, encode_event
+from tickwire.schemas.event_names import to_event_name
 from tickwire.schemas.payloads import encode_payload
 from tickwire.server.rooms.plain_types import check_plain_struct
 
 EVENT_NAME = re.compile(r"[^\x00-\x1f\x7f]{1,64}")
-_WORD_STARTS = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
 class Event(msgspec.Struct):
@@ -42,11 +42,6 @@ class EventDeclarations(Protocol):
     """The declarations of a room class about its events. `tickwire.server.rooms.room.Room` has them."""
 
     events: ClassVar[tuple[type[Event], ...]]
-
-
-def to_event_name(kind: type[Event]) -> str:
-    """Return the name of an event class on the wire."""
-    return kind.event_name or _WORD_STARTS.sub("_", kind.__name__).lower()
 
 
 def check_events(cls: type[EventDeclarations]) -> None:

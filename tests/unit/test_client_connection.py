@@ -403,6 +403,78 @@ async def test_events_received_with_joined_reach_a_listener_added_right_after_jo
         assert (names[-1], late) == ("third", ["third"])
 
 
+class GoalScored(msgspec.Struct):
+    by: str
+    points: int = 1
+
+
+class FinalWhistle(msgspec.Struct):
+    event_name = "whistle"
+
+
+async def test_a_listener_of_an_event_class_receives_its_instances(caplog: pytest.LogCaptureFixture) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.welcome()
+        await peer.want(Join)
+        for one in (JOINED, goal(1, by="ann"), Event(2, "whistle", b"\x80"), Event(3, "other"), goal(4, by="bob")):
+            await peer.say(one)
+        await go_on.wait()
+        for one in (goal(5, by=7), goal(6, by="cid", points=3, of_a_newer_server=1), Event(7, "whistle", b"\x80")):
+            await peer.say(one)
+
+    def goal(number: int, **fields: Any) -> Event:
+        return Event(number, "goal_scored", msgspec.msgpack.encode(fields))
+
+    go_on = asyncio.Event()
+    async with server(script) as url, connect(url) as client:
+        await client.join("arena")
+        await client.wait_for(lambda: len(client.events) == 4)
+        goals: list[GoalScored] = []
+        whistles: list[FinalWhistle] = []
+        others: list[str] = []
+        remove = client.on(GoalScored, goals.append)
+        assert goals == [GoalScored("ann"), GoalScored("bob")], "the events since the join, if they are of this class"
+        client.on(FinalWhistle, whistles.append)
+        client.on("event", lambda event: others.append(event.name))
+        assert (whistles, others) == ([FinalWhistle()], ["other"])
+        go_on.set()
+        await client.wait_for(lambda: len(others) == 4)
+        assert (goals[2:], len(whistles)) == ([GoalScored("cid", 3)], 2)
+        assert client.listener_failures == 1
+        assert "a listener for 'event' raised" in caplog.text
+        assert "Expected `str`, got `int` - at `$.by`" in caplog.text
+        remove()
+        remove()
+
+    async def coroutine(value: object) -> None:
+        pass
+
+    with pytest.raises(ValueError, match="the listener for GoalScored must be a plain function"):
+        client.on(GoalScored, coroutine)
+
+
+async def test_arguments_of_a_command_are_sent_by_name() -> None:
+    payloads: list[Any] = []
+
+    async def script(peer: Peer) -> None:
+        await peer.welcome()
+        await peer.want(Join)
+        await peer.say(JOINED)
+        for _ in range(3):
+            command = await peer.want(Command)
+            payloads.append(msgspec.msgpack.decode(command.payload))
+            await peer.say(Reply(command.id, ok=True))
+
+    async with server(script) as url, connect(url) as client:
+        await client.join("arena")
+        await client.command("buy", item="tea", name="ann")
+        await client.command("buy", {"item": "tea"})
+        await client.command("buy")
+        with pytest.raises(TypeError, match="either a payload or arguments by name"):
+            await client.command("buy", "tea", count=2)
+    assert payloads == [{"item": "tea", "name": "ann"}, {"item": "tea"}, None]
+
+
 async def test_listeners_learn_of_the_connection_and_can_be_removed() -> None:
     number = 0
 

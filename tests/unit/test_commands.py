@@ -11,8 +11,8 @@ from msgspec import Meta
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
 from tickwire import CommandRefused, Event, Player, Room, Transaction, command, grant
+from tickwire.schemas.event_names import to_event_name
 from tickwire.schemas.messages import Command, ErrorCode, Reply
-from tickwire.server.rooms.event_types import to_event_name
 from tickwire.server.rooms.seat import SeatRequest
 from tickwire.server.rooms.transactions import Decision
 

@@ -49,7 +49,7 @@ async def test_deeply_nested_profile_fails_only_its_command(shard: Shard, depth:
     async with connect(shard.url) as client, connect(shard.url) as other:
         await client.join("vault", name="deep")
         await other.join("vault", name="other")
-        with pytest.raises(CommandFailed, match="the room failed to run the command"):
+        with pytest.raises(CommandFailed, match="the transaction cannot be stored"):
             await client.command("keep nested in the profile", depth)
         await client.command("keep in the profile", "plain")
         await assert_all_is_well(shard, other, "other")

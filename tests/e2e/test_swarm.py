@@ -167,15 +167,14 @@ async def test_different_reply_to_a_repeated_command_fails_the_run(
 
 
 async def test_wrong_balance_fails_the_run(shard: Shard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    on_command, asked = Market.on_command, 0
+    purse, asked = Market.purse, 0
 
-    def short_changed(market: Market, player: Player, name: str, payload: object) -> object:
+    def short_changed(market: Market, player: Player) -> dict[str, int]:
         nonlocal asked
-        asked += name == "purse"
-        answer = on_command(market, player, name, payload)
-        return {"gold": 1} if name == "purse" and asked > 3 else answer
+        asked += 1
+        return {"gold": 1} if asked > 3 else purse(market, player)
 
-    monkeypatch.setattr(Market, "on_command", short_changed)
+    monkeypatch.setattr(Market, "purse", short_changed)
     code, run = await ended(shard.url, tmp_path, "-u", "3", "-r", "3", "-t", "15s", "--mix", "spender")
     assert code == 1, run.output
     assert run.summary.failures["replies"]["the balance differs from the replies"] > 0

@@ -53,7 +53,7 @@ PLACES = ("home", "away")
 RULES = ("badge", "crown", "alms", "stamp")
 """Commands that grant one item of that name, once. The room decides by the player's profile, the player's holdings,
 the holdings of another player, or its own attributes."""
-DEALS = frozenset(("work", "buy", "give", "name", "accept", "count", *RULES))
+DEALS = frozenset(("work", "buy", "give", "rename", "accept", "count", *RULES))
 
 
 class FairSave(MarketSave):
@@ -101,8 +101,8 @@ class Fair(Market):
                 self._refuse_if("crown" in player.holdings)
                 return Transaction(grant(player.id, "crown"))
             case "alms":
-                self._refuse_if("alms" in self._trader(payload).holdings)
-                return Transaction(grant(self._trader(payload).id, "alms"), reply=self._trader(payload).id)
+                self._refuse_if("alms" in self.find_trader(payload).holdings)
+                return Transaction(grant(self.find_trader(payload).id, "alms"), reply=self.find_trader(payload).id)
             case "stamp":
                 self._refuse_if(player.id in self.stamped)
                 return Transaction(grant(player.id, "stamp"))
@@ -367,7 +367,7 @@ class Place:
 places = st.sampled_from(PLACES)
 players = st.sampled_from(PLAYERS)
 wishes = st.sampled_from(
-    ["work", "work", "buy bread", "buy sword", "give", "name", "offer", "accept", "count", "count", *RULES]
+    ["work", "work", "buy bread", "buy sword", "give", "rename", "offer", "accept", "count", "count", *RULES]
 )
 
 
@@ -473,7 +473,7 @@ class TwoRooms(RuleBasedStateMachine):
         payload: Any = {
             "buy": {"item": item},
             "give": {"to": entity, "item": "gold", "amount": 3},
-            "name": f"name {number}",
+            "rename": f"name {number}",
             "offer": {"to": entity, "gives": {"gold": 1 + number % 3}, "takes": {"bread": 1}},
             "accept": next(reversed(place.room.offers), ""),
             "alms": entity,

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pymongo
 import pytest
+import redis
 from hypothesis import HealthCheck, settings
 
 from tickwire.schemas import kernel
@@ -38,6 +39,8 @@ def each_kernel(request: pytest.FixtureRequest) -> Iterator[str]:
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real redis-server."""
     with local_stores.running(tmp_path_factory.mktemp("redis"), with_mongo=False) as services:
+        with redis.Redis.from_url(services.redis_url) as client:
+            client.config_set("appendfsync", "no")  # a busy disk would delay each command by seconds
         yield services.redis_url
 
 

@@ -36,7 +36,7 @@ class MongoProcess(StoreProcess):
 
     async def start(self) -> None:
         self.spawn()
-        await eventually(self.is_primary, 40, f"mongod in {self.folder} is primary")
+        await eventually(self.is_primary, 90, f"mongod in {self.folder} is primary")
 
     def spawn(self) -> None:
         """Start it without waiting until it is primary."""
@@ -57,7 +57,7 @@ class MongoProcess(StoreProcess):
         return False
 
     def client(self) -> pymongo.MongoClient[dict[str, Any]]:
-        return pymongo.MongoClient(self.url, serverSelectionTimeoutMS=1000, socketTimeoutMS=3000)
+        return pymongo.MongoClient(self.url, serverSelectionTimeoutMS=3000, socketTimeoutMS=10_000)
 
     def step_down(self, seconds: int) -> None:
         """Step down as primary; after this time the only member is elected again."""
@@ -92,8 +92,8 @@ class MongoSet:
                 return True
             return False
 
-        await eventually(is_initiated, 40, "the set is initiated")
-        await eventually(lambda: self.primary() is not None, 40, "the set has a primary")
+        await eventually(is_initiated, 90, "the set is initiated")
+        await eventually(lambda: self.primary() is not None, 90, "the set has a primary")
 
     def primary(self) -> MongoProcess | None:
         """Return the member that reports itself as primary, or None."""

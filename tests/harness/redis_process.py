@@ -27,7 +27,8 @@ class RedisProcess(StoreProcess):
             self.port = free_port()
         super().__init__(folder)
         self._is_sentinel = is_sentinel
-        self._options = {"appendonly": "no" if is_sentinel else "yes", "save": ""} | options
+        # Data survives a kill without fsync, which delays commands by seconds while the disk is busy.
+        self._options = {"appendonly": "no" if is_sentinel else "yes", "appendfsync": "no", "save": ""} | options
 
     @property
     def url(self) -> str:
@@ -45,10 +46,10 @@ class RedisProcess(StoreProcess):
             config.write_text("".join(lines))
         command = [str(binary), str(config), *(["--sentinel"] if self._is_sentinel else [])]
         self.run(command)
-        await eventually(self.answers, 30, f"redis-server in {self.folder} answers")
+        await eventually(self.answers, 60, f"redis-server in {self.folder} answers")
 
     def answers(self) -> bool:
-        with blocking.Redis(port=self.port, socket_timeout=1.0) as client:
+        with blocking.Redis(port=self.port, socket_timeout=5.0) as client:
             try:
                 return bool(client.ping())
             except blocking.RedisError:
@@ -56,7 +57,7 @@ class RedisProcess(StoreProcess):
 
     def say(self, *command: str) -> object:
         """Run one command."""
-        with blocking.Redis(port=self.port, socket_timeout=5.0, decode_responses=True) as client:
+        with blocking.Redis(port=self.port, socket_timeout=20.0, decode_responses=True) as client:
             return client.execute_command(*command)
 
     def stop(self) -> None:
@@ -64,7 +65,7 @@ class RedisProcess(StoreProcess):
             self.wake()
             self.process.terminate()
             try:
-                self.process.wait(10)
+                self.process.wait(30)
             finally:
                 self.kill()
 

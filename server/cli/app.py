@@ -118,18 +118,21 @@ def serve(
 
 
 @app.command()
-def dev(
+def dev(  # noqa: PLR0913 the options of the command
     config: Config = None,
     rooms: Rooms = "",
     port: Port = None,
     bots: Annotated[int, typer.Option(min=0, max=1000, help="the number of bots that play arena")] = 20,
     data: Data = DATA,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="restart rooms with the new code when files change")
+    ] = False,
 ) -> None:
     """Run Redis and MongoDB as child processes, one shard, and bots on this machine."""
     settings = _settings(config, rooms, port)
     level = "warning" if settings.logging.level == "info" else settings.logging.level
     logs.configure(format=settings.logging.format, level=level, hides=SHOWN_EVENTS)
-    _exit(lambda: run_dev(settings, data, bots=bots))
+    _exit(lambda: run_dev(settings, data, bots=bots, reloads=reload))
 
 
 @app.command(name="new")

@@ -12,9 +12,10 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import uvloop
@@ -23,8 +24,10 @@ from tickwire.schemas.terminal_text import escape_controls
 from tickwire.server.config import Operations, Settings
 from tickwire.server.dev import local_stores as embedded
 from tickwire.server.dev.child_process import EmbeddedError
+from tickwire.server.dev.code_watch import GameCode
 from tickwire.server.dev.error_report import print_room_error
 from tickwire.server.dev.local_stores import LocalStores
+from tickwire.server.dev.reloader import reload_shard, watch
 from tickwire.server.edge.origins import LOOPBACK
 from tickwire.server.errors import ConfigError
 from tickwire.server.process import EXIT_FAILED, EXIT_STOPPED, stop_events, tune_process
@@ -36,6 +39,8 @@ DATA = Path(".tickwire")
 WEB = Path(__file__).resolve().parents[2] / "web" / "dist"
 """The built web client of a checkout."""
 ACCESS_FILE = "operations.json"
+RunShards = Callable[[Settings, LocalStores], Coroutine[Any, Any, int]]
+"""Runs shards with the settings for local use until a signal, and returns the exit code."""
 BOTS_LOOKS_MAX = 10
 """Bots that have not joined after this many seconds are reported."""
 
@@ -67,7 +72,9 @@ def read_access(data_dir: Path) -> Access | None:
         raise ConfigError(f"{path}: cannot be read: {error}") from error
 
 
-def run_dev(settings: Settings, data_dir: Path, *, bots: int) -> int:
+def run_dev(
+    settings: Settings, data_dir: Path, *, bots: int, reloads: bool = False, run_shards: RunShards | None = None
+) -> int:
     """Run the stores, a shard and bots until a signal; return the exit code.
 
     The stores are started before the event loop, so that a signal during their start ends the process at once.
@@ -76,6 +83,8 @@ def run_dev(settings: Settings, data_dir: Path, *, bots: int) -> int:
         settings: the settings of the shard; see `settings_for` for the changes.
         data_dir: the data directory of the stores.
         bots: the number of bots.
+        reloads: restart the rooms with the new code when the game's files change.
+        run_shards: runs several shards as processes, instead of one in this process.
 
     Raises:
         EmbeddedError: a store cannot be started, or the data directory is in use.
@@ -93,7 +102,11 @@ def run_dev(settings: Settings, data_dir: Path, *, bots: int) -> int:
     with embedded.running(data_dir) as services:
         if received:  # Python ignores the exception of a signal that arrives while it forks
             sys.exit(128 + received[0])
-        code: int = uvloop.run(_run_shard(settings, services, data_dir, bots))
+        if run_shards is not None:
+            code: int = uvloop.run(run_shards(settings_for(services, settings), services))
+        else:
+            sys.dont_write_bytecode |= reloads  # bytecode is found by the second of a change; two may be in one
+            code = uvloop.run(_run_shard(settings, services, data_dir, bots=bots, reloads=reloads))
     print(f"stopped; the data are kept in {data_dir}/", flush=True)
     return code
 
@@ -135,7 +148,7 @@ def _built(name: str) -> str:
     return str(folder) if (folder / "index.html").is_file() else ""
 
 
-async def _run_shard(settings: Settings, services: LocalStores, data_dir: Path, bots: int) -> int:
+async def _run_shard(settings: Settings, services: LocalStores, data_dir: Path, *, bots: int, reloads: bool) -> int:
     """Run the shard until a signal arrives, or until a store or a task of the shard fails; return the exit code."""
     (stopping,) = stop_events(1)
     settings = settings_for(services, settings)
@@ -149,14 +162,17 @@ async def _run_shard(settings: Settings, services: LocalStores, data_dir: Path, 
     access = data_dir / ACCESS_FILE
     is_saved = False
     try:
-        _write(access, Access(f"http://127.0.0.1:{shard.parts.operations.port}", settings.operations.token))
+        write_access(access, Access(f"http://127.0.0.1:{shard.parts.operations.port}", settings.operations.token))
         report = _BotReport(bots, shard.url)
         async with asyncio.TaskGroup() as group:
             group.create_task(_show(shard, services, stopping, report), name="live line")
             playing = group.create_task(_play(shard, bots, report.observe), name="bots")
+            watching = group.create_task(_watch(shard), name="code") if reloads else None
             await stopping.wait()
             print("\nstopping: saving the rooms ...", flush=True)
             playing.cancel()
+            if watching is not None:
+                watching.cancel()
     finally:
         access.unlink(missing_ok=True)
         is_saved = await shard.stop()
@@ -164,7 +180,13 @@ async def _run_shard(settings: Settings, services: LocalStores, data_dir: Path, 
     return EXIT_STOPPED if shard.parts.health.is_alive and is_saved else EXIT_FAILED
 
 
-def _write(path: Path, access: Access) -> None:
+async def _watch(shard: Shard) -> None:
+    code = GameCode(shard.settings.rooms)
+    print(f"reloading on changes of Python files in {', '.join(map(str, code.folders))}", flush=True)
+    await watch(code, lambda: reload_shard(shard, code))
+
+
+def write_access(path: Path, access: Access) -> None:
     """Write a file atomically, readable by the user only."""
     new = path.with_name(f"{path.name}.{os.getpid()}")
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:

@@ -99,6 +99,11 @@ class LeaseKeeper:
         """Set the URL that other shards redirect clients to; it is known once the port is open."""
         self.shard = msgspec.structs.replace(self.shard, url=url)
 
+    def set_room_types(self, room_types: tuple[str, ...]) -> None:
+        """Set the room types that the directory lists for this shard; the next heartbeat registers them."""
+        self.shard = msgspec.structs.replace(self.shard, room_types=room_types)
+        self._is_registered = False
+
     async def drain(self) -> None:
         """Mark the shard as draining in the directory, so that no new players are placed on it.
 

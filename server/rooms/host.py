@@ -36,6 +36,7 @@ from tickwire.server.rooms.room_restart import (
     RestartPoint,
     RestartPoints,
     connect_players,
+    create_restart_point,
     restart_room,
 )
 from tickwire.server.rooms.runtime import RoomRuntime
@@ -264,6 +265,34 @@ class RoomHost:
             **_members(new),
         )
         return True
+
+    def reload(self, room_types: Mapping[str, type[Room]]) -> tuple[int, int]:
+        """Restart all rooms with new classes of their types, from their current state.
+
+        A room whose type no longer exists closes, as does one that cannot restart. A room that is migrating keeps
+        its class.
+
+        Returns:
+            The numbers of rooms that have restarted and that have closed.
+        """
+        self.room_types = dict(room_types)
+        runtimes = [runtime for runtime in self if not runtime.is_frozen]
+        restarted = sum(self._reload_room(runtime) for runtime in runtimes)
+        return restarted, len(runtimes) - restarted
+
+    def _reload_room(self, runtime: RoomRuntime) -> bool:
+        room = runtime.room
+        room_class = self.room_types.get(room.room_type)
+        if room_class is None or room.close_reason is not None:
+            self.close(room.room_id, room.close_reason or "the room type no longer exists")
+            return False
+        self.find_lost_attributes(runtime)
+        try:
+            point = create_restart_point(runtime)
+        except RoomCodeRaised:
+            self.close(room.room_id, "the room could not restart")
+            return False
+        return self.restart(runtime, room_class, point)
 
     def close(self, room_id: str, reason: str, *, has_moved: bool = False) -> None:
         """Close a room; see `RoomRuntime.close`. Idempotent."""

@@ -93,6 +93,7 @@ def create_restart_point(runtime: RoomRuntime) -> RestartPoint:
     Raises:
         RoomCodeRaised: the game's `save` raised an exception, or a column holds an invalid value.
     """
+    runtime.unseat_kicked()
     room = runtime.room
     checkpoint = runtime.checkpoint()
     columns = runtime.raw_columns()

@@ -195,7 +195,8 @@ class RoomRuntime:
         if seat.is_open:
             self._kicked.setdefault(seat, reason)
 
-    def _unseat_kicked(self) -> None:
+    def unseat_kicked(self) -> None:
+        """Remove the players whom the game has removed, at the end of a tick or before a checkpoint of a move."""
         while self._kicked:
             seat = next(iter(self._kicked))
             reason = self._kicked.pop(seat)
@@ -332,7 +333,7 @@ class RoomRuntime:
                 raise RoomCodeRaised("on_tick") from error
         with contain("tick", room, self.counters):
             if self._kicked:
-                self._unseat_kicked()
+                self.unseat_kicked()
             self._compact()
             self._interest.refresh(self.seats)
             self.replicator.capture(room.tick)
@@ -421,7 +422,7 @@ class RoomRuntime:
     def freeze(self) -> None:
         """Stop the room until `RoomHandover.unfreeze`; players whom the game has removed leave first."""
         self.room.tasks.stop("the room moves to another shard", reports=True)
-        self._unseat_kicked()
+        self.unseat_kicked()
         self.handover.freeze()
 
     def seal(self) -> None:
@@ -430,7 +431,7 @@ class RoomRuntime:
         Raises:
             RoomClosed: the game closes the room.
         """
-        self._unseat_kicked()
+        self.unseat_kicked()
         if self.room.close_reason is not None:
             raise RoomClosed("the game closes the room")
         self.handover.seal()

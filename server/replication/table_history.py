@@ -52,6 +52,8 @@ class TableSnapshot:
             array.flags.writeable = False
 
     def __getattr__(self, name: str) -> NDArray[Any]:
+        if name in TableSnapshot.__slots__:
+            raise AttributeError(name)  # of an object that `copy` has just created
         try:
             return self._columns[name]
         except KeyError:
@@ -90,12 +92,13 @@ class TableHistory:
         ticks: the number of ticks.
     """
 
-    __slots__ = ("_columns", "_counts", "_ids", "_interpolated", "_table", "_ticks")
+    __slots__ = ("_columns", "_counts", "_ids", "_interpolated", "_layouts", "_table", "_ticks")
 
     def __init__(self, table: Table, names: Sequence[str], ticks: int) -> None:
         self._table = table
         self._ticks = [-1] * ticks
         self._counts = [0] * ticks
+        self._layouts = [0] * ticks  # two ticks with the same `Table.layout_version` have the same ids
         self._ids = np.zeros((ticks, ROWS_MIN), np.uint32)
         self._columns = {name: np.zeros((ticks, ROWS_MIN), table.columns[name].dtype()) for name in names}
         kinds = {field.name: field.kind for field in table.fields}
@@ -112,13 +115,13 @@ class TableHistory:
         if count > self._ids.shape[1]:
             self._grow(count)
         slot = tick % len(self._ticks)
-        self._ticks[slot], self._counts[slot] = tick, count
+        self._ticks[slot], self._counts[slot], self._layouts[slot] = tick, count, table.layout_version
         self._ids[slot, :count] = table.ids
         for name, ring in self._columns.items():
             ring[slot, :count] = table.view(name)
 
     def sample(self, tick: float) -> TableSnapshot:
-        """Return the table at a tick, interpolated as clients do it.
+        """Return the table at a tick, interpolated as clients do it. It is valid until the next `capture`.
 
         Between two ticks, positions are interpolated linearly and angles in the shorter direction; other values are
         those of the earlier tick, and so are all values of an entity that does not exist in the later one. An entity
@@ -128,34 +131,33 @@ class TableHistory:
             SnapshotExpired: the history does not have the tick.
         """
         earlier = math.floor(tick)
-        ids, columns = self._copy(earlier)
-        fraction = tick - earlier
+        slot, fraction = self._find_slot(earlier), tick - earlier
+        count = self._counts[slot]
+        columns = {name: ring[slot, :count] for name, ring in self._columns.items()}
         if fraction and self._interpolated:
-            later_ids, later = self._read(earlier + 1)
-            self._interpolate(ids, columns, later_ids, later, fraction)
-        return TableSnapshot(type(self._table).__name__, ids, columns)
+            self._interpolate(columns, slot, self._find_slot(earlier + 1), fraction)
+        return TableSnapshot(type(self._table).__name__, self._ids[slot, :count], columns)
 
-    def _interpolate(self, ids: Ids, columns: Arrays, later_ids: Ids, later: Arrays, fraction: float) -> None:
+    def _interpolate(self, columns: Arrays, slot: int, later_slot: int, fraction: float) -> None:
+        """Replace the interpolated columns of the snapshot in a slot by new arrays."""
+        later_count = self._counts[later_slot]
         here: Any = slice(None)
         there: Any = slice(None)
-        if not np.array_equal(ids, later_ids):
-            here, there = _match(ids, later_ids)
+        if self._layouts[slot] != self._layouts[later_slot]:
+            here, there = _match(self._ids[slot, : self._counts[slot]], self._ids[later_slot, :later_count])
         for name, kind in self._interpolated.items():
-            difference = later[name][there] - columns[name][here]
+            column = columns[name] = columns[name].copy()
+            difference = self._columns[name][later_slot, :later_count][there] - column[here]
             if kind is FieldKind.ANGLE:
                 difference -= np.rint(difference / math.tau) * math.tau
-            columns[name][here] += difference * difference.dtype.type(fraction)
+            difference *= fraction
+            column[here] += difference
 
-    def _copy(self, tick: int) -> tuple[Ids, Arrays]:
-        ids, columns = self._read(tick)
-        return ids.copy(), {name: column.copy() for name, column in columns.items()}
-
-    def _read(self, tick: int) -> tuple[Ids, Arrays]:
+    def _find_slot(self, tick: int) -> int:
         slot = tick % len(self._ticks)
         if self._ticks[slot] != tick:
             raise SnapshotExpired(f"the history does not have tick {tick}: read a snapshot in the tick that made it")
-        count = self._counts[slot]
-        return self._ids[slot, :count], {name: ring[slot, :count] for name, ring in self._columns.items()}
+        return slot
 
     def _grow(self, count: int) -> None:
         capacity = max(count, 2 * self._ids.shape[1])

@@ -50,20 +50,20 @@ class RoomSnapshot:
         self._tables: dict[str, TableSnapshot] = {}
 
     def __getattr__(self, name: str) -> TableSnapshot:
+        if name in RoomSnapshot.__slots__:
+            raise AttributeError(name)  # of an object that `copy` has just created
         table = self._tables.get(name)
         if table is None:
             table = self._tables[name] = self._read(name, self.tick)
         return table
 
     def later(self) -> Iterator[RoomSnapshot]:
-        """Yield the tables one tick later, two ticks later, and so on, up to the newest finished tick.
+        """Yield the tables at each whole tick after this one, up to the newest finished tick.
 
         A projectile moves in these steps from the time that its player saw to the present.
         """
-        tick = self.tick + 1
-        while tick <= self._newest:
+        for tick in range(math.floor(self.tick) + 1, self._newest + 1):
             yield RoomSnapshot(tick, self._newest, self._read)
-            tick += 1
 
 
 class RoomHistory:

@@ -139,9 +139,7 @@ def test_a_bullet_does_not_hit_a_ship_that_has_respawned_since() -> None:
     face_to_face(seat.player, other.player)
     for _ in range(9):
         runtime.step()
-    ship_of(other.player).hp = 1
-    runtime.room._damage(ship_of(other.player).id, by=0)  # type: ignore[attr-defined]
-    ship_of(other.player).x = -400.0
+    ship_of(other.player).x, ship_of(other.player).respawn_tick = -400.0, 10
     seat.push_input(messages.Input(1, 7, pack_input(Arena.input_fields, {"fire": 1.0})))
     for _ in range(5):
         runtime.step()

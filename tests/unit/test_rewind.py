@@ -286,7 +286,8 @@ def test_later_snapshots_lead_to_the_present() -> None:
     runtime.step()
     past = room.rewind(seat.player, 2.5)
     assert past.tick == 18.5
-    assert [(each.tick, each.ducks.x[0]) for each in past.later()] == [(19.5, 19.5), (20.5, 20.5)]
+    assert [(each.tick, each.ducks.x[0]) for each in past.later()] == [(19, 19.0), (20, 20.0), (21, 21.0)]
+    assert [each.tick for each in room.rewind(seat.player, 2.0).later()] == [20, 21], "a whole tick is not repeated"
 
 
 def test_a_snapshot_is_for_reading_only() -> None:

@@ -7,6 +7,7 @@ of the network does not matter; see *Lag compensation* in docs/state.md.
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import msgspec
@@ -206,17 +207,19 @@ class Arena(Room):
     def _fire(self, pilot: Player, dt: float) -> None:
         """Fire a bullet at the ships that the pilot saw, and move it from that time to the present."""
         ship = pilot.entity
-        vx, vy = BULLET_SPEED * np.cos(ship.heading), BULLET_SPEED * np.sin(ship.heading)
+        start_x, start_y, heading = float(ship.x), float(ship.y), float(ship.heading)
+        vx, vy = BULLET_SPEED * math.cos(heading), BULLET_SPEED * math.sin(heading)
         seen = self.rewind(pilot)
         for past in seen.later():
             flown_s = (past.tick - seen.tick) * dt
-            distance = np.hypot(past.ships.x - ship.x - vx * flown_s, past.ships.y - ship.y - vy * flown_s)
+            x, y = start_x + vx * flown_s, start_y + vy * flown_s
+            distance = np.hypot(past.ships.x - x, past.ships.y - y)
             for id in past.ships.ids[distance < HIT_RADIUS].tolist():
                 if id != ship.id and id in self.ships and self.ships[id].respawn_tick <= past.tick:
                     self._damage(id, by=ship.id)
                     return
         flown_s = (self.tick - seen.tick) * dt
-        x, y = ship.x + vx * flown_s, ship.y + vy * flown_s
+        x, y = start_x + vx * flown_s, start_y + vy * flown_s
         if max(abs(x), abs(y)) <= SIZE:
             self.bullets.spawn(x=x, y=y, vx=vx, vy=vy, left_s=BULLET_S - flown_s, owner=ship.id)
 

@@ -25,7 +25,7 @@ from tickwire.matchmaking.handoffs import HandoffOffer, Handoffs
 from tickwire.matchmaking.leases import Leases, Renewal, RoomRecord
 from tickwire.matchmaking.matchmaker import Matchmaker
 from tickwire.matchmaking.placement import Party, Placement, PlaceRequest, RoomPlacement
-from tickwire.matchmaking.queue import Mode, Rules
+from tickwire.matchmaking.queue import Mode, Rules, SkillRequest
 from tickwire.matchmaking.session_handoffs import SessionHandoffs
 from tickwire.matchmaking.tickets import Ticket, TicketKeys, UsedTickets, new_ticket_id, sign, verify
 from tickwire.matchmaking.ttls import Ttls
@@ -60,6 +60,7 @@ __all__ = [
     "SessionHandoffs",
     "ShardInfo",
     "ShardStatus",
+    "SkillRequest",
     "StaleLease",
     "Ticket",
     "TicketKeys",

@@ -69,6 +69,7 @@ from tickwire.server.placement.queue_views import QueueViews
 from tickwire.server.placement.ready_shards import ReadyShards
 from tickwire.server.placement.redis_setup import RedisSetup
 from tickwire.server.placement.room_quota import RoomQuota
+from tickwire.server.placement.skill_lookup import SkillLookups
 from tickwire.server.placement.ticket_service import TicketService
 from tickwire.server.rooms.host import HostCallbacks, RoomHost
 from tickwire.server.rooms.room import Room
@@ -207,7 +208,11 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
         on_match=metrics.observe_match,
     )
     queue_service = QueueService(
-        region=identity.region, queues=queues, join_service=join_service, quota=quota, now_s=fleet_now_s
+        queues=queues,
+        join_service=join_service,
+        quota=quota,
+        skills=SkillLookups(store.players),
+        now_s=fleet_now_s,
     )
     backfill = BackfillService(
         region=identity.region, queues=queues, host=host, isolation=isolation, now_s=fleet_now_s

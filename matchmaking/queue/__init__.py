@@ -15,7 +15,7 @@ from tickwire.matchmaking.queue.mode import Mode
 from tickwire.matchmaking.queue.quality import MatchQuality
 from tickwire.matchmaking.queue.queues import Queues, QueueStatus
 from tickwire.matchmaking.queue.relaxation import QueueSnapshot
-from tickwire.matchmaking.queue.rules import MatchFunction, Rules, SkillOf
+from tickwire.matchmaking.queue.rules import MatchFunction, Rules, SkillOf, SkillRequest
 from tickwire.matchmaking.queue.ticket import Backfill, Entry, Match, QueueTicket
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "Queues",
     "Rules",
     "SkillOf",
+    "SkillRequest",
     "explain",
     "find_matches",
 ]

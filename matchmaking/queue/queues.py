@@ -79,6 +79,7 @@ class Queues:
 
     Attributes:
         modes, agents, leaders: by the name of the mode.
+        region: see the argument.
         script_runners: the runners of all queues.
     """
 
@@ -94,7 +95,7 @@ class Queues:
         self.modes: dict[str, Mode] = {}
         self.agents: dict[str, QueueAgent] = {}
         self.leaders: dict[str, Leader] = {}
-        self._region = region
+        self.region = region
         self._scripts: dict[str, ScriptRunner] = {}
         self.script_runners: list[ScriptRunner] = []
         for mode, seats in modes:
@@ -174,7 +175,7 @@ class Queues:
         ticket, known = found.own[0], self.modes[mode]
         if found.state != "waiting":
             return explain_unmatchable(ticket, is_matched=found.state == "matched", now_ms=found.now_ms)
-        region = min(ticket.latencies, key=ticket.latencies.__getitem__, default=self._region)
+        region = min(ticket.latencies, key=ticket.latencies.__getitem__, default=self.region)
         backfills = [one for one in found.backfills if one.region == region] if known.rules.backfill else ()
         snapshot = QueueSnapshot(
             others=[other for other in found.tickets if other.ticket_id != ticket.ticket_id],
@@ -188,5 +189,5 @@ class Queues:
         return await asyncio.to_thread(explain, ticket, snapshot, rng)  # runs the match function several times
 
     async def _inspect(self, mode: str, *, limit: int, player_id: str = "") -> _Inspection:
-        request = {"limit": limit, "regions": [self._region], "player_id": player_id}
+        request = {"limit": limit, "regions": [self.region], "player_id": player_id}
         return await self._scripts[mode].run("queue/inspect", request, _Inspection)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -117,11 +117,26 @@ class MatchFunction(Protocol):
         ...
 
 
-SkillOf = Callable[[str, Mapping[str, Any]], float]
-"""Returns the skill of a player, given the player's id and the options of the MatchRequest. Look the player up:
-options come from the client and cannot be trusted."""
+class SkillRequest(msgspec.Struct, frozen=True):
+    """The player whose skill a game looks up.
+
+    Args:
+        player_id: the id of the player.
+        options: of the MatchRequest; they come from the client and cannot be trusted.
+        profile: the game's profile of the player, as the last transaction left it; empty for a guest.
+        is_guest: whether the id is valid only for this session.
+    """
+
+    player_id: str
+    options: Mapping[str, Any] = {}
+    profile: Mapping[str, Any] = {}
+    is_guest: bool = False
 
 
-def no_skill(player_id: str, options: Mapping[str, Any]) -> float:
+SkillOf = Callable[[SkillRequest], float | Awaitable[float]]
+"""Returns the skill of a player. A coroutine function may wait for up to two seconds; a plain one must not block."""
+
+
+def no_skill(request: SkillRequest) -> float:
     """Return the same skill for all players."""
     return 0.0

@@ -115,6 +115,7 @@ def collect_directory(metrics: Metrics, lease_keeper: LeaseKeeper) -> None:
 def collect_queues(metrics: Metrics, queues: Queues, queue_service: QueueService) -> None:
     """Collect the metrics of the matchmaking queues."""
     metrics.set_totals("queue_results", queue_service.results)
+    metrics.set_total("skill_lookup_failures", queue_service.skills.failures)
     results: Counter[str] = sum((leader.results for leader in queues.leaders.values()), Counter())
     metrics.set_totals("match_results", results)
     for mode, agent in queues.agents.items():

@@ -55,6 +55,7 @@ _COUNTERS = {
     "handshakes": "Connections admitted to the handshake.",
     "certificate_reloads": "Certificates reloaded while running.",
     "certificate_failures": "Changed certificates that could not be loaded.",
+    "skill_lookup_failures": "Lookups of the skill of queued players that failed; the players have the default.",
     "leases_lost": "Rooms closed because another shard owns them.",
     "directory_calls_lost": "Updates of seats that did not reach Redis; the room's lease renewal repeats them.",
     "log_lines_lost": "Log lines that could not be written, for example because the disk is full.",

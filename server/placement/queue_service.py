@@ -1,6 +1,8 @@
 """Keeps this shard's players in the matchmaking queues.
 
 The path of one MatchRequest:
+    lookup     the game looks the player's skill up, which may take a while (server/placement/skill_lookup.py). The
+               client sees this as WAITING, and the session stays on this shard
     enqueued   the mode's queue agent sends it to Redis at its next sync; the player receives its position from time
                to time
     found      the player receives a MatchStatus and a Redirect with a ticket, valid while the seat is reserved; both
@@ -19,10 +21,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
-import numpy as np
 import structlog
 
 from tickwire.matchmaking import MatchmakerUnavailable, Ticket
@@ -36,14 +37,17 @@ from tickwire.matchmaking.queue import (
     QueuePosition,
     QueueRequest,
     Queues,
+    SkillRequest,
 )
+from tickwire.matchmaking.queue.rules import no_skill
 from tickwire.schemas.messages import MatchRequest, MatchStatus, QueueState, Redirect
-from tickwire.server.errors import Internal, NoSuchMode, RateLimited, Unavailable
+from tickwire.server.errors import NoSuchMode, RateLimited, Unavailable
 from tickwire.server.observability.traces import record_span
 from tickwire.server.placement.client_errors import decode_options, to_client_error
 from tickwire.server.placement.join_service import JoinService
 from tickwire.server.placement.match_request import QueueOptions, decode_match_request
 from tickwire.server.placement.room_quota import RoomQuota
+from tickwire.server.placement.skill_lookup import SkillLookups
 from tickwire.server.rooms.subscriber import Subscriber
 
 log = structlog.get_logger(__name__)
@@ -67,6 +71,18 @@ class TransferredPosition(msgspec.Struct, frozen=True, rename={"enqueued_ms": "c
     enqueued_ms: int
 
 
+class _Lookup(NamedTuple):
+    """The lookup of a player's skill, before the player is enqueued.
+
+    Args:
+        cancel: cancels it.
+        complete: enqueues the player now, with this skill.
+    """
+
+    cancel: Callable[[], object]
+    complete: Callable[[float], None]
+
+
 class _QueuedSession(msgspec.Struct, eq=False):
     """A session that is in a queue, or has a match and has not taken its seat yet.
 
@@ -78,6 +94,7 @@ class _QueuedSession(msgspec.Struct, eq=False):
         cancel_reason: why the request is being cancelled; empty if it is not.
         unanswered_cancels: MatchCancel messages without an answer.
         next_request: enqueues the next request when this one has ended.
+        lookup: the lookup of the skill; None without one, or once it has ended.
     """
 
     subscriber: Subscriber
@@ -91,6 +108,7 @@ class _QueuedSession(msgspec.Struct, eq=False):
     cancel_reason: str = ""
     unanswered_cancels: int = 0
     next_request: Callable[[], None] | None = None
+    lookup: _Lookup | None = None
 
     @property
     def is_cancelling(self) -> bool:
@@ -102,31 +120,32 @@ class QueueService:
     """Enqueues players, delivers their matches, and moves their positions to other shards. Implements `PlayerQueue`.
 
     Args:
-        region: the region of this shard.
         queues: the queues of this shard.
         join_service: signs tickets.
         quota: limits the rooms that players may create.
+        skills: looks up the skill of players.
         now_s: the fleet's clock, UTC, seconds since 1970.
 
     Attributes:
         results: requests by result.
+        skills: see the argument.
     """
 
     def __init__(
         self,
         *,
-        region: str,
         queues: Queues,
         join_service: JoinService,
         quota: RoomQuota,
+        skills: SkillLookups,
         now_s: Callable[[], float],
     ) -> None:
         self.results: Counter[str] = Counter()
-        self._region = region
         self._queues = queues
         self._join_service = join_service
         self._tickets = join_service.tickets
         self._quota = quota
+        self.skills = skills
         self._now_s = now_s
         self._queued: dict[str, _QueuedSession] = {}
 
@@ -144,19 +163,26 @@ class QueueService:
         mode = self._find_mode(request.mode)
         if self._join_service.is_draining:
             raise Unavailable("this shard is draining", retry_after_ms=500)
-        options = decode_match_request(request, mode, self._region)
+        options = decode_match_request(request, mode, self._queues.region)
         wait_ms = self._quota.wait_ms(subscriber.player_id, subscriber.address, share=_room_share(mode))
         if wait_ms:
             raise RateLimited("too many rooms were created for matches of this player", retry_after_ms=wait_ms)
-        skill = self._find_skill(mode, subscriber, request)
+        player = SkillRequest(
+            subscriber.player_id,
+            decode_options(request.options, dict[str, Any], "options"),
+            is_guest=subscriber.is_guest,
+        )
         status = _create_status(mode.name, QueueState.WAITING)
-        successor = _QueuedSession(subscriber, mode.name, skill, status, self._now_s())
-        if queued is not None and queued.redirect is None:
+        successor = _QueuedSession(subscriber, mode.name, mode.default_skill, status, self._now_s())
+        if queued is not None and queued.lookup is not None:
+            self._abandon_lookup(queued)
+            self._look_up(successor, player, options)
+        elif queued is not None and queued.redirect is None:
             if not queued.is_cancelling:
                 self._start_cancel(queued, "the player has requested another match")
-            queued.next_request = lambda: self._enqueue_next(successor, options)
+            queued.next_request = lambda: self._enqueue_next(successor, player, options)
         else:
-            self._enqueue(successor, options)
+            self._look_up(successor, player, options)
 
     def cancel(self, subscriber: Subscriber, reason: str) -> bool:
         """See `tickwire.server.edge.services.PlayerQueue.cancel`."""
@@ -166,6 +192,11 @@ class QueueService:
         queued.unanswered_cancels += 1
         if queued.redirect is not None:
             self._answer_cancels(queued)  # too late: the other players know of the match
+        elif queued.lookup is not None:
+            self._abandon_lookup(queued)
+            queued.status = _create_status(queued.mode, QueueState.CANCELLED)
+            queued.status = msgspec.structs.replace(queued.status, reason=reason)
+            self._answer_cancels(queued)
         else:
             self._start_cancel(queued, reason)
             queued.next_request = None
@@ -174,7 +205,9 @@ class QueueService:
     def dequeue(self, subscriber: Subscriber) -> None:
         """See `tickwire.server.edge.services.PlayerQueue.dequeue`."""
         queued = self._queued.pop(subscriber.session_id, None)
-        if queued is not None and queued.redirect is None:
+        if queued is not None and queued.lookup is not None:
+            self._abandon_lookup(queued)
+        elif queued is not None and queued.redirect is None:
             self._start_cancel(queued, "the session has ended")
 
     def session_seated(self, subscriber: Subscriber) -> None:
@@ -203,12 +236,23 @@ class QueueService:
         return queued is not None and queued.is_cancelling
 
     def is_bound(self, subscriber: Subscriber) -> bool:
-        """Return whether a session cannot leave this shard now: it has a match, or a cancel that is not decided."""
-        return self.has_match(subscriber) or self.is_cancelling(subscriber)
+        """Return whether a session cannot leave this shard now.
+
+        It has a match, a cancel that is not decided, or a lookup of its skill in progress.
+        """
+        queued = self._queued.get(subscriber.session_id)
+        is_looking_up = queued is not None and queued.lookup is not None
+        return is_looking_up or self.has_match(subscriber) or self.is_cancelling(subscriber)
 
     def find_position(self, subscriber: Subscriber) -> TransferredPosition | None:
-        """Return the queue position of a session, or None if it is in no queue."""
+        """Return the queue position of a session, or None if it is in no queue.
+
+        A room may move with a player whose skill is being looked up: the player is then enqueued with the default.
+        """
         queued = self._queued.get(subscriber.session_id)
+        if queued is not None and queued.lookup is not None:
+            queued.lookup.cancel()
+            queued.lookup.complete(queued.skill)
         found = self._find_agent(queued.mode).get_entry(queued.entry_id) if queued is not None else None
         if queued is None or found is None:
             return None
@@ -320,6 +364,33 @@ class QueueService:
             return None
         return queued
 
+    def _look_up(self, queued: _QueuedSession, player: SkillRequest, options: QueueOptions) -> None:
+        """Look the player's skill up, and enqueue the session when it is known.
+
+        Raises:
+            Unavailable: too many players wait on this shard.
+        """
+        mode = self._queues.modes[queued.mode]
+        if mode.skill_of is no_skill:
+            self._enqueue(queued, options)
+            return
+
+        def complete(skill: float) -> None:
+            queued.skill, queued.lookup = skill, None
+            self._try_enqueue(queued, options)
+
+        queued.lookup = _Lookup(self.skills.start(mode, player, complete), complete)
+        self._queued[queued.subscriber.session_id] = queued
+        self._send_status(queued)
+
+    def _abandon_lookup(self, queued: _QueuedSession) -> None:
+        """End a request whose skill is being looked up; no other player has seen it."""
+        if queued.lookup is not None:
+            queued.lookup.cancel()
+            queued.lookup = None
+        self._queued.pop(queued.subscriber.session_id, None)
+        self.results["left"] += 1
+
     def _enqueue(self, queued: _QueuedSession, options: QueueOptions) -> None:
         """Enqueue a session.
 
@@ -339,13 +410,24 @@ class QueueService:
         self.results["enqueued"] += 1
         self._send_status(queued)
 
-    def _enqueue_next(self, queued: _QueuedSession, options: QueueOptions) -> None:
-        """Enqueue a request that waited for the cancel of the previous one."""
+    def _enqueue_next(self, queued: _QueuedSession, player: SkillRequest, options: QueueOptions) -> None:
+        """Start a request that waited for the cancel of the previous one."""
+        try:
+            self._look_up(queued, player, options)
+        except Unavailable as error:
+            self._send_cancelled(queued, str(error))
+
+    def _try_enqueue(self, queued: _QueuedSession, options: QueueOptions) -> None:
+        """Enqueue a session whose client has received WAITING."""
         try:
             self._enqueue(queued, options)
         except Unavailable as error:
-            cancelled = _create_status(queued.mode, QueueState.CANCELLED)
-            queued.subscriber.send_message(msgspec.structs.replace(cancelled, reason=str(error)))
+            self._queued.pop(queued.subscriber.session_id, None)
+            self._send_cancelled(queued, str(error))
+
+    def _send_cancelled(self, queued: _QueuedSession, reason: str) -> None:
+        cancelled = _create_status(queued.mode, QueueState.CANCELLED)
+        queued.subscriber.send_message(msgspec.structs.replace(cancelled, reason=reason))
 
     def _start_cancel(self, queued: _QueuedSession, reason: str) -> None:
         queued.cancel_reason = reason
@@ -362,17 +444,6 @@ class QueueService:
 
     def _find_agent(self, mode: str) -> QueueAgent:
         return self._queues.agents[mode]
-
-    def _find_skill(self, mode: Mode, subscriber: Subscriber, request: MatchRequest) -> float:
-        options = decode_options(request.options, dict[str, Any], "options")
-        try:
-            skill = float(mode.skill_of(subscriber.player_id, options))
-        except Exception as error:
-            log.exception("skill_lookup_failed", mode=mode.name)
-            raise Internal("the server failed to look up the player's skill") from error
-        if not np.isfinite(skill):
-            raise Internal(f"the player's skill must be a finite number, not {skill}")
-        return skill
 
 
 def _room_share(mode: Mode) -> float:

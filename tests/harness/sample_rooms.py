@@ -29,7 +29,7 @@ from tickwire import (
     transfer,
     uint,
 )
-from tickwire.matchmaking.queue import Mode, Rules
+from tickwire.matchmaking.queue import Mode, Rules, SkillRequest
 
 
 class Strollers(Table):
@@ -180,9 +180,9 @@ class Diary(Garden):
         return [payload, len(self.runs)]
 
 
-def skill_of(player_id: str, options: Mapping[str, Any]) -> float:
+def skill_of(request: SkillRequest) -> float:
     """Return the skill from the options of the request."""
-    return float(options.get("skill", 0.0))
+    return float(request.options.get("skill", 0.0))
 
 
 class Dots(Table):

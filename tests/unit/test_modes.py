@@ -44,6 +44,14 @@ def test_mode_with_more_players_than_seats_is_refused(monkeypatch: pytest.Monkey
         offered(monkeypatch, Mode("versus", Rules(room_type="duel", teams=2, team_size=2)))
 
 
+def test_a_mode_with_another_skill_function_or_default_is_refused() -> None:
+    rules = Rules(room_type="duel")
+    with pytest.raises(ValueError, match=r"the skill_of of mode 'versus' is called with \(request\): missing"):
+        Mode("versus", rules, skill_of=lambda player_id, options: 0.0)  # type: ignore[arg-type, misc]
+    with pytest.raises(ValueError, match="the default_skill of mode 'versus' must be finite, not nan"):
+        Mode("versus", rules, default_skill=float("nan"))
+
+
 @pytest.mark.parametrize("url", ["localhost:6379", "http://x", "redis+sentinel://x"])
 def test_invalid_redis_url_is_reported_with_its_key(url: str) -> None:
     with pytest.raises(ConfigError, match=r"redis\.url"):

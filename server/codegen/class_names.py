@@ -1,4 +1,4 @@
-"""Names and descriptions of a game's classes in client code. Pure."""
+"""Names of a game's classes in client code. Pure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,3 @@ def name_of(kind: Any) -> str:
     qualified = kind.__qualname__.rpartition("<locals>.")[2]
     inner = "".join(name_of(argument) for argument in get_args(kind) if hasattr(argument, "__qualname__"))
     return "".join(part[:1].upper() + part[1:] for part in re.split(r"\W+", qualified)) + inner
-
-
-def doc_of(kind: Any) -> str:
-    """Return the first paragraph of a class's own docstring."""
-    text = getattr(kind, "__doc__", None) or ""
-    is_computed = text.startswith(f"{kind.__name__}(")  # by dataclasses
-    return "" if is_computed else first_paragraph(text)
-
-
-def first_paragraph(doc: str) -> str:
-    """Return the first paragraph of a docstring, in one line."""
-    return " ".join(doc.strip().split("\n\n")[0].split())

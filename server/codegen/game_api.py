@@ -24,6 +24,7 @@ class FieldApi(msgspec.Struct, frozen=True, omit_defaults=True):
         is_required: the sender must include it. Otherwise the receiver uses the default.
         is_always_sent: the server always includes it.
         default: the default as a plain value; unset if there is none or if it is computed.
+        doc: the description in the docstring of the command.
     """
 
     name: str
@@ -31,6 +32,7 @@ class FieldApi(msgspec.Struct, frozen=True, omit_defaults=True):
     is_required: bool
     is_always_sent: bool = True
     default: Any = msgspec.UNSET
+    doc: str = ""
 
 
 class ObjectApi(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import msgspec
+
 from tickwire.schemas.event_names import to_event_name
 from tickwire.schemas.fields import Field
 from tickwire.schemas.messages import FieldKind
-from tickwire.server.codegen.class_names import doc_of, first_paragraph
+from tickwire.server.codegen.docstrings import arguments_of, doc_of, first_paragraph
 from tickwire.server.codegen.game_api import ColumnApi, CommandApi, EventApi, GameApi, GroupApi, RoomApi, TableApi
 from tickwire.server.codegen.type_reader import TypeReader
 from tickwire.server.replication.table import Table
+from tickwire.server.rooms.command_declarations import CommandDeclaration
 from tickwire.server.rooms.room import Room
 
 
@@ -27,24 +30,26 @@ def read_game(rooms: Mapping[str, type[Room]]) -> GameApi:
 
 
 def _read_room(name: str, room: type[Room], types: TypeReader) -> RoomApi:
-    commands = tuple(
-        CommandApi(
-            command.name,
-            types.read_fields(command.arguments, "client"),
-            types.read(command.result, "server"),
-            first_paragraph(command.doc),
-        )
-        for command in room.commands.values()
-    )
     declared = (room.options_type, room.create_options_type)
     return RoomApi(
         name,
         options=tuple(types.read(kind, "client") for kind in dict.fromkeys(declared) if kind is not Any),
         tables=tuple(_read_table(attribute, table) for attribute, table in room.tables.items()),
         inputs=_read_columns(room.input_fields),
-        commands=commands,
+        commands=tuple(_read_command(command, types) for command in room.commands.values()),
         events=tuple(EventApi(to_event_name(kind), types.read(kind, "server")) for kind in room.events),
         doc=doc_of(room),
+    )
+
+
+def _read_command(command: CommandDeclaration, types: TypeReader) -> CommandApi:
+    docs = arguments_of(command.doc)
+    arguments = types.read_fields(command.arguments, "client")
+    return CommandApi(
+        command.name,
+        tuple(msgspec.structs.replace(argument, doc=docs.get(argument.name, "")) for argument in arguments),
+        types.read(command.result, "server"),
+        first_paragraph(command.doc),
     )
 
 

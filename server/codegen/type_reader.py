@@ -9,7 +9,8 @@ from msgspec import inspect
 
 from tickwire.server.codegen import api_types
 from tickwire.server.codegen.api_types import ApiType
-from tickwire.server.codegen.class_names import doc_of, name_of
+from tickwire.server.codegen.class_names import name_of
+from tickwire.server.codegen.docstrings import doc_of
 from tickwire.server.codegen.game_api import EnumApi, FieldApi, ObjectApi
 from tickwire.server.codegen.scalar_reader import read_scalar
 from tickwire.server.errors import ConfigError

@@ -90,8 +90,8 @@ def describe_column(column: ColumnApi) -> str:
 
 
 def describe_field(field: FieldApi) -> str:
-    """Return the comment of an argument or of an object's field: its bounds and its default."""
-    parts = [describe_bounds(field.type)]
+    """Return the comment of an argument or of an object's field: its description, its bounds and its default."""
+    parts = [field.doc.rstrip("."), describe_bounds(field.type)]
     if not field.is_required and field.default is not msgspec.UNSET:
         parts.append(f"{to_literal(field.default)} by default")
     return "; ".join(part for part in parts if part)

@@ -129,6 +129,15 @@ class Bazaar(Room):
         """Put an item up for sale.
 
         It stays until it is sold.
+
+        Args:
+            player: the owner.
+            listing: the item and
+                its price.
+            count: the number of items.
+
+        Returns:
+            other: than an argument.
         """
         return count
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from tickwire.server.codegen.game_reader import read_game
 from tickwire.server.codegen.json_document import generate_json
 from tickwire.server.codegen.typescript import generate_typescript
 from tickwire.server.errors import ConfigError
+from tickwire.server.game_modules import load_room_types
 
 BAZAAR = {"grand-bazaar": Bazaar}
 
@@ -35,8 +37,8 @@ def test_commands_have_arguments_with_bounds_and_defaults_and_a_result() -> None
     sell = next(each for each in bazaar.commands if each.name == "sell")
     assert sell.doc == "Put an item up for sale."
     assert sell.arguments == (
-        FieldApi("listing", api_types.ReferenceType("Listing"), is_required=True),
-        FieldApi("count", api_types.IntegerType(1, 99), is_required=False, default=1),
+        FieldApi("listing", api_types.ReferenceType("Listing"), is_required=True, doc="the item and its price."),
+        FieldApi("count", api_types.IntegerType(1, 99), is_required=False, default=1, doc="the number of items."),
     )
     assert sell.result == api_types.IntegerType()
     results = {each.name: each.result for each in bazaar.commands}
@@ -147,7 +149,8 @@ def test_vectors_have_their_parts_and_quaternions_do_not() -> None:
         "export interface TraderOptions {\n  /** at most 16 characters */\n  nickname: string;\n"
         "  /** 5 by default */\n  coins?: number;\n}",
         "export interface BazaarOptions {\n  season?: string;\n}",
-        "  /**\n   * Put an item up for sale.\n   *\n   * @param args.count 1 to 99; 1 by default\n   */\n"
+        "  /**\n   * Put an item up for sale.\n   *\n   * @param args.listing the item and its price\n"
+        "   * @param args.count the number of items; 1 to 99; 1 by default\n   */\n"
         "  sell(args: { listing: Listing; count?: number }): Promise<number>;",
         '  browse(args?: { order?: "age" | "price" }): Promise<ListingPage>;',
         "  buy(args: { listing: string }): Promise<unknown>;",
@@ -225,3 +228,10 @@ class MadePromises(Room):
 def test_names_that_typescript_already_has_are_refused() -> None:
     with pytest.raises(ConfigError, match="two types in TypeScript would be called Promise"):
         typescript(MadePromises)
+
+
+def test_the_types_of_the_demo_are_current() -> None:
+    games = ["tickwire.examples.arena", "tickwire.examples.cards", "tickwire.examples.plaza"]
+    made = generate_typescript(read_game(load_room_types(games)))
+    file = Path(__file__).parents[2] / "web" / "demo" / "src" / "generated" / "rooms.ts"
+    assert file.read_text() == made, "run `make web-types`"

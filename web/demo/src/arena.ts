@@ -3,7 +3,7 @@
 import { Interpolation, Prediction, shortWay, TickClock } from "tickwire";
 
 import { Controls, whenReleased } from "./controls.js";
-import { animate, canvasIn, colours, type Game, hint } from "./game.js";
+import { animate, canvasIn, colours, type Game, hint, type Rooms } from "./game.js";
 
 const SIZE = 500;
 const VIEW = 420; // world units across the shorter side of the canvas, at least
@@ -13,11 +13,7 @@ const GRID = 100;
 const MARGIN = 25;
 const SMOOTH = 0.12; // the share of the prediction error that is corrected in each frame
 
-interface ShipInput extends Record<string, number> {
-  thrust: number;
-  turn: number;
-  fire: number;
-}
+type ShipInput = Required<Rooms["arena"]["inputs"]>;
 type Ship = { x: number; y: number; heading: number; speed: number };
 
 export const arena: Game<"arena"> = ({ client, room, stage, say, report, players }) => {
@@ -54,7 +50,7 @@ export const arena: Game<"arena"> = ({ client, room, stage, say, report, players
   const clock = new TickClock(room.tickRateHz);
 
   async function fetchNames(): Promise<void> {
-    for (const [id, name] of Object.entries((await client.command("names")) as Record<string, string>)) names.set(Number(id), name);
+    for (const [id, name] of Object.entries(await room.commands.names())) names.set(Number(id), name);
   }
   report(fetchNames());
 
@@ -90,12 +86,9 @@ export const arena: Game<"arena"> = ({ client, room, stage, say, report, players
       ships.push(client.world);
       players(room.table("ships").size);
     }),
-    client.on("event", ({ name, payload }) => {
-      const fields = payload as Record<string, string | number>;
-      if (name === "named") names.set(Number(fields.id), String(fields.name));
-      if (name === "said") say(String(fields.name), String(fields.words));
-      if (name === "scored") say("★", `${fields.name} scores: ${fields.score}`);
-    }),
+    room.on("named", ({ id, name }) => names.set(id, name)),
+    room.on("said", ({ name, words }) => say(name, words)),
+    room.on("scored", ({ name, score }) => say("★", `${name} scores: ${score}`)),
   ];
 
   // -- inputs ---------------------------------------------------------------------------------------------
@@ -213,7 +206,7 @@ export const arena: Game<"arena"> = ({ client, room, stage, say, report, players
   });
 
   return {
-    say: (words) => client.command("say", words),
+    say: (words) => room.commands.say({ words }),
     stop: () => {
       stopDrawing();
       clearInterval(sending);

@@ -19,12 +19,8 @@ export const cards: Game<"cards"> = ({ client, room, stage, say, report, players
   stage.append(table);
   const part = <T extends HTMLElement>(selector: string) => table.querySelector<T>(selector)!;
   const draw = part<HTMLButtonElement>(".draw");
-  draw.onclick = () => ask("draw", null);
+  draw.onclick = () => report(room.commands.draw());
   let drawn = "";
-
-  function ask(name: string, payload: unknown): void {
-    report(client.command(name, payload));
-  }
 
   function all(): Card[] {
     const found: Card[] = [];
@@ -67,7 +63,7 @@ export const cards: Game<"cards"> = ({ client, room, stage, say, report, players
         button.classList.toggle("fits", fits);
         button.disabled = !fits;
         button.dataset.card = String(card.id);
-        button.onclick = () => ask("play", card.id);
+        button.onclick = () => report(room.commands.play({ card: card.id }));
         return button;
       }),
     );
@@ -78,11 +74,7 @@ export const cards: Game<"cards"> = ({ client, room, stage, say, report, players
 
   const subscriptions = [
     client.on("state", show),
-    client.on("event", ({ name, payload }) => {
-      if (name !== "round") return;
-      const { winner } = payload as { winner: number };
-      say("table", `${room.table("hands").value(winner, "name") ?? "somebody"} takes the round`);
-    }),
+    room.on("round", ({ winner }) => say("table", `${room.table("hands").value(winner, "name") ?? "somebody"} takes the round`)),
   ];
   if (room.isJoined) show();
   return {

@@ -24,16 +24,14 @@ export const plaza: Game<"plaza"> = ({ client, room, stage, say, players }) => {
       walkers.push(client.world);
       players(room.table("walkers").size);
     }),
-    client.on("event", ({ name, payload }) => {
-      if (name !== "said") return;
-      const { by, words } = payload as { by: number; words: string };
+    room.on("said", ({ by, words }) => {
       said.set(by, { words, untilMs: performance.now() + TALK_MS });
       say(nameOf(by), words);
     }),
   ];
 
   function nameOf(id: number): string {
-    return String(room.table("walkers").value(id, "name") ?? "") || "unknown";
+    return room.table("walkers").value(id, "name") || "unknown";
   }
 
   const controls = new Controls(canvas, () => ({ x: canvas.clientWidth / 2, y: canvas.clientHeight / 2 }));
@@ -98,7 +96,7 @@ export const plaza: Game<"plaza"> = ({ client, room, stage, say, players }) => {
   });
 
   return {
-    say: (words) => client.command("say", words),
+    say: (words) => room.commands.say({ words }),
     stop: () => {
       stopDrawing();
       clearInterval(sending);

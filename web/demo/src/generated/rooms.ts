@@ -9,7 +9,7 @@ export interface Rooms {
 
 /** A free-for-all. */
 export interface ArenaRoom {
-  options: Record<string, unknown>;
+  options: PilotOptions;
   inputs: ArenaInputs;
   tables: { ships: ArenaShips; bullets: ArenaBullets };
   commands: ArenaCommands;
@@ -47,13 +47,28 @@ export interface ArenaInputs {
   fire?: number;
 }
 
-export interface ArenaCommands {}
+export interface ArenaCommands {
+  /** Return the best scores by name. */
+  scores(): Promise<Record<string, number>>;
+  /** Return the names of all pilots by the id of their ship. */
+  names(): Promise<Record<string, string>>;
+  /**
+   * Send a chat line to all pilots.
+   *
+   * @param args.words 1 to 200 characters
+   */
+  say(args: { words: string }): Promise<null>;
+}
 
-export interface ArenaEvents {}
+export interface ArenaEvents {
+  named: Named;
+  said: Said;
+  scored: Scored;
+}
 
 /** Up to six players; the other seats are for spectators. */
 export interface CardsRoom {
-  options: Record<string, unknown>;
+  options: TableOptions;
   inputs: CardsInputs;
   tables: { hands: CardsHands; cards: CardsCards };
   commands: CardsCommands;
@@ -84,13 +99,24 @@ export interface CardsCards {
 
 export type CardsInputs = Record<string, never>;
 
-export interface CardsCommands {}
+export interface CardsCommands {
+  /** Draw a card and end the turn. */
+  draw(): Promise<null>;
+  /**
+   * Put a card of the hand on the pile and end the turn.
+   *
+   * @param args.card the entity id of the card
+   */
+  play(args: { card: number }): Promise<null>;
+}
 
-export interface CardsEvents {}
+export interface CardsEvents {
+  round: RoundWon;
+}
 
 /** A place to walk, meet and chat. */
 export interface PlazaRoom {
-  options: Record<string, unknown>;
+  options: VisitorOptions & PlazaOptions;
   inputs: PlazaInputs;
   tables: { walkers: PlazaWalkers };
   commands: PlazaCommands;
@@ -120,6 +146,70 @@ export interface PlazaInputs {
   heading?: number;
 }
 
-export interface PlazaCommands {}
+export interface PlazaCommands {
+  /**
+   * Send a chat line to all players within earshot; return their number.
+   *
+   * @param args.words 1 to 200 characters
+   */
+  say(args: { words: string }): Promise<number>;
+}
 
-export interface PlazaEvents {}
+export interface PlazaEvents {
+  said: ChatLine;
+}
+
+/** A walker within earshot has sent a chat line. */
+export interface ChatLine {
+  by: number;
+  words: string;
+}
+
+/** A pilot has joined. */
+export interface Named {
+  id: number;
+  name: string;
+}
+
+/** The options of a Join. */
+export interface PilotOptions {
+  /** at most 16 characters; "pilot" by default */
+  name?: string;
+}
+
+/** The options of the Join that creates a plaza. */
+export interface PlazaOptions {
+  /** 0 to 10000; 1000 by default */
+  wanderers?: number;
+}
+
+/** A player has no cards left; all players draw new ones. */
+export interface RoundWon {
+  winner: number;
+}
+
+/** A pilot has sent a chat line. */
+export interface Said {
+  name: string;
+  words: string;
+}
+
+/** A pilot has shot another one down. */
+export interface Scored {
+  name: string;
+  score: number;
+}
+
+/** The options of a Join. */
+export interface TableOptions {
+  /** "player" by default */
+  name?: string;
+  /** false by default */
+  watch?: boolean;
+}
+
+/** The options of a Join. */
+export interface VisitorOptions {
+  /** "guest" by default */
+  name?: string;
+}

@@ -1,7 +1,7 @@
 """The past columns of one table, and the table as it was at a tick.
 
     ids      (ticks, capacity)  uint32, ascending in each tick
-    column   (ticks, capacity)  one ring for each named column
+    column   (ticks, capacity)  one ring for each named column; (ticks, capacity, components) for a vector
 
 The rings are allocated once, and again with twice the capacity when the table has outgrown them. A tick costs one
 copy for each column. The id of a despawned entity is not used again for QUARANTINE_TICKS, which are more ticks than a
@@ -11,18 +11,48 @@ ring has: an id means the same entity in all of them. Pure.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tickwire.schemas.columns import Ids
-from tickwire.schemas.messages import FieldKind
+from tickwire.schemas.messages import FieldKind, GroupKind
+from tickwire.schemas.quaternions import IDENTITY, slerp
 from tickwire.server.replication.table import ROWS_MIN, Row, Table
 
 Arrays = dict[str, NDArray[Any]]
-_INTERPOLATED = frozenset((FieldKind.REAL, FieldKind.ANGLE))
+
+
+def _interpolate_numbers(earlier: NDArray[Any], later: NDArray[Any], fraction: float) -> NDArray[Any]:
+    between: NDArray[Any] = earlier + (later - earlier) * fraction
+    return between
+
+
+def _interpolate_angles(earlier: NDArray[Any], later: NDArray[Any], fraction: float) -> NDArray[Any]:
+    difference = later - earlier
+    between: NDArray[Any] = earlier + (difference - np.rint(difference / math.tau) * math.tau) * fraction
+    return between
+
+
+def _interpolate_rotations(earlier: NDArray[Any], later: NDArray[Any], fraction: float) -> NDArray[Any]:
+    return slerp(_to_units(earlier), _to_units(later), fraction)
+
+
+def _to_units(rotations: NDArray[Any]) -> NDArray[Any]:
+    """Return unit quaternions; a game may set quaternions of any length, and clients read zero as IDENTITY."""
+    lengths = np.linalg.norm(rotations, axis=1, keepdims=True)
+    units: NDArray[Any] = np.where(lengths > 0, rotations / np.where(lengths > 0, lengths, 1), IDENTITY)
+    return units
+
+
+_INTERPOLATED: dict[FieldKind | GroupKind | None, Callable[..., NDArray[Any]]] = {
+    FieldKind.REAL: _interpolate_numbers,
+    FieldKind.ANGLE: _interpolate_angles,
+    GroupKind.VECTOR: _interpolate_numbers,
+    GroupKind.QUATERNION: _interpolate_rotations,
+}
 """The kinds that clients interpolate; see client/interpolation.py."""
 
 
@@ -100,9 +130,13 @@ class TableHistory:
         self._counts = [0] * ticks
         self._layouts = [0] * ticks  # two ticks with the same `Table.layout_version` have the same ids
         self._ids = np.zeros((ticks, ROWS_MIN), np.uint32)
-        self._columns = {name: np.zeros((ticks, ROWS_MIN), table.columns[name].dtype()) for name in names}
-        kinds = {field.name: field.kind for field in table.fields}
-        self._interpolated = {name: kinds[name] for name in names if kinds.get(name) in _INTERPOLATED}
+        views = {name: table.view(name) for name in names}
+        self._columns = {
+            name: np.zeros((ticks, ROWS_MIN, *view.shape[1:]), view.dtype) for name, view in views.items()
+        }
+        kinds: dict[str, FieldKind | GroupKind] = {field.name: field.kind for field in table.fields}
+        kinds.update((name, group.kind) for name, group in table.groups.items())
+        self._interpolated = {name: _INTERPOLATED[kinds[name]] for name in names if kinds.get(name) in _INTERPOLATED}
 
     @property
     def size(self) -> int:
@@ -145,13 +179,10 @@ class TableHistory:
         there: Any = slice(None)
         if self._layouts[slot] != self._layouts[later_slot]:
             here, there = _match(self._ids[slot, : self._counts[slot]], self._ids[later_slot, :later_count])
-        for name, kind in self._interpolated.items():
+        for name, interpolate in self._interpolated.items():
             column = columns[name] = columns[name].copy()
-            difference = self._columns[name][later_slot, :later_count][there] - column[here]
-            if kind is FieldKind.ANGLE:
-                difference -= np.rint(difference / math.tau) * math.tau
-            difference *= fraction
-            column[here] += difference
+            later = self._columns[name][later_slot, :later_count]
+            column[here] = interpolate(column[here], later[there], fraction)
 
     def _find_slot(self, tick: int) -> int:
         slot = tick % len(self._ticks)
@@ -180,7 +211,7 @@ def _match(ids: Ids, later_ids: Ids) -> tuple[NDArray[np.intp], NDArray[np.intp]
 
 
 def _widen(ring: NDArray[Any], capacity: int) -> NDArray[Any]:
-    wider = np.zeros((ring.shape[0], capacity), ring.dtype)
+    wider = np.zeros((ring.shape[0], capacity, *ring.shape[2:]), ring.dtype)
     wider[:, : ring.shape[1]] = ring
     return wider
 

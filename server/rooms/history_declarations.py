@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Protocol
 
-from tickwire.server.replication.columns import Column
+from tickwire.schemas.messages import GroupKind
 from tickwire.server.replication.table import Table
 from tickwire.server.rooms.room_timer import round_ticks
 
@@ -47,16 +47,20 @@ def check_history(cls: type[HistoryDeclarations]) -> None:
     for name, columns in cls.history.items():
         if name not in cls.tables:
             raise TypeError(f"{where} contains {name!r}, which is not a table of the room")
-        _check_columns(f"{where}[{name!r}]", columns, cls.tables[name].columns)
+        _check_columns(f"{where}[{name!r}]", columns, cls.tables[name])
 
 
-def _check_columns(where: str, names: Sequence[str], columns: Mapping[str, Column]) -> None:
+def _check_columns(where: str, names: Sequence[str], table: type[Table]) -> None:
     if isinstance(names, str) or not isinstance(names, Sequence) or not names:
         raise TypeError(f'{where} must be a tuple of columns, such as ("x", "y")')
+    rotations = [group for group in table.groups.values() if group.kind is GroupKind.QUATERNION]
+    parts = {part: group.name for group in rotations for part in group.parts}
     for name in names:
-        if name not in columns:
+        if name in parts:
+            raise TypeError(f"{where} contains {name!r}, which is a part of a quaternion; write {parts[name]!r}")
+        if name not in table.columns and name not in table.groups:
             raise TypeError(f"{where} contains {name!r}, which is not a column of the table")
-        if columns[name].dtype().hasobject:
+        if name in table.columns and table.columns[name].dtype().hasobject:
             raise TypeError(f"{where} contains {name!r}: a text or a blob cannot be kept")
 
 

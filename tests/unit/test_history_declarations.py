@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tickwire import Room, Table, angle, blob, local, real, text, uint
+from tickwire import Room, Table, angle, blob, local, quaternion, real, text, uint
 from tickwire.server.replication.entity_ids import QUARANTINE_TICKS
 from tickwire.server.rooms.declarations import TICK_RATE_HZ_MAX
 from tickwire.server.rooms.history_declarations import HISTORY_S_MAX
@@ -20,6 +20,7 @@ class Balloons(Table):
     radius = local(np.float32)
     label = text()
     picture = blob(bytes_max=8)
+    spin = quaternion()
 
 
 def define(**attributes: Any) -> type[Room]:

@@ -11,7 +11,7 @@ import pytest
 
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
-from tickwire import Input, InputBatch, Player, Room, Table, angle, boolean, local, real, text, uint
+from tickwire import Input, InputBatch, Player, Room, Table, angle, boolean, local, quaternion, real, text, uint, vec2
 from tickwire.schemas import messages
 from tickwire.server.migration.room_codec import decode_room, encode_room
 from tickwire.server.replication.table_history import SnapshotExpired
@@ -81,6 +81,18 @@ class Volley(Gallery):
     def on_inputs(self, inputs: InputBatch[Trigger]) -> None:
         for player in inputs.players:
             self.look(player)
+
+
+class Tops(Table):
+    place = vec2(-10, 10, step=1 / 16)
+    rotation = quaternion()
+
+
+class Shelf(Room):
+    room_type = "shelf"
+    history_s = 0.5
+    history = {"tops": ("place", "place_x", "rotation")}
+    tops: Tops
 
 
 class Wall(Room):
@@ -255,6 +267,29 @@ def test_values_between_two_ticks_are_interpolated_as_clients_do_it() -> None:
     assert math.cos(past.heading[0]) == pytest.approx(1.0), "half of the way from -pi/8 to pi/8"
     assert past.hp.tolist() == [3, 0]
     assert past.mass.tolist() == [1.0, 0.0]
+
+
+def test_vectors_and_quaternions_are_kept_as_one_value() -> None:
+    runtime = create_runtime(Shelf)
+    tops: Any = runtime.room.all_tables()[0]
+    quarter = (0.0, 0.0, math.sqrt(0.5), math.sqrt(0.5))
+    for number in range(20):
+        tops.spawn(place=(number, -number))
+    runtime.step()
+    tops.place += 2.0
+    tops.rotation[:] = quarter
+    tops.rotation[0] = 0.0
+    tops.rotation[1] *= 5.0
+    runtime.step()
+    assert runtime.room._history is not None
+    past = runtime.room._history.rewind(2, 1, 0.5).tops
+    assert past.place.shape == (20, 2)
+    assert past.place[3].tolist() == [4.0, -2.0]
+    assert past.place_x[3] == 4.0
+    assert past.rotation[3] == pytest.approx((0.0, 0.0, math.sin(math.pi / 8), math.cos(math.pi / 8)), abs=1e-6)
+    assert past.rotation[0].tolist() == [0.0, 0.0, 0.0, 1.0]
+    assert past.rotation[1] == pytest.approx(past.rotation[3])
+    assert runtime.room.rewind(Player("ann", PlayerCallbacks())).tops.place[3].tolist() == [5.0, -1.0]
 
 
 def test_a_snapshot_finds_entities_as_they_were() -> None:

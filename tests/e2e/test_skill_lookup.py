@@ -139,5 +139,5 @@ async def test_lookups_are_limited(shard: Shard, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("tickwire.server.placement.skill_lookup.LOOKUPS_MAX", 0)
     async with connect(shard.url, token=token_of("ann")) as ann:
         with pytest.raises(Refused) as refused:
-            await ann.match("rated", timeout_s=1)
+            await ann.match("rated", timeout_s=20)
         assert refused.value.error.code is ErrorCode.UNAVAILABLE

@@ -16,8 +16,9 @@ export class EntityTracker {
   private world: World | null = null;
   private readonly known = new Map<number, number[]>();
   private readonly spare: number[][] = [];
+  private numbers: readonly string[] = [];
 
-  /** @param fields: the fields whose changes are reported. */
+  /** @param fields: the fields whose changes are reported; vectors and quaternions too. */
   constructor(
     private readonly table: string,
     private readonly fields: readonly string[],
@@ -27,21 +28,23 @@ export class EntityTracker {
   /** Reports the changes since the last call. A different world means that all entities left and new ones entered. */
   update(world: World): void {
     if (world !== this.world) this.end();
+    const isNew = world !== this.world;
     this.world = world;
     if (!world.tableNames.includes(this.table)) return;
     const table = world.table(this.table);
+    if (isNew) this.numbers = this.fields.flatMap((name) => table.groups.find((one) => one.name === name)?.parts ?? name);
     for (const id of this.known.keys()) if (!table.has(id)) this.remove(id);
     this.compare(table);
   }
 
   private compare(table: TableView): void {
-    const { known, listener, fields } = this;
+    const { known, listener, numbers } = this;
     table.each((id, number) => {
       const before = known.get(id);
       const now = before ?? this.spare.pop() ?? [];
       let hasChanged = false;
-      for (let index = 0; index < fields.length; index++) {
-        const value = number(fields[index]!);
+      for (let index = 0; index < numbers.length; index++) {
+        const value = number(numbers[index]!);
         hasChanged ||= now[index] !== value;
         now[index] = value;
       }

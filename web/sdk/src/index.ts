@@ -14,15 +14,18 @@ export {
   TickwireError,
 } from "./errors.js";
 export { Field } from "./fields.js";
+export type { Group, ReadNumber, ReadVector } from "./groups.js";
 export { Interpolation, TickClock, shortWay } from "./interpolation.js";
 export { SCHEMA_VERSION, SUBPROTOCOL, decodeServer } from "./messages.js";
 export { type Plain, decode as decodeMsgpack, encode as encodeMsgpack } from "./msgpack.js";
 export { Prediction } from "./prediction.js";
 export { type RoomTypes, Room } from "./room.js";
+export { slerp } from "./quaternions.js";
 export type {
   ErrorCode,
   FieldDescription,
   FieldKind,
+  GroupDescription,
   JoinedMessage,
   JoinOptions,
   MatchOptions,

@@ -5,6 +5,7 @@
  * As in Valve's "Source Multiplayer Networking". */
 
 import type { Field } from "./fields.js";
+import type { Group, ReadNumber, ReadVector } from "./groups.js";
 import type { World } from "./world.js";
 
 const SNAPSHOTS_MAX = 16;
@@ -61,8 +62,12 @@ export class Interpolation {
   private count = 0;
   private world: World | null = null;
   private readonly fields = new Map<string, { field: Field; index: number }>();
+  private readonly groups = new Map<string, Group>();
+  private readonly here: number[] = [];
+  private readonly there: number[] = [];
 
-  /** @param table: the table's name. */
+  /** @param table: the table's name.
+   * @param names: the fields, vectors and quaternions. */
   constructor(
     private readonly table: string,
     private readonly names: readonly string[],
@@ -95,9 +100,12 @@ export class Interpolation {
     this.world = world;
     this.count = 0;
     this.fields.clear();
+    this.groups.clear();
     if (!world.tableNames.includes(this.table)) return;
     const table = world.table(this.table);
-    this.names.forEach((name, index) => {
+    for (const group of table.groups) if (this.names.includes(group.name)) this.groups.set(group.name, group);
+    const names = this.names.flatMap((name) => this.groups.get(name)?.parts ?? name);
+    names.forEach((name, index) => {
       const field = table.fields.find((one) => one.name === name);
       if (!field) throw new RangeError(`the table ${this.table} has no field ${name}`);
       this.fields.set(name, { field, index });
@@ -106,28 +114,44 @@ export class Interpolation {
 
   /** Calls `visit` for each entity at a tick, which may be between two snapshots.
    *
+   * `vector` reads a vector (x, y, z) or a quaternion (x, y, z, w); rotations turn by the shorter way, at a constant speed.
    * Values that cannot be interpolated (a number of lives) keep the older one. An entity that exists only in the older snapshot
    * keeps its values; one that exists only in the newer snapshot is not visited yet. Before the oldest and after the newest
    * snapshot nothing moves.
    *
    * @throws RangeError: the field was not named in the constructor. */
-  sample(tick: number, visit: (id: number, number: (field: string) => number) => void): void {
+  sample(tick: number, visit: (id: number, number: ReadNumber, vector: ReadVector) => void): void {
     const older = this.before(tick);
     if (!older) return;
     const newer = this.after(tick);
     const fraction = newer && newer.tick > older.tick ? (tick - older.tick) / (newer.tick - older.tick) : 0;
     older.ids.forEach((id, row) => {
       const there = newer?.rowsById.get(id);
-      visit(id, (name) => {
-        const known = this.fields.get(name);
-        if (!known) throw new RangeError(`the field ${name} is not interpolated: name it in the constructor`);
-        const here = older.columns[known.index]![row]!;
-        const { kind } = known.field;
-        if (there === undefined || fraction <= 0 || (kind !== "real" && kind !== "angle")) return here;
-        const difference = newer!.columns[known.index]![there]! - here;
-        return here + fraction * (kind === "angle" ? shortWay(difference) : difference);
-      });
+      const isBetween = there !== undefined && fraction > 0;
+      const number: ReadNumber = (name) => {
+        const { field, index } = this.known(name);
+        const here = older.columns[index]![row]!;
+        if (!isBetween || (field.kind !== "real" && field.kind !== "angle")) return here;
+        const difference = newer!.columns[index]![there]! - here;
+        return here + fraction * (field.kind === "angle" ? shortWay(difference) : difference);
+      };
+      const vector: ReadVector = (name, into) => {
+        const group = this.groups.get(name);
+        if (!group) throw new RangeError(`the vector ${name} is not interpolated: name it in the constructor`);
+        const read = (snapshot: Snapshot, row: number) => (part: string) => snapshot.columns[this.known(part).index]![row]!;
+        if (!isBetween) return group.join(read(older, row), into);
+        group.join(read(older, row), this.here);
+        group.join(read(newer!, there), this.there);
+        return group.mix(this.here, this.there, fraction, into);
+      };
+      visit(id, number, vector);
     });
+  }
+
+  private known(name: string): { field: Field; index: number } {
+    const known = this.fields.get(name);
+    if (!known) throw new RangeError(`the field ${name} is not interpolated: name it in the constructor`);
+    return known;
   }
 
   private before(tick: number): Snapshot | null {

@@ -13,6 +13,7 @@ import { EndSession } from "./generated/tickwire/end-session";
 import { Event } from "./generated/tickwire/event";
 import { DeltaFrameHead } from "./generated/tickwire/delta-frame-head";
 import type { FieldDescription as WireField } from "./generated/tickwire/field-description";
+import type { GroupDescription as WireGroup } from "./generated/tickwire/group-description";
 import { Goodbye } from "./generated/tickwire/goodbye";
 import { Hello } from "./generated/tickwire/hello";
 import { InputAckMessage } from "./generated/tickwire/input-ack-message";
@@ -45,6 +46,7 @@ import type {
   ErrorMessage,
   FieldDescription,
   GoodbyeMessage,
+  GroupDescription,
   HelloFields,
   JoinedMessage,
   JoinOptions,
@@ -64,6 +66,7 @@ export const SUBPROTOCOL = "tickwire.1";
 
 /** The offset of the root table, and the offset of its vtable. */
 const MESSAGE_BYTES_MIN = 8;
+const GROUP_KINDS: readonly (GroupDescription["kind"] | undefined)[] = ["vector", "quaternion"];
 const KIND_BITS = 3;
 const KIND_MASK = (1 << KIND_BITS) - 1;
 const wire = new Wire();
@@ -219,6 +222,7 @@ function joined(from: Joined): JoinedMessage {
       tables: tables.map((table) => ({
         name: text(table.name()),
         fields: range(table.fieldsLength(), (at) => field(table.fields(at)!)),
+        groups: range(table.groupsLength(), (at) => group(table.groups(at)!)).filter((one) => one !== null),
       })),
       inputs: range(description?.inputsLength() ?? 0, (at) => field(description!.inputs(at)!)),
     },
@@ -236,6 +240,12 @@ function field(from: WireField): FieldDescription {
     labels: range(from.labelsLength(), (at) => from.labels(at)),
     bytesMax: from.bytesMax(),
   };
+}
+
+/** Returns a group; null for a kind of a newer server, whose fields are read one by one. */
+function group(from: WireGroup): GroupDescription | null {
+  const kind = GROUP_KINDS[from.kind()];
+  return kind ? { name: text(from.name()), kind, first: from.first(), size: from.size() } : null;
 }
 
 function reply(from: Reply): ReplyMessage {

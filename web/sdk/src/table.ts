@@ -7,6 +7,8 @@ import { BitReader, Ints, Numbers, unzigzag, unzigzagBig } from "./bits.js";
 import type { Crc32 } from "./crc32.js";
 import { MalformedMessage } from "./errors.js";
 import type { Field } from "./fields.js";
+import { Group } from "./groups.js";
+import type { GroupDescription } from "./types.js";
 
 export const HAS_LEFT = 1;
 export const HAS_ENTERED = 2;
@@ -27,11 +29,14 @@ const decoder = new TextDecoder("utf-8", { fatal: true });
 export class TableLayout {
   readonly columns: readonly Field[];
   readonly texts: readonly Field[];
+  readonly groups: readonly Group[];
 
   constructor(
     readonly name: string,
     readonly fields: readonly Field[],
+    groups: readonly GroupDescription[] = [],
   ) {
+    this.groups = groups.map((group) => new Group(group, fields));
     this.columns = fields.filter((field) => !field.isText);
     this.texts = fields.filter((field) => field.isText);
   }

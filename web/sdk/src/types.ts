@@ -19,9 +19,18 @@ export interface FieldDescription {
   readonly bytesMax: number;
 }
 
+/** Adjacent fields of a table that are one value: `size` fields from index `first`. */
+export interface GroupDescription {
+  readonly name: string;
+  readonly kind: "vector" | "quaternion";
+  readonly first: number;
+  readonly size: number;
+}
+
 export interface TableDescription {
   readonly name: string;
   readonly fields: readonly FieldDescription[];
+  readonly groups?: readonly GroupDescription[];
 }
 
 /** The tables of a room and its inputs. */

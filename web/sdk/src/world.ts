@@ -6,6 +6,7 @@ import { BitReader } from "./bits.js";
 import { Crc32 } from "./crc32.js";
 import { MalformedMessage, TickwireError } from "./errors.js";
 import { Field } from "./fields.js";
+import type { Group, ReadNumber, ReadVector } from "./groups.js";
 import { decodeText, TableLayout, TableState } from "./table.js";
 import type { StateDescription } from "./types.js";
 
@@ -37,7 +38,7 @@ export class World {
 
   constructor(private readonly description: StateDescription) {
     this.layouts = description.tables.map(
-      (table) => new TableLayout(table.name, table.fields.map((field) => new Field(field))),
+      ({ name, fields, groups }) => new TableLayout(name, fields.map((field) => new Field(field)), groups),
     );
     this.tables = new Map(this.layouts.map((layout, index) => [layout.name, new TableView(layout, this, index)]));
   }
@@ -164,6 +165,7 @@ export class TableView<Entity extends object = any> {
   private rowsById = new Map<number, Row>();
   private isCurrent = false;
   private readonly columns: ReadonlyMap<string, { field: Field; index: number }>;
+  private readonly groupsByName: ReadonlyMap<string, Group>;
 
   constructor(
     private readonly layout: TableLayout,
@@ -174,6 +176,7 @@ export class TableView<Entity extends object = any> {
     layout.columns.forEach((field, index) => columns.set(field.name, { field, index }));
     layout.texts.forEach((field, index) => columns.set(field.name, { field, index }));
     this.columns = columns;
+    this.groupsByName = new Map(layout.groups.map((group) => [group.name, group]));
   }
 
   get name(): string {
@@ -182,6 +185,11 @@ export class TableView<Entity extends object = any> {
 
   get fields(): readonly Field[] {
     return this.layout.fields;
+  }
+
+  /** The vectors and quaternions. */
+  get groups(): readonly Group[] {
+    return this.layout.groups;
   }
 
   /** @internal */
@@ -203,8 +211,8 @@ export class TableView<Entity extends object = any> {
     return this.rowsById.has(id);
   }
 
-  /** Returns a field of an entity, in the game's units: a text as a string, an enumeration as its index. Undefined if the
-   * entity does not exist.
+  /** Returns a field of an entity, in the game's units: a text as a string, an enumeration as its index, a vector as
+   * [x, y] or [x, y, z], a quaternion of length 1 as [x, y, z, w]. Undefined if the entity does not exist.
    *
    * @throws RangeError: the table has no such field. */
   value<Name extends keyof Entity & string>(id: number, field: Name): Entity[Name] | undefined {
@@ -221,26 +229,37 @@ export class TableView<Entity extends object = any> {
     return row ? column.field.value(row.table.column(column.index)[row.row]!) : NaN;
   }
 
+  /** Returns a vector or a quaternion of an entity, in `into` if it is set; undefined if the entity does not exist. */
+  vector(id: number, name: keyof Entity & string, into?: number[]): number[] | undefined {
+    this.current();
+    const row = this.rowsById.get(id);
+    const group = this.group(name);
+    return row && group.join((field) => this.numberAt(row, field), into);
+  }
+
   /** Returns the label of an enumeration field; empty if the entity does not exist. */
   label(id: number, field: keyof Entity & string): string {
     return this.column(field).field.labels[this.number(id, field)] ?? "";
   }
 
-  /** Returns an entity's fields by name; undefined if the entity does not exist. */
+  /** Returns an entity's fields by name, vectors and their parts, and quaternions; undefined if the entity does not exist. */
   get(id: number): Entity | undefined {
     this.current();
     const row = this.rowsById.get(id);
     if (!row) return undefined;
-    return Object.fromEntries(this.layout.fields.map((field) => [field.name, this.valueAt(row, field.name)])) as Entity;
+    const { fields, groups } = this.layout;
+    const encoded = groups.filter((group) => group.isQuaternion).flatMap((group) => group.parts);
+    const names = [...fields, ...groups].map(({ name }) => name).filter((name) => !encoded.includes(name));
+    return Object.fromEntries(names.map((name) => [name, this.valueAt(row, name)])) as Entity;
   }
 
-  /** Calls `visit` for each entity, in ascending order of ids, with a function that reads its numbers. Allocates no objects. */
-  each(visit: (id: number, number: (field: keyof Entity & string) => number) => void): void {
+  /** Calls `visit` for each entity, in ascending order of ids, with functions that read its numbers and its vectors. */
+  each(
+    visit: (id: number, number: ReadNumber<keyof Entity & string>, vector: ReadVector<keyof Entity & string>) => void,
+  ): void {
     for (const row of this.current()) {
-      visit(row.id, (field) => {
-        const column = this.column(field);
-        return column.field.value(row.table.column(column.index)[row.row]!);
-      });
+      const number = (field: string) => this.numberAt(row, field);
+      visit(row.id, number, (name, into) => this.group(name).join(number, into));
     }
   }
 
@@ -268,7 +287,20 @@ export class TableView<Entity extends object = any> {
     });
   }
 
-  private valueAt(row: Row, name: string): number | string | Uint8Array {
+  private numberAt(row: Row, name: string): number {
+    const { field, index } = this.column(name);
+    return field.value(row.table.column(index)[row.row]!);
+  }
+
+  private group(name: string): Group {
+    const group = this.groupsByName.get(name);
+    if (!group) throw new RangeError(`the table ${this.layout.name} has no vector or quaternion ${name}`);
+    return group;
+  }
+
+  private valueAt(row: Row, name: string): number | string | Uint8Array | number[] {
+    const group = this.groupsByName.get(name);
+    if (group) return group.join((field) => this.numberAt(row, field));
     const { field, index } = this.column(name);
     if (field.kind === "blob") return row.table.text(index, row.row);
     if (field.isText) return decodeText(row.table.text(index, row.row));

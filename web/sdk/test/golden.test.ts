@@ -15,6 +15,8 @@ const FOLDER = fileURLToPath(new URL("../../../schemas/golden/", import.meta.url
 const ACKNOWLEDGEMENTS = "version_4/acknowledgements.json";
 const NAMES = readdirSync(FOLDER, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".json"));
 
+const GROUP_KINDS = ["vector", "quaternion"];
+
 interface Table {
   ids: number[];
   columns: number[][];
@@ -25,6 +27,7 @@ interface Step {
   frame: string;
   tick: number;
   channels: Record<string, { tables: Record<string, Table>; checksum: string }>;
+  values?: Record<string, Record<string, number[][]>>;
 }
 
 function bytesOf(hex: string): Uint8Array {
@@ -33,7 +36,12 @@ function bytesOf(hex: string): Uint8Array {
 
 function describedBy(golden: any): StateDescription {
   const field = (one: any) => ({ ...one, kind: KINDS[one.kind], bytesMax: one.bytes_max });
-  const tables = golden.tables.map((table: any) => ({ name: table.name, fields: table.fields.map(field) }));
+  const groupOf = (one: any) => ({ ...one, kind: GROUP_KINDS[one.kind] });
+  const tables = golden.tables.map(({ name, fields, groups }: any) => ({
+    name,
+    fields: fields.map(field),
+    groups: groups?.map(groupOf),
+  }));
   return { tables, inputs: golden.inputs.map(field) };
 }
 
@@ -81,6 +89,14 @@ describe.each(NAMES.filter((name) => name !== ACKNOWLEDGEMENTS))("%s", (name) =>
         table.layout.texts.forEach((_, place) => {
           expect(ids.map((_, row) => hexOf(table.text(place, row)))).toEqual(texts[place]);
         });
+      }
+    }
+    for (const [name, groups] of Object.entries(step.values ?? {})) {
+      const table = world.table(name);
+      for (const [group, wanted] of Object.entries(groups)) {
+        const shown = table.ids.map((id) => table.vector(id, group)!);
+        expect(shown.map((vector) => vector.length)).toEqual(wanted.map((vector) => vector.length));
+        shown.flat().forEach((number, at) => expect(number).toBeCloseTo(wanted.flat()[at]!, 4));
       }
     }
   });

@@ -138,6 +138,7 @@ describe("back-off", () => {
 class Fake {
   rows = new Map<number, Record<string, number>>();
   readonly name = "ships";
+  readonly groups = [];
   readonly fields = [described("x", "real"), described("way", "angle"), described("hp", "uint")].map((one) => ({ ...one }));
 
   get ids(): number[] {

@@ -73,6 +73,8 @@ def format_report(report: dict[str, Any]) -> str:
     for row in report["fields"]:
         numbers = f"{row['bytes_per_client_tick']:13.2f} {row['share']:7.1%} {row['bits_per_entity']:11.2f}"
         lines.append(f"{row['table']:12} {row['field']:20} {numbers}")
+        if parts := row.get("parts"):
+            lines.append(f"{'':12}   {', '.join(f'{name} {size:.2f}' for name, size in parts.items())}")
         lines += [f"{'':12}   {advice}" for advice in row["advice"]]
     if not report["fields"]:
         lines.append("no samples yet: a room is sampled every 64 ticks")

@@ -13,7 +13,8 @@ from typing import Any
 
 from tickwire.schemas.columns import Columns
 from tickwire.schemas.fields import Field
-from tickwire.schemas.messages import FieldKind
+from tickwire.schemas.groups import Group
+from tickwire.schemas.messages import FieldKind, GroupKind
 from tickwire.schemas.size_profile import IDS, column_ranges
 
 SAMPLE_TICKS = 64
@@ -30,6 +31,7 @@ class BandwidthProfile:
 
     Args:
         tables: the names of the room's tables with their fields, in order.
+        groups: the vectors and quaternions of the tables, by table.
 
     Attributes:
         samples: the number of samples of each channel.
@@ -37,13 +39,18 @@ class BandwidthProfile:
         bits: the bits by table and field, summed over the clients; the name IDS counts the lists of ids.
     """
 
-    def __init__(self, tables: Mapping[str, tuple[Field, ...]]) -> None:
+    def __init__(
+        self, tables: Mapping[str, tuple[Field, ...]], groups: Mapping[str, tuple[Group, ...]] | None = None
+    ) -> None:
         self.samples = 0
         self.client_ticks = 0
         self.bits: Counter[tuple[str, str]] = Counter()
         self._names = list(tables)
         self._fields = {(table, field.name): field for table, fields in tables.items() for field in fields}
         self._columns = {table: [f.name for f in fields if not f.is_text] for table, fields in tables.items()}
+        self._groups = {
+            (table, part): group for table, found in (groups or {}).items() for group in found for part in group.parts
+        }
         self._ranges: dict[tuple[str, str], tuple[int, int]] = {}
         self._entity_ticks: Counter[str] = Counter()
 
@@ -66,30 +73,69 @@ class BandwidthProfile:
     def report(self, clamped: Mapping[str, Mapping[str, int]]) -> list[dict[str, Any]]:
         """Return one row per field, the largest first: bytes per client and tick, share, bits per entity, advice.
 
+        A vector or a quaternion has one row for all its fields, which are its `parts`.
+
         Args:
             clamped: the numbers of values that were out of range, by table and field.
         """
         total = sum(self.bits.values()) or 1
         rows = []
-        for (table, name), bits in self.bits.most_common():
-            field = self._fields.get((table, name))
-            entity_bits = bits / max(1, self._entity_ticks[table])
-            share = bits / total
-            out_of_range = clamped.get(table, {}).get(name, 0)
-            advice = self._advice(field, (table, name), entity_bits, share, out_of_range) if field else []
-            rows.append(
-                {
-                    "table": table,
-                    "field": name or "(entered and left)",
-                    "bytes_per_client_tick": round(bits / 8 / max(1, self.client_ticks), 2),
-                    "share": round(share, 4),
-                    "bits_per_entity": round(entity_bits, 2),
-                    "advice": advice,
-                }
-            )
+        for (table, name), bits in self._bits_of_values().most_common():
+            parts = [part for (owner, part), group in self._groups.items() if (owner, group.name) == (table, name)]
+            advice = [
+                one
+                for part in parts or [name]
+                for one in self._field_advice((table, part), clamped.get(table, {}).get(part, 0))
+            ]
+            if parts and (count := clamped.get(table, {}).get(name, 0)):
+                advice.insert(0, f"range: {count} values could not be normalised and were sent as no rotation")
+            if bits / total >= RATE_SHARE_MIN and name != IDS:
+                advice.append(
+                    "rate: this is most of the traffic; half the ticks a second would cost little more than half"
+                )
+            row = {
+                "table": table,
+                "field": name or "(entered and left)",
+                "bytes_per_client_tick": self._client_tick_bytes(bits),
+                "share": round(bits / total, 4),
+                "bits_per_entity": round(self._entity_bits(table, bits), 2),
+                "advice": advice,
+            }
+            if parts:
+                row["parts"] = {part: self._client_tick_bytes(self.bits[table, part]) for part in parts}
+            rows.append(row)
         return rows
 
-    def _advice(self, field: Field, key: tuple[str, str], bits: float, share: float, out_of_range: int) -> list[str]:
+    def _bits_of_values(self) -> Counter[tuple[str, str]]:
+        """Return the bits by table and name; those of a vector or a quaternion under its name."""
+        bits: Counter[tuple[str, str]] = Counter()
+        for (table, name), count in self.bits.items():
+            group = self._groups.get((table, name))
+            bits[table, name if group is None else group.name] += count
+        return bits
+
+    def _client_tick_bytes(self, bits: int) -> float:
+        return round(bits / 8 / max(1, self.client_ticks), 2)
+
+    def _entity_bits(self, table: str, bits: int) -> float:
+        return bits / max(1, self._entity_ticks[table])
+
+    def _field_advice(self, key: tuple[str, str], out_of_range: int) -> list[str]:
+        """Return the advice for one field; that for a part of a vector or a quaternion begins with the part."""
+        field, group = self._fields.get(key), self._groups.get(key)
+        if field is None:
+            return []
+        bits = self._entity_bits(key[0], self.bits[key])
+        if group is None:
+            return self._advice(field, key, bits, out_of_range)
+        if group.kind is GroupKind.VECTOR:
+            return [f"{field.name}: {one}" for one in self._advice(field, key, bits, out_of_range)]
+        if field.kind is FieldKind.REAL and bits >= STEP_BITS_MIN:
+            step = f"{field.bits - 1} bits instead of {field.bits} save about a bit an entity and tick"
+            return [f"{field.name}: step: {step}"]
+        return []
+
+    def _advice(self, field: Field, key: tuple[str, str], bits: float, out_of_range: int) -> list[str]:
         advice = []
         if out_of_range:
             advice.append(f"range: {out_of_range} values were out of range and were clamped")
@@ -99,10 +145,6 @@ class BandwidthProfile:
             advice.append(f"step: {2 * field.step:g} instead of {field.step:g} saves about a bit an entity and tick")
         if field.kind is FieldKind.ANGLE and bits >= STEP_BITS_MIN:
             advice.append(f"step: {field.bits - 1} bits instead of {field.bits} save about a bit an entity and tick")
-        if share >= RATE_SHARE_MIN and key[1] != IDS:
-            advice.append(
-                "rate: this is most of the traffic; half the ticks a second would cost little more than half"
-            )
         return advice
 
 

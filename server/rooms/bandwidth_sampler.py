@@ -30,7 +30,10 @@ class BandwidthSampler:
         self._counters = counters
         self._bits_counted: Counter[tuple[str, str]] = Counter()
         self._clamped_counted: Counter[tuple[str, str]] = Counter()
-        self.profile = BandwidthProfile({name: table.fields for name, table in room.tables.items()})
+        self.profile = BandwidthProfile(
+            {name: table.fields for name, table in room.tables.items()},
+            {name: tuple(group.group for group in table.groups.values()) for name, table in room.tables.items()},
+        )
 
     def sample(self) -> None:
         """Profile the channels that are due in this tick, and count their bytes for all ticks until the next time.

@@ -12,7 +12,7 @@ import pytest
 from tests.harness.runtimes import create_runtime
 from tests.harness.sample_rooms import Garden
 from tests.unit.test_runtime import garden, seated, step_input
-from tickwire import Grid, Player, Room
+from tickwire import Grid, Player, Room, quaternion, vec3
 from tickwire.schemas.columns import CHECKSUM_BYTES, Columns
 from tickwire.schemas.delta import decode_channel
 from tickwire.schemas.size_profile import profile_bits
@@ -97,6 +97,49 @@ def test_report_lists_the_largest_field_first_with_advice() -> None:
     assert "range: 3 values were out of range" in hp["advice"][0]
     assert "bits=4 is enough" in hp["advice"][1]
     assert weights.client_ticks == 8
+
+
+class Rigid(Table):
+    position = vec3(-64, 64, step=0.01)
+    rotation = quaternion(bits=10)
+
+
+def test_report_has_one_row_for_a_vector_and_one_for_a_quaternion() -> None:
+    bodies = Rigid()
+    replication = Replicator((bodies,))
+    replication.subscribe(replication.everyone)
+    groups = {"bodies": tuple(group.group for group in Rigid.groups.values())}
+    profile = BandwidthProfile({"bodies": Rigid.fields}, groups)
+    for number in range(10):
+        bodies.spawn(position=(number, 0, 0))
+    chance, view = np.random.default_rng(1), None
+    for tick in range(1, 10):
+        replication.capture(tick)
+        _, view = replication.update(view, replication.everyone)
+        replication.profile(profile)
+        bodies.position += chance.normal(0, 0.5, (10, 3)).astype(np.float32)
+        bodies.rotation = chance.normal(0, 1, (10, 4))
+    rows = {row["field"]: row for row in profile.report({"bodies": {"position_y": 3, "rotation": 2}})}
+    assert set(rows) == {"position", "rotation", "(entered and left)"}
+    assert list(rows["position"]["parts"]) == ["position_x", "position_y", "position_z"]
+    assert rows["position"]["bytes_per_client_tick"] == pytest.approx(
+        sum(rows["position"]["parts"].values()), abs=0.03
+    )
+    assert sum(row["share"] for row in rows.values()) == pytest.approx(1, abs=0.001)
+    assert "position_y: range: 3 values were out of range and were clamped" in rows["position"]["advice"]
+    assert "position_z: step: 0.02 instead of 0.01 saves about a bit an entity and tick" in rows["position"]["advice"]
+    assert rows["rotation"]["advice"][0].startswith("range: 2 values could not be normalised")
+    assert "rotation_a: step: 9 bits instead of 10 save about a bit an entity and tick" in rows["rotation"]["advice"]
+    text = format_report(
+        {
+            "room_id": "r",
+            "room_type": "t",
+            "sampled_ticks": 1,
+            "sampled_client_ticks": 1,
+            "fields": list(rows.values()),
+        }
+    )
+    assert "position_x " in text
 
 
 class AddedChannels(BandwidthProfile):

@@ -2,12 +2,15 @@
 
 The scene of Reactor's public benchmark (benchmarks/asteroids.py): 250 asteroids that collide, 30 updates a second,
 positions in steps of 0.01 and rotations in steps of 0.001; Reactor publishes 15 kB/s on the wire and 10 kB/s without
-the headers of the network. A body has seven real columns: a position, and a rotation as a quaternion.
+the headers of the network. A body has a position, a `vec3`, and a rotation, a `quaternion` whose numbers have steps
+of 0.0007.
 
     slow spin       contacts do not change the spin, which stays below 45 degrees per second; the goal
     fast spin       contacts have friction, so that bodies turn faster and faster
-    smallest three  slow spin, with another encoding of the rotation, whose columns jump when another component of the
-                    quaternion becomes the largest
+    10 bits         slow spin, with steps of 0.0014
+    real columns    slow spin, with the four components of the quaternion in columns with steps of 0.001
+    smallest three  slow spin, with the usual encoding of the smallest three in steps of 0.001: their order is fixed,
+                    and they jump when another component of the quaternion becomes the largest
 
 The replicator encodes every tick, and one receiver decodes every frame and compares all values with the bodies. On
 the wire, a frame takes one TCP segment, whose headers of HEADER_BYTES are counted as a packet capture does. The
@@ -17,14 +20,17 @@ benchmark reads no clock: a seed always has the same result.
 from __future__ import annotations
 
 import statistics
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from benchmarks.asteroids import BOUNDS, FRICTION, PHYSICS_HZ, Asteroids
 from benchmarks.receiver import StateReader
 from benchmarks.report import Report, ReportRow, goal, report, row
-from tickwire import Table, real, uint
+from tickwire import Table, quaternion, real, uint, vec3
 from tickwire.schemas.messages import StateDescription
+from tickwire.schemas.quaternions import angle_error
 from tickwire.schemas.size_profile import IDS
 from tickwire.server.replication.bandwidth import BandwidthProfile
 from tickwire.server.replication.replicator import Replicator
@@ -38,17 +44,30 @@ assert BOUNDS * 2 < RANGE
 HEADER_BYTES = 14 + 20 + 32
 """Ethernet, IPv4, and TCP with timestamps."""
 GOAL_KB_PER_SECOND = 15.0
-POSITION = ("x", "y", "z")
+POSITION = ("position_x", "position_y", "position_z")
+BITS = 11
 _FRACTION = 0.7072
 """The three smaller components of a unit quaternion are at most the square root of one half."""
 
 
 class Bodies(Table):
+    """Rigid bodies."""
+
+    position = vec3(-RANGE, RANGE, step=0.01)
+    rotation = quaternion(bits=BITS)
+
+
+class CoarseBodies(Table):
+    """Rigid bodies whose rotation has one bit less."""
+
+    position = vec3(-RANGE, RANGE, step=0.01)
+    rotation = quaternion(bits=10)
+
+
+class RealBodies(Table):
     """Rigid bodies whose rotation is a quaternion of four columns."""
 
-    x = real(-RANGE, RANGE, step=0.01)
-    y = real(-RANGE, RANGE, step=0.01)
-    z = real(-RANGE, RANGE, step=0.01)
+    position = vec3(-RANGE, RANGE, step=0.01)
     qx = real(-1, 1, step=0.001)
     qy = real(-1, 1, step=0.001)
     qz = real(-1, 1, step=0.001)
@@ -58,9 +77,7 @@ class Bodies(Table):
 class SmallestThree(Table):
     """Rigid bodies whose rotation is the index of the quaternion's largest component and the three others."""
 
-    x = real(-RANGE, RANGE, step=0.01)
-    y = real(-RANGE, RANGE, step=0.01)
-    z = real(-RANGE, RANGE, step=0.01)
+    position = vec3(-RANGE, RANGE, step=0.01)
     largest = uint(bits=2)
     a = real(-_FRACTION, _FRACTION, step=0.001)
     b = real(-_FRACTION, _FRACTION, step=0.001)
@@ -97,6 +114,8 @@ def run(*, quick: bool) -> Report:
     scenes = {
         "slow spin": play(Bodies, seconds),
         "fast spin": play(Bodies, seconds, friction=FRICTION),
+        "10 bits": play(CoarseBodies, seconds),
+        "real columns": play(RealBodies, seconds),
         "smallest three": play(SmallestThree, seconds),
     }
     rows = [one for subject, traffic in scenes.items() for one in _rows(subject, traffic)]
@@ -110,7 +129,7 @@ def play(kind: type[Table], seconds: float, *, friction: float = 0.0) -> Traffic
     """Simulate, encode, decode and compare; the first keyframe is not counted.
 
     Args:
-        kind: the table of the bodies, Bodies or SmallestThree.
+        kind: the table of the bodies, one of the classes above.
         seconds: the time in the scene.
         friction: the friction of contacts.
 
@@ -142,16 +161,18 @@ def play(kind: type[Table], seconds: float, *, friction: float = 0.0) -> Traffic
 
 def _show(asteroids: Asteroids, bodies: Table) -> None:
     """Copy the bodies into the room's columns."""
-    columns = dict(zip(POSITION, asteroids.positions.T, strict=True))
-    if isinstance(bodies, Bodies):
-        columns |= zip(("qx", "qy", "qz", "qw"), asteroids.rotations.T, strict=True)
-    else:
-        rotations = asteroids.rotations
+    rotations = asteroids.rotations
+    columns: dict[str, NDArray[Any]] = {"position": asteroids.positions}
+    if isinstance(bodies, RealBodies):
+        columns |= zip(("qx", "qy", "qz", "qw"), rotations.T, strict=True)
+    elif isinstance(bodies, SmallestThree):
         largest = np.abs(rotations).argmax(axis=1)
         rows = np.arange(len(largest))
         positive = rotations * np.sign(rotations[rows, largest])[:, None]
         others = positive[np.arange(4) != largest[:, None]].reshape(-1, 3)
         columns |= {"largest": largest, **dict(zip("abc", others.T, strict=True))}
+    else:
+        columns["rotation"] = rotations
     for name, column in columns.items():
         bodies.view(name)[:] = column
 
@@ -163,6 +184,12 @@ def _compare(bodies: Table, receiver: StateReader) -> None:
         error = float(np.abs(shown.column(field.name) - bodies.view(field.name)).max())
         if error > field.step * 0.5 + 1e-5:
             raise RuntimeError(f"tick {receiver.world.tick}: {field.name} differs by {error}")
+    if "rotation" in bodies.groups:
+        here, there = shown.column("rotation").astype(np.float64), bodies.view("rotation")
+        chords = np.minimum(np.linalg.norm(here - there, axis=1), np.linalg.norm(here + there, axis=1))
+        angle = float(4 * np.arcsin(chords.max() / 2))
+        if angle > angle_error(BITS if isinstance(bodies, Bodies) else 10):
+            raise RuntimeError(f"tick {receiver.world.tick}: a rotation differs by {angle} radians")
 
 
 def _rows(subject: str, traffic: Traffic) -> list[ReportRow]:

@@ -98,6 +98,14 @@ def is_rotation(quaternions: Quaternions) -> NDArray[np.bool_]:
     return is_good
 
 
+def normalise(quaternions: Quaternions) -> NDArray[np.float64]:
+    """Return the quaternions with length 1, (entities, 4) in a new array; IDENTITY for one that is not a rotation."""
+    units: NDArray[np.float64] = quaternions.astype(np.float64)
+    units[~is_rotation(quaternions)] = IDENTITY
+    units /= np.sqrt(np.einsum("ij,ij->i", units, units))[:, None]
+    return units
+
+
 def pack(quaternions: Quaternions, forms: Forms) -> tuple[Forms, NDArray[np.float64]]:
     """Return the form and the numbers of each quaternion.
 
@@ -108,9 +116,7 @@ def pack(quaternions: Quaternions, forms: Forms) -> tuple[Forms, NDArray[np.floa
     Returns:
         The forms, (entities,), and a, b and c, (3, entities), from -LIMIT to LIMIT.
     """
-    units = quaternions.astype(np.float64)
-    units[~is_rotation(quaternions)] = IDENTITY
-    units /= np.sqrt(np.einsum("ij,ij->i", units, units))[:, None]
+    units = normalise(quaternions)
     rows = np.arange(len(units))
     dropped = units[rows, _PLACES[forms, 0]]
     units[dropped < 0] *= -1

@@ -32,11 +32,15 @@ class Column:
     Args:
         make_field: creates the replicated field from its name; None for a local column.
         dtype: the numpy type of a local column.
+        shape: the shape of a local column's value in one row; () for a single value.
     """
 
-    def __init__(self, make_field: Callable[[str], Field] | None, dtype: DTypeLike | None = None) -> None:
+    def __init__(
+        self, make_field: Callable[[str], Field] | None, dtype: DTypeLike | None = None, shape: tuple[int, ...] = ()
+    ) -> None:
         self._make_field = make_field
         self._dtype = dtype
+        self.shape = shape
         self.name = ""
 
     def __set_name__(self, owner: type, name: str) -> None:
@@ -122,6 +126,13 @@ def blob(*, bytes_max: int) -> Column:
     return Column(lambda name: fields.blob(name, bytes_max))
 
 
-def local(dtype: DTypeLike) -> Column:
-    """Declare a column for the simulation only, which is neither sent nor saved."""
-    return Column(None, dtype)
+def local(dtype: DTypeLike, *, size: int | None = None) -> Column:
+    """Declare a column for the simulation only, which is neither sent nor saved.
+
+    Args:
+        dtype: the numpy type.
+        size: the number of components of a vector; the column is then (entities, size). None: a single value.
+    """
+    if size is not None and size < 1:
+        raise ValueError(f"a local vector must have at least 1 component, not {size}")
+    return Column(None, dtype, () if size is None else (size,))

@@ -509,7 +509,9 @@ class Table:
         self._block = np.zeros((len(self._quantiser.scaled), capacity), np.float32)
         in_block = {field.name: self._block[row] for row, field in enumerate(self._quantiser.scaled)}
         self._arrays = {
-            name: in_block[name] if name in in_block else np.full(capacity, self.defaults[name], column.dtype())
+            name: in_block[name]
+            if name in in_block
+            else np.full((capacity, *column.shape), self.defaults[name], column.dtype())
             for name, column in self.columns.items()
         }
         for packer in self._packers:

@@ -18,7 +18,7 @@ from benchmarks.lateness import LatenessPoint, Sample, find_limit, point_between
 from benchmarks.load import cut_frames
 from benchmarks.peers.colyseus import is_run_of
 from benchmarks.receiver import count_states
-from benchmarks.scene import BODIES, HEADER_BYTES, TICK_RATE_HZ, Bodies, SmallestThree
+from benchmarks.scene import BODIES, HEADER_BYTES, TICK_RATE_HZ, Bodies, RealBodies, SmallestThree
 from benchmarks.server_under_load import ServerTurn
 from benchmarks.swarm_runner import Shares
 from tickwire.client.world import WrongBaseline
@@ -58,7 +58,11 @@ def traffic() -> scene.Traffic:
 def test_scene_decodes_every_tick_and_has_the_same_bytes_in_every_run(traffic: scene.Traffic) -> None:
     assert len(traffic.frame_bytes) == 2 * TICK_RATE_HZ
     assert scene.play(Bodies, 1.0).frame_bytes == traffic.frame_bytes[: int(TICK_RATE_HZ)]
-    for other in (scene.play(SmallestThree, 1.0), scene.play(Bodies, 1.0, friction=FRICTION)):
+    for other in (
+        scene.play(SmallestThree, 1.0),
+        scene.play(RealBodies, 1.0),
+        scene.play(Bodies, 1.0, friction=FRICTION),
+    ):
         assert other.frame_bytes != traffic.frame_bytes[: int(TICK_RATE_HZ)]
 
 
@@ -158,7 +162,7 @@ def test_patches_have_to_be_a_run_of_the_recorded_ones() -> None:
 
 def test_recorded_states_are_all_decoded_and_a_missing_one_is_an_error() -> None:
     bodies = Bodies()
-    body = bodies.spawn(qw=1)
+    body = bodies.spawn()
     replicator, view, states = Replicator((bodies,)), None, []
     for tick in range(1, 5):
         body.x = tick * tick

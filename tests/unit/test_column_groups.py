@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.harness.runtimes import create_runtime
 from tickwire import Grid, Input, Room, Table, angle, local, quaternion, real, vec2, vec3
 from tickwire.client.interpolation import Interpolation
 from tickwire.client.world import World
@@ -14,7 +15,9 @@ from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.fields import NotANumber
 from tickwire.schemas.messages import FieldKind, GroupDescription, GroupKind, StateDescription, TableDescription
 from tickwire.schemas.parts import Part
+from tickwire.server.migration.room_codec import decode_room, encode_room
 from tickwire.server.replication.grid import GridIndex
+from tickwire.server.replication.table_history import TableHistory
 
 pytestmark = pytest.mark.usefixtures("each_kernel")
 HALF = 0.5**0.5
@@ -243,3 +246,62 @@ def test_interpolation_of_vectors_and_quaternions() -> None:
     assert np.allclose(positions, [[0.5, 1, 2]], atol=1e-2)
     _, rotations = frames.sample(1.5, "rotation")
     assert np.allclose(np.abs(rotations), [[0, 0, HALF, HALF]], atol=1e-2)
+
+
+def test_a_local_vector_is_a_column_of_vectors() -> None:
+    class Movers(Table):
+        position = vec2(-64, 64, step=1 / 32)
+        velocity = local(np.float32, size=2)
+
+    movers = Movers()
+    for number in range(20):
+        movers.spawn(velocity=(number, 1))
+    movers.position += movers.velocity * 0.5
+    assert movers[3].position.tolist() == [1, 0.5]
+    assert movers[3].velocity.tolist() == [2, 1]
+    movers[1].despawn()
+    movers.compact()
+    assert movers.velocity[0].tolist() == [1, 1]
+    with pytest.raises(ValueError, match="must have at least 1 component, not 0"):
+        local(np.float32, size=0)
+
+
+def test_a_history_interpolates_vectors_and_quaternions() -> None:
+    gliders = Gliders()
+    glider = gliders.spawn(position=(0, 0, 0), rotation=(0, 0, 0, 5))
+    history = TableHistory(gliders, ["position", "rotation", "speed"], ticks=4)
+    history.capture(1)
+    for _ in range(20):
+        gliders.spawn()
+    glider.position, glider.rotation = (1, 2, 4), (0, 0, -3, 0)
+    history.capture(2)
+    past = history.sample(1.5)
+    assert past.position.tolist() == [[0.5, 1, 2]]
+    assert np.allclose(np.abs(past.rotation), [[0, 0, HALF, HALF]])
+    assert history.sample(2).position.shape == (21, 3)
+
+
+@pytest.mark.parametrize(("name", "error"), [("rotation_a", "name the quaternion"), ("place", "not a column")])
+def test_a_history_of_a_part_of_a_quaternion_is_refused(name: str, error: str) -> None:
+    declared = {"room_type": "hangar", "history_s": 0.5, "history": {"gliders": (name,)}}
+    with pytest.raises(TypeError, match=error):
+        type("Hangar", (Room,), {**declared, "__annotations__": {"gliders": Gliders}})
+
+
+class GliderField(Room):
+    room_type = "gliders"
+    gliders: Gliders
+
+
+def test_a_room_that_moves_has_the_same_vectors_and_rotations() -> None:
+    before = create_runtime(GliderField)
+    table = before.room.gliders
+    for number in range(3):
+        table.spawn(position=(number / 7, 0, 0), rotation=(0, 0, number, 9), speed=number)
+    before.step()
+    _, checkpoint = decode_room(encode_room(before))
+    moved = Gliders()
+    moved.restore(checkpoint.tables["gliders"])
+    assert np.array_equal(moved.position, table.position)
+    assert np.array_equal(moved.rotation, table.rotation), "not only the same rotation, the same numbers"
+    assert moved.quantise().tolist() == table.quantise().tolist()

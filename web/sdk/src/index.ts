@@ -19,8 +19,8 @@ export { Interpolation, TickClock, shortWay } from "./interpolation.js";
 export { SCHEMA_VERSION, SUBPROTOCOL, decodeServer } from "./messages.js";
 export { type Plain, decode as decodeMsgpack, encode as encodeMsgpack } from "./msgpack.js";
 export { Prediction } from "./prediction.js";
-export { type RoomTypes, Room } from "./room.js";
 export { slerp } from "./quaternions.js";
+export { type RoomTypes, Room } from "./room.js";
 export type {
   ErrorCode,
   FieldDescription,

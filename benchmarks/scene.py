@@ -7,7 +7,7 @@ of 0.0007.
 
     slow spin       contacts do not change the spin, which stays below 45 degrees per second; the goal
     fast spin       contacts have friction, so that bodies turn faster and faster
-    10 bits         slow spin, with steps of 0.0014
+    10 bits         slow spin, and fast spin too, with steps of 0.0014
     real columns    slow spin, with the four components of the quaternion in columns with steps of 0.001
     smallest three  slow spin, with the usual encoding of the smallest three in steps of 0.001: their order is fixed,
                     and they jump when another component of the quaternion becomes the largest
@@ -115,6 +115,7 @@ def run(*, quick: bool) -> Report:
         "slow spin": play(Bodies, seconds),
         "fast spin": play(Bodies, seconds, friction=FRICTION),
         "10 bits": play(CoarseBodies, seconds),
+        "10 bits, fast spin": play(CoarseBodies, seconds, friction=FRICTION),
         "real columns": play(RealBodies, seconds),
         "smallest three": play(SmallestThree, seconds),
     }

@@ -165,7 +165,7 @@ def test_recorded_states_are_all_decoded_and_a_missing_one_is_an_error() -> None
     body = bodies.spawn()
     replicator, view, states = Replicator((bodies,)), None, []
     for tick in range(1, 5):
-        body.x = tick * tick
+        body.position_x = tick * tick
         replicator.capture(tick)
         frame, view = replicator.update(view, replicator.everyone)
         states.append(bytes(frame))

@@ -249,11 +249,11 @@ def test_interpolation_of_vectors_and_quaternions() -> None:
 
 
 def test_a_local_vector_is_a_column_of_vectors() -> None:
-    class Movers(Table):
+    class Drifters(Table):
         position = vec2(-64, 64, step=1 / 32)
         velocity = local(np.float32, size=2)
 
-    movers = Movers()
+    movers = Drifters()
     for number in range(20):
         movers.spawn(velocity=(number, 1))
     movers.position += movers.velocity * 0.5

@@ -281,13 +281,6 @@ def test_a_history_interpolates_vectors_and_quaternions() -> None:
     assert history.sample(2).position.shape == (21, 3)
 
 
-@pytest.mark.parametrize(("name", "error"), [("rotation_a", "name the quaternion"), ("place", "not a column")])
-def test_a_history_of_a_part_of_a_quaternion_is_refused(name: str, error: str) -> None:
-    declared = {"room_type": "hangar", "history_s": 0.5, "history": {"gliders": (name,)}}
-    with pytest.raises(TypeError, match=error):
-        type("Hangar", (Room,), {**declared, "__annotations__": {"gliders": Gliders}})
-
-
 class GliderField(Room):
     room_type = "gliders"
     gliders: Gliders

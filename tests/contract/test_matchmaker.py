@@ -259,6 +259,21 @@ async def test_a_party_is_seated_together_or_not_at_all(matchmaker: Matchmaker) 
     assert (await place(matchmaker, "p2", seats=3)).room_id == opened.room_id, "the refused party holds nothing"
 
 
+async def test_a_member_of_a_party_that_has_lost_its_seat_gets_another_if_one_is_free(matchmaker: Matchmaker) -> None:
+    party = Party("us", 2)
+    placed, _ = [await place(matchmaker, player, seats=3, party=party, name="x") for player in ("f1", "f2")]
+    owner = {"shard_id": placed.shard_id, "epoch": placed.epoch}
+    await matchmaker.leases.release_seat(placed.room_id, "f2", **owner)
+    with pytest.raises(PlacementFull):
+        await place(matchmaker, "stranger", seats=3, party=party, name="x")
+    assert (await place(matchmaker, "f2", seats=3, party=party, name="x")).room_id == placed.room_id
+    await matchmaker.leases.release_seat(placed.room_id, "f2", **owner)
+    for player in ("p1", "p2"):
+        await place(matchmaker, player, seats=3, name="x")
+    with pytest.raises(PlacementFull):
+        await place(matchmaker, "f2", seats=3, party=party, name="x")
+
+
 async def test_unused_seats_of_a_party_are_released(hasty: Matchmaker) -> None:
     first = await place(hasty, "f1", seats=3, party=Party("late", 3), name="x")
     await hasty.leases.confirm_seat(first.room_id, "f1", shard_id=first.shard_id, epoch=first.epoch)

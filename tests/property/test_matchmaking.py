@@ -163,7 +163,7 @@ class FleetMachine(RuleBasedStateMachine):
         for held in self.redis.scan_iter(self.key("held", "*"), count=1000):
             for room in self.redis.zrange(held, 0, -1):
                 self.redis.zadd(held, {room: 1})
-        for party in self.redis.scan_iter(self.key("party", "*"), count=1000):
+        for party in self.redis.scan_iter(self.key("party*"), count=1000):
             self.redis.delete(party)
         self.tickets.clear()
 

@@ -19,6 +19,7 @@
 --   PREFIX:session_taker:NAME     TTL: the shard that has taken it
 --   PREFIX:code:CODE              TTL: the room that a code opens
 --   PREFIX:party:TYPE:CODE        TTL: the room that reserves seats for a party
+--   PREFIX:party_members:TYPE:CODE   set, TTL: the players who have had a seat of the party
 --   PREFIX:open:REGION:TYPE       sorted set, TTL: open room -> free seats; the same for a shard and a label:
 --   PREFIX:here:SHARD:TYPE        PREFIX:with:REGION:TYPE:KEY=VALUE
 --   PREFIX:held:REGION:TYPE       sorted set, TTL: room that only reservations fill -> the end of the first one, ms

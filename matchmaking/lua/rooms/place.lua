@@ -8,7 +8,8 @@
 --       is_get_or_create (the room with the id new_id, created if it does not exist, for these players only);
 --       may_enter: also a room that is locked or private; may_not_create: only an existing room;
 --       is_durable: a named room whose lease has ended keeps its id;
---       party, party_size: the first of a party reserves seats for all of it, the others get those seats}
+--       party, party_size: the first of a party reserves seats for all of it, the others get those seats; a member
+--       that has lost its seat gets another one if one is free}
 -- Result  {status = "ok", room_id, room_type, name, code, labels, shard_id, url, epoch, is_new, is_seated, until_ms}
 --       until_ms: when the reservation ends, by the clock of Redis
 --       or {status = "unregistered" | "full" | "locked" | "not_found" | "no_capacity" | "recovering" |
@@ -22,6 +23,7 @@ if not here then
 end
 local region, players = request.region, request.players
 local party = request.party and key('party', request.room_type, request.party)
+local members = request.party and key('party_members', request.room_type, request.party)
 
 -- Reserved seats of a party that are still free are stored under names that no player can have.
 local function placeholder(number)
@@ -37,6 +39,16 @@ local function find_placeholder(id)
       return placeholder(number)
     end
   end
+end
+
+-- A member may lose its seat and join again, for example after the room has refused it.
+local function are_members()
+  for _, player in ipairs(players) do
+    if redis.call('SISMEMBER', members, player) == 0 then
+      return false
+    end
+  end
+  return true
 end
 
 local function count_missing(id)
@@ -81,6 +93,11 @@ local function reserve(room, is_new)
       redis.call('ZADD', seats, now + request.reservation_ms, placeholder(number))
     end
     redis.call('SET', party, room.id, 'PX', request.reservation_ms)
+    redis.call('DEL', members)
+  end
+  if party then
+    redis.call('SADD', members, unpack(players))
+    redis.call('PEXPIRE', members, request.reservation_ms)
   end
   redis.call('PEXPIRE', seats, math.max(request.lease_ms, request.reservation_ms) * 2)
   if not is_new or room.access == 'open' then
@@ -249,7 +266,7 @@ local waiting = party and redis.call('GET', party)
 if waiting then
   local room = get_room(waiting)
   local seat = room and find_placeholder(waiting)
-  if room and (seat or count_missing(waiting) == 0) then
+  if room and (seat or count_missing(waiting) == 0 or are_members()) then
     if seat and count_missing(waiting) > 0 and get_shard(room.shard) then
       redis.call('ZREM', key('seats', waiting), seat)
     end

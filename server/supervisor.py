@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
+import signal
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -31,6 +32,8 @@ SETTLED_S = 10.0
 """A shard that ran for this long did not fail at its start: the delay is reset to the shortest."""
 EXIT_S_MAX = 5.0
 """A shard is killed if it still runs this long after the time limits of its drain and its stop."""
+SIGNAL_INTERVAL_S = 0.5
+"""A process that receives two signals in one turn of its event loop notices one."""
 PORT_MAX = 65_535
 
 
@@ -41,15 +44,17 @@ class ShardCommand(NamedTuple):
     arguments: list[str]
     environ: Mapping[str, str]
     stop_timeout_s: float
+    drains: bool = True
 
 
-async def supervise(settings: Settings, count: int, arguments: list[str]) -> int:
+async def supervise(settings: Settings, count: int, arguments: list[str], *, drains: bool = True) -> int:
     """Run `count` shards until a signal arrives; their ports count up from those of the settings.
 
     Args:
         settings: the settings of the first shard.
         count: the number of shards.
         arguments: the command line of each shard, after `serve`.
+        drains: whether the shards drain when they are stopped; otherwise they save and close their rooms at once.
 
     Returns:
         The exit code: EXIT_STOPPED if every shard made an orderly stop.
@@ -61,7 +66,7 @@ async def supervise(settings: Settings, count: int, arguments: list[str]) -> int
     problems = [*_contradictions(settings, count), *await find_problems(settings)]
     if problems:
         raise ConfigError("\n".join(problems))
-    commands = _commands(settings, count, arguments)
+    commands = [command._replace(drains=drains) for command in _commands(settings, count, arguments)]
     async with asyncio.TaskGroup() as group:
         tasks = [
             group.create_task(_supervise_shard(command, stopping, hurried), name=f"shard {command.number}")
@@ -139,8 +144,8 @@ async def _run(
         await _first(ended, stopping)
         if not ended.done():
             process.terminate()
-            await _first(ended, hurried, command.stop_timeout_s)
-        if not ended.done() and hurried.is_set():
+            await _first(ended, hurried, command.stop_timeout_s if command.drains else SIGNAL_INTERVAL_S)
+        if not ended.done() and (hurried.is_set() or not command.drains):
             process.terminate()
             await asyncio.wait((ended,), timeout=command.stop_timeout_s)
     finally:
@@ -148,6 +153,9 @@ async def _run(
             log.error("shard_killed", shard=command.number, pid=process.pid)
             process.kill()
         exit_code = await ended
+    if not command.drains and exit_code == -signal.SIGTERM:
+        # The second signal came after the event loop was closed, when everything was saved, or before the start.
+        return EXIT_STOPPED
     return exit_code
 
 

@@ -12,6 +12,7 @@ import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
 from urllib.parse import urlsplit
@@ -28,6 +29,7 @@ from tickwire.server import __version__
 from tickwire.server.admin.views import DrainRequested
 from tickwire.server.cli.bandwidth import fetch_report, format_report
 from tickwire.server.cli.data import export_reader, migrate_schema, with_store, write_export
+from tickwire.server.cli.dev_shards import DevShards, run_dev_shards
 from tickwire.server.cli.drain import request_drain
 from tickwire.server.cli.player_check import PlayerCheckFailed, check_player
 from tickwire.server.codegen.game_api import GameApi
@@ -112,9 +114,7 @@ def serve(
     if shards == 1:
         _run(run_shard(settings))
     else:
-        arguments = ["--config", str(config)] if config else []
-        arguments += ["--rooms", rooms] if rooms else []
-        _run(supervise(settings, shards, arguments))
+        _run(supervise(settings, shards, _shard_arguments(config, rooms)))
 
 
 @app.command()
@@ -124,15 +124,18 @@ def dev(  # noqa: PLR0913 the options of the command
     port: Port = None,
     bots: Annotated[int, typer.Option(min=0, max=1000, help="the number of bots that play arena")] = 20,
     data: Data = DATA,
-    reload: Annotated[
-        bool, typer.Option("--reload", help="restart rooms with the new code when files change")
-    ] = False,
+    shards: Annotated[int, typer.Option(min=1, max=16, help="the number of shards; their ports count up")] = 1,
+    reload: Annotated[bool, typer.Option("--reload", help="restart rooms when their code changes")] = False,
 ) -> None:
-    """Run Redis and MongoDB as child processes, one shard, and bots on this machine."""
+    """Run Redis and MongoDB as child processes, one shard or several, and bots on this machine."""
     settings = _settings(config, rooms, port)
     level = "warning" if settings.logging.level == "info" else settings.logging.level
     logs.configure(format=settings.logging.format, level=level, hides=SHOWN_EVENTS)
-    _exit(lambda: run_dev(settings, data, bots=bots, reloads=reload))
+    run_shards = None
+    if shards > 1:
+        options = DevShards(shards, _shard_arguments(config, rooms), data, bots, reload)
+        run_shards = partial(run_dev_shards, options=options)
+    _exit(lambda: run_dev(settings, data, bots=bots, reloads=reload, run_shards=run_shards))
 
 
 @app.command(name="new")
@@ -328,6 +331,11 @@ def _generate(modules: list[str], generate: Callable[[GameApi], str]) -> None:
         typer.echo(generate(read_game(load_room_types(settings.rooms))), nl=False)
     except ConfigError as error:
         _fail(str(error), EXIT_USAGE)
+
+
+def _shard_arguments(config: Path | None, rooms: str) -> list[str]:
+    """Return the options of each shard of several."""
+    return [*(["--config", str(config)] if config else []), *(["--rooms", rooms] if rooms else [])]
 
 
 def _stored(config: Path | None, work: Callable[[MongoStore], Awaitable[T]]) -> T:

@@ -1,0 +1,112 @@
+"""`tickwire dev --shards 2`: players are redirected, and a change of the code is a deploy from shard to shard."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.harness.dev_process import children_of, dev, is_alive, two_free_ports
+from tests.harness.polling import eventually
+from tickwire.client.client import Client, connect
+from tickwire.server.cli.dev_shards import find_free_ports, to_environment
+from tickwire.server.config import Settings, load
+
+GAME = """
+from tickwire import Input, Room, Table, command, real
+
+STEP = 1
+
+
+class Lanterns(Table):
+    x = real(0, 100000, step=1)
+
+
+class LanternInput(Input):
+    sign = real(-1, 1, step=1)
+
+
+class Harbour(Room):
+    room_type = "harbour"
+    input_type = LanternInput
+    lanterns: Lanterns
+
+    def on_join(self, player, options):
+        player.entity = self.lanterns.spawn(x=1000.0)
+
+    def on_input(self, player, input):
+        player.entity.x += input.sign * STEP
+
+    @command
+    def step(self, player) -> int:
+        return STEP
+
+
+ROOMS = [Harbour]
+"""
+
+
+def x_of(client: Client, entity: int) -> float | None:
+    with suppress(KeyError):  # before the first state
+        return float(client.world.table("lanterns").entity(entity)["x"])
+    return None
+
+
+@pytest.mark.timeout(600)
+async def test_players_meet_across_shards_and_keep_room_and_world_through_a_deploy(tmp_path: Path) -> None:
+    game = tmp_path / "game"
+    game.mkdir()
+    (game / "harbour.py").write_text(GAME)
+    port = two_free_ports()
+    arguments = ("0", "--rooms", "harbour", "--reload", "--shards", "2")
+    root = str(Path(__file__).parents[2])
+    with dev(tmp_path / "data", *arguments, port=port, cwd=game, PYTHONPATH=root) as running:
+        await running.says("deploying on changes of Python files", 180)
+        url = f"ws://127.0.0.1:{port}"
+        async with connect(url) as ann, connect(f"ws://127.0.0.1:{port + 1}") as bob:
+            room = await ann.join("harbour", name="north")
+            assert (await bob.join("harbour", name="north")).room_id == room.room_id
+            await ann.send_input({"sign": 1.0})
+            for client in (ann, bob):
+                await client.wait_for(lambda client=client: x_of(client, room.entity) == 1001, timeout_s=60)
+
+            (game / "harbour.py").write_text(GAME.replace("STEP = 1", "STEP = = 1"))
+            await running.says("the old code continues", 120)
+            assert await ann.command("step") == 1
+
+            (game / "harbour.py").write_text(GAME.replace("STEP = 1", "STEP = 5"))
+            await running.says("deployed to 2 shards", 300)
+            for client in (ann, bob):
+                assert await client.command("step") == 5
+                await client.wait_for(lambda client=client: x_of(client, room.entity) == 1001, timeout_s=60)
+                assert client.core.mismatches == 0
+        shards = children_of(running.process.pid)
+        running.process.send_signal(signal.SIGTERM)
+        assert await running.exit_code() == 0, running.text
+        await eventually(lambda: not any(map(is_alive, shards)), 60)
+
+
+def test_settings_for_local_use_reach_the_processes_of_the_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("TICKWIRE__")]:
+        monkeypatch.delenv(name)
+    values = {
+        "redis.url": "redis://127.0.0.1:7000/0",
+        "mongo.url": "mongodb://127.0.0.1:7001/?replicaSet=rs0",
+        "operations.token": "t" * 40,
+        "listen.plaintext": True,
+        "edge.origins": ["https://game.example", "loopback"],
+        "mongo.migrate": True,
+        "capacity.load_max": 100.0,
+        "redis.lease_s": 3.0,
+        "logging.level": "warning",
+    }
+    settings = load(None, {}, values)
+    assert load(None, to_environment(settings), {}) == settings
+    assert to_environment(Settings())["TICKWIRE__LOGGING__LEVEL"] == "warning"
+
+
+def test_free_ports_are_successive() -> None:
+    assert find_free_ports("127.0.0.1", 4) != find_free_ports("127.0.0.1", 4)

@@ -110,7 +110,8 @@ def _command_lines(room: RoomApi, command: CommandApi) -> Iterator[str]:
         check_sent(f"{room.name}.{command.name}: {argument.name}", argument.type)
     notes = ((argument.name, describe_field(argument)) for argument in command.arguments)
     parameters = [f"@param args.{name} {note}" for name, note in notes if note]
-    yield from _comment([command.doc, *([""] if command.doc and parameters else []), *parameters])
+    description = [command.doc, ""] if command.doc and parameters else [command.doc] if command.doc else []
+    yield from _comment([*description, *parameters])
     fields = "; ".join(
         f"{to_key(argument.name)}{'' if argument.is_required else '?'}: {to_expression(argument.type)}"
         for argument in command.arguments

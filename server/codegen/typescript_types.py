@@ -147,5 +147,9 @@ def _is_text(kind: ApiType) -> bool:
 
 def _range(low: float | None, high: float | None) -> str:
     if low is None:
-        return "" if high is None else f"at most {high:.15g}"
-    return f"at least {low:.15g}" if high is None else f"{low:.15g} to {high:.15g}"
+        return "" if high is None else f"at most {_number(high)}"
+    return f"at least {_number(low)}" if high is None else f"{_number(low)} to {_number(high)}"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else f"{value:.15g}"

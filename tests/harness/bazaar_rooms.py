@@ -150,6 +150,10 @@ class Bazaar(Room):
         return Transaction(reply=listing)
 
     @command
+    def pay(self, player: Player, amount: Annotated[int, Meta(ge=1, lt=2**53)]) -> bool:
+        return True
+
+    @command
     def wave(self, player: Player) -> None: ...
 
     @command

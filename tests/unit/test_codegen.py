@@ -154,6 +154,7 @@ def test_vectors_have_their_parts_and_quaternions_do_not() -> None:
         "  sell(args: { listing: Listing; count?: number }): Promise<number>;",
         '  browse(args?: { order?: "age" | "price" }): Promise<ListingPage>;',
         "  buy(args: { listing: string }): Promise<unknown>;",
+        "  /** @param args.amount 1 to 9007199254740991 */\n  pay(args: { amount: number }): Promise<boolean>;",
         "  wave(): Promise<null>;",
         "  note(args: { value: unknown }): Promise<[number, string | null]>;",
         "export interface GrandBazaarEvents {\n  listing_added: ListingAdded;\n  trade: Traded;\n}",

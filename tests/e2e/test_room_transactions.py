@@ -58,6 +58,10 @@ async def test_a_room_pays_players_in_the_room_and_others(settings: Settings) ->
         assert await outcomes(client, 4) == [["a", ""], ["b", ""], ["c", "not enough gold"], ["a", ""]]
         assert await client.command("purse") == {"gold": 5}
         assert await shard.parts.store.ledger.sums("bob") == {"gold": 7}
+        await client.command("pay", [["a", "ann", 6]])
+        key, refused = (await outcomes(client, 5))[-1]
+        assert key == "a"
+        assert "has the key" in refused
 
 
 async def test_pending_transactions_move_with_their_room(settings: Settings) -> None:

@@ -14,7 +14,8 @@ from tests.harness.ledgers import MemoryLedger
 from tests.harness.polling import eventually
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_host, create_runtime
-from tickwire import Room, Table, TooManyTransactions, Transaction, TransactionOutcome, grant, spend, uint
+from tickwire import Player, Room, Table, TooManyTransactions, Transaction, TransactionOutcome, grant, spend, uint
+from tickwire.schemas.messages import Command
 from tickwire.server.errors import NotSavable, StaleEpoch
 from tickwire.server.migration.room_codec import decode_room, encode_room
 from tickwire.server.persistence.room_transactions import RoomTransactionService
@@ -27,6 +28,7 @@ from tickwire.server.rooms.room_transactions import PENDING_TRANSACTIONS_MAX
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import SeatRequest
 from tickwire.server.rooms.task_runner import TaskRunner
+from tickwire.server.rooms.transactions import Decision
 from tickwire.server.storage.world_document import create_world_write, world_from_document
 
 
@@ -59,6 +61,9 @@ class Casino(Room):
 
     def fail(self, outcome: TransactionOutcome) -> None:
         raise RuntimeError("requested failure in a callback")
+
+    def on_command(self, player: Player, name: str, payload: Any) -> Transaction:
+        return Transaction(grant(player.id, "chip"), reply=len(self.notes))
 
     async def wait(self, outcome: TransactionOutcome) -> None: ...
 
@@ -168,6 +173,25 @@ async def test_a_command_completes_a_pending_transaction_with_an_unknown_outcome
     assert room.notes == [(1, "committed")]
 
 
+async def test_a_failed_move_with_an_unknown_outcome_is_reported_once(
+    bank: LedgerBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tickwire.server.persistence.room_transactions.RETRY_S", 0.001)
+    runtime = bank.create()
+    room = casino_of(runtime)
+    bank.ledger.losses = ["after"]
+    bank.ledger.may_go = asyncio.Event()
+    room.pay(1)
+    await eventually(lambda: bank.transactions.waiting == 1)
+    bank.host.freeze(runtime)
+    bank.ledger.may_go.set()
+    await bank.finish()
+    assert room.notes == [], "the answer was lost"
+    bank.host.unfreeze(runtime)
+    await bank.finish()
+    assert room.notes == [(1, "committed")]
+
+
 async def test_an_exception_of_the_callback_is_contained_and_the_next_transaction_runs(bank: LedgerBank) -> None:
     room = casino_of(bank.create())
     with capture_logs() as logs:
@@ -195,6 +219,20 @@ async def test_a_room_that_another_shard_owns_commits_nothing(bank: LedgerBank) 
     assert bank.fenced == ["casino/home"]
     assert room.notes == []
     assert bank.ledger.holdings == {}
+
+
+async def test_a_command_is_decided_again_after_a_callback(bank: LedgerBank) -> None:
+    """The callback may have changed the data of the room that the decision was based on."""
+    runtime = bank.create()
+    seat = runtime.seat(SeatRequest(RecordingSubscriber("ann"), "ann"))
+    command = Command(1, "chip")
+    decision = seat.run_command(command)
+    assert isinstance(decision, Decision)
+    casino_of(runtime).pay(1)
+    await bank.finish()
+    outcome = await bank.transactions.run(seat, command, decision)
+    assert outcome.reply.payload == b"\x01", "the number of notes after the callback"
+    assert bank.ledger.holdings == {"ann": {"gold": 5, "chip": 1}}
 
 
 # -- closing and moving ---------------------------------------------------------------------------------------------

@@ -85,9 +85,11 @@ def angle_error(bits: int) -> float:
     Each of a, b and c differs by at most e = step / 2. The dropped component d = sqrt(1 - a^2 - b^2 - c^2) then
     differs by at most (|a| + |b| + |c|) / |d| * e, which is at most 3 * KEEP_RATIO * e. So the two quaternions are
     at most e * sqrt(3 + 9 * KEEP_RATIO^2) apart, and an angle between rotations is twice that between quaternions:
-    step * sqrt(3 + 9 * KEEP_RATIO^2), plus 1 % for the terms of second order: 0.3 degrees for 10 bits.
+    step * sqrt(3 + 9 * KEEP_RATIO^2). The terms of second order are below 2 * step of it, and the rounding of 32-bit
+    floats is below 2e-6. In degrees: 0.3 for 10 bits.
     """
-    return 1.01 * step(bits) * math.sqrt(3 + 9 * KEEP_RATIO**2)
+    size = step(bits)
+    return size * math.sqrt(3 + 9 * KEEP_RATIO**2) * (1 + 2 * size) + 2e-6
 
 
 def is_rotation(quaternions: Quaternions) -> NDArray[np.bool_]:

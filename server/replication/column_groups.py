@@ -70,8 +70,8 @@ def vec3(low: float, high: float, *, step: float) -> ColumnGroup:
 def quaternion(*, bits: int = 10) -> ColumnGroup:
     """Declare a rotation as a quaternion (x, y, z, w), of any length, that is sent as three numbers of `bits` each.
 
-    A client reads a unit quaternion. Its rotation differs from the game's by at most
-    2 * LIMIT / (2^bits - 2) * sqrt(3 + 9 * KEEP_RATIO^2) radians and 1 % of that, LIMIT and KEEP_RATIO being those of
+    A client reads a unit quaternion. With step = 2 * LIMIT / (2^bits - 2), its rotation differs from the game's by at
+    most step * sqrt(3 + 9 * KEEP_RATIO^2) * (1 + 2 * step) + 2e-6 radians, LIMIT and KEEP_RATIO being those of
     tickwire.schemas.quaternions: 0.3 degrees for 10 bits, and half as much for each bit more.
 
     A new entity has the rotation (0, 0, 0, 1), which turns nothing. A quaternion that is zero or not finite is sent

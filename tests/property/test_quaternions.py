@@ -13,10 +13,12 @@ from tickwire.schemas.quaternions import (
     FORM_BITS,
     FORMS,
     IDENTITY,
+    KEEP_RATIO,
     LIMIT,
     angle_error,
     pack,
     slerp,
+    step,
     unpack,
 )
 from tickwire.server.replication.column_groups import quaternion
@@ -53,6 +55,18 @@ def test_a_client_reads_every_rotation_within_the_error(bits: int, ticks: list[n
         shown = unpack(form, np.array([f.dequantise(n) for f, n in zip(bodies.fields[1:], numbers, strict=True)]))
         assert (angles_between(shown, bodies.rotation) <= angle_error(bits)).all()
     assert bodies.clamped == {}
+
+
+@given(st.sampled_from([BITS_MIN, 8, 10, BITS_MAX]), arrays(np.float64, (3, 5), elements=st.floats(0.48, 0.52)))
+def test_the_error_holds_where_the_dropped_component_is_smallest(bits: int, numbers: np.ndarray) -> None:
+    """There the rounding of the numbers changes the dropped component the most."""
+    numbers *= np.minimum(1, np.sqrt((1 - 0.477**2) / (numbers**2).sum(axis=0)))
+    forms = np.zeros(5, np.int64)
+    rotations = unpack(forms, numbers)
+    for signs in np.array(np.meshgrid([-1, 1], [-1, 1], [-1, 1])).reshape(3, -1).T:
+        shown = unpack(forms, numbers + signs[:, None] * step(bits) / 2)
+        dropped = rotations[:, 3] * KEEP_RATIO >= rotations[:, :3].max(axis=1)
+        assert (angles_between(shown, rotations)[dropped] <= angle_error(bits)).all()
 
 
 def test_the_error_of_ten_bits_is_below_a_third_of_a_degree() -> None:

@@ -347,7 +347,16 @@ async def test_payloads_that_cannot_be_decoded_are_malformed_and_the_connection_
             assert error.code is ErrorCode.MALFORMED, error.message
         await socket.say(Join("garden"))
         await socket.next(Joined)
-        await socket.say(Command(1, "planted", data))
+        await socket.say(Command(1, "plant", data))
+        reply = await socket.next(Reply)
+        assert (reply.id, reply.ok) == (1, False)
+        assert reply.error in (ErrorCode.MALFORMED, ErrorCode.INVALID_ARGUMENT)
+        await socket.say(Ping(9))
+        await socket.next(Pong)
+    async with raw(shard) as socket:
+        await socket.say(Join("pulse"))
+        await socket.next(Joined)
+        await socket.say(Command(1, "echo", data))
         reply = await socket.next(Reply)
         assert (reply.id, reply.ok, reply.error) == (1, False, ErrorCode.MALFORMED)
         await socket.say(Ping(9))

@@ -215,7 +215,7 @@ def large_ticks(stage: Stage) -> Iterator[bytes]:
 
 
 def groups(stage: BodyStage) -> Iterator[bytes]:
-    """Vectors and quaternions: bodies that tumble through many forms of a quaternion, and one that is no rotation."""
+    """Vectors and quaternions: bodies that tumble through many forms of a quaternion, and a quaternion of zeros."""
     bodies = stage.bodies
     for number in range(8):
         bodies.spawn(position=(number - 6, -number, number / 4), aim=(1, number / 12), hp=100)

@@ -14,9 +14,10 @@ arrive once and in order. It does not repeat a join that was refused. The caller
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from ssl import SSLContext
 from typing import Any, TypeVar, overload
@@ -33,13 +34,16 @@ from tickwire.client.errors import (
 )
 from tickwire.client.events import Listener, RoomEvent
 from tickwire.client.match_finder import MatchFinder
+from tickwire.client.open_room import OpenRoom
 from tickwire.client.options import JoinOptions, MatchOptions
 from tickwire.client.pending_requests import CALL_S_MAX
+from tickwire.client.requests import Request
 from tickwire.client.room_membership import RoomMembership
 from tickwire.client.session import ClientSession
 from tickwire.client.session_connection import ConnectionOptions, ConnectionState, TokenSource
+from tickwire.client.updates import RoomsListed
 from tickwire.client.world import World
-from tickwire.schemas.messages import Error, Goodbye, Joined, MatchStatus
+from tickwire.schemas.messages import Error, Goodbye, Joined, ListRooms, MatchStatus
 
 __all__ = [
     "Client",
@@ -113,6 +117,7 @@ class Client:
         self._connection = session.connection
         self._membership = RoomMembership(session, rng)
         self._match_finder = MatchFinder(session, self._membership)
+        self._list_lock = asyncio.Lock()
         self.core: ClientCore = session.core
         self.events: deque[RoomEvent] = session.events.events
 
@@ -236,6 +241,28 @@ class Client:
         """
         match_options = MatchOptions(options=options, party=party, latencies=latencies, labels=labels)
         return await self._match_finder.find(mode, match_options, timeout_s)
+
+    async def list_rooms(
+        self, room_type: str, *, labels: Mapping[str, str] | None = None, limit: int = 50
+    ) -> list[OpenRoom]:
+        """Return rooms of a type that any player may join now, the fullest first: for a lobby.
+
+        Join one with `join(room_type, room_id=room.room_id)`. It may be full by then.
+
+        Args:
+            room_type: the type.
+            labels: only rooms with these labels.
+            limit: the most rooms to return, 1 to 100.
+
+        Raises:
+            Refused: the type is unknown, a label is invalid, or the client asks too often (RATE_LIMITED).
+            Disconnected, TimeoutError, MessageTooLarge: as `join`.
+        """
+        data, number = self.core.list_rooms(room_type, labels, limit)
+        async with self._list_lock:  # an Error does not say which of several requests it answers
+            answer = await self._session.requests.send(Request(ListRooms, data, number))
+        assert isinstance(answer, RoomsListed)
+        return [OpenRoom.from_message(room) for room in answer.answer.rooms]
 
     async def cancel_match(self) -> None:
         """Leave the queue: a `match` in progress raises NotMatched, unless the match was already final."""

@@ -9,7 +9,7 @@ without a reply are sent again. Pure: the caller passes clock readings.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tickwire.client.command_window import CommandWindow, is_decided
@@ -30,6 +30,7 @@ from tickwire.client.updates import (
     RateChanged,
     Redirected,
     ReplyReceived,
+    RoomsListed,
     SeatLost,
     SeatTaken,
     Update,
@@ -53,6 +54,7 @@ from tickwire.schemas.messages import (
     Joined,
     Leave,
     Left,
+    ListRooms,
     MatchCancel,
     MatchStatus,
     Ping,
@@ -60,6 +62,7 @@ from tickwire.schemas.messages import (
     Rate,
     Redirect,
     Reply,
+    RoomList,
     StateFrame,
     Welcome,
 )
@@ -101,6 +104,7 @@ class ClientCore:
         self._event_number = 0
         self._generation = 0
         self._attempt = 0
+        self._list_id = 0
         self._has_session = False
         self._is_abandoning_join = False
         self._commands = CommandWindow(random)
@@ -173,6 +177,16 @@ class ClientCore:
         data = self._encoder.encode(options.to_message(mode))
         self._match_queue.request(mode)
         return data
+
+    def list_rooms(self, room_type: str, labels: Mapping[str, str] | None, limit: int) -> tuple[bytes, int]:
+        """Encode a request for open rooms; return it and its id, which RoomList returns.
+
+        Raises:
+            MessageTooLarge: the server would not accept the message.
+        """
+        self._list_id += 1
+        encoded = encode_payload(dict(labels)) if labels else b""
+        return self._encoder.encode(ListRooms(self._list_id, room_type, encoded, limit)), self._list_id
 
     def match_cancel(self) -> bytes:
         """Encode the request to leave the queue. The answer is CANCELLED, or FOUND if the match was already final."""
@@ -345,6 +359,8 @@ class ClientCore:
                 if is_answer(message, Join):
                     self._is_abandoning_join = False
                 return ErrorReceived(message)
+            case RoomList():
+                return RoomsListed(message)
             case Goodbye():
                 return Ended(message)
             case Rate():

@@ -10,18 +10,28 @@ from typing import TypeAlias
 
 import msgspec
 
-from tickwire.client.updates import ErrorReceived, QueueChanged, Redirected, SeatLost, SeatTaken, Update, Welcomed
+from tickwire.client.updates import (
+    ErrorReceived,
+    QueueChanged,
+    Redirected,
+    RoomsListed,
+    SeatLost,
+    SeatTaken,
+    Update,
+    Welcomed,
+)
 from tickwire.schemas.messages import (
     Error,
     ErrorCode,
     Join,
     Leave,
+    ListRooms,
     MatchRequest,
     Message,
     to_request_type,
 )
 
-Answer: TypeAlias = SeatTaken | SeatLost | Redirected | QueueChanged | ErrorReceived
+Answer: TypeAlias = SeatTaken | SeatLost | Redirected | QueueChanged | RoomsListed | ErrorReceived
 
 _NO_ANSWER = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.UNSUPPORTED, ErrorCode.RESYNC})
 """Errors that answer no request, for servers that do not set `request_type`."""
@@ -38,12 +48,14 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     """One pending request.
 
     Args:
-        type: Join, Leave or MatchRequest.
+        type: Join, Leave, MatchRequest or ListRooms.
         data: the message.
+        id: of a ListRooms.
     """
 
     type: type[Message]
     data: bytes
+    id: int = 0
 
     def answer(self, update: Update) -> Answer | None:
         """Return the update if it answers this request, else None."""
@@ -56,6 +68,8 @@ class Request(msgspec.Struct, frozen=True, eq=False):
                 return update if self.type is Leave else None
             case Redirected(is_match=is_match):
                 return update if self.type is (MatchRequest if is_match else Join) else None
+            case RoomsListed(answer):
+                return update if self.type is ListRooms and answer.id == self.id else None
             case QueueChanged(is_end=True):
                 return update if self.type is MatchRequest else None
             case _:

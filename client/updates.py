@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import msgspec
 
-from tickwire.schemas.messages import Error, Event, Goodbye, Joined, MatchStatus, Rate, Redirect, Reply, Welcome
+from tickwire.schemas.messages import (
+    Error,
+    Event,
+    Goodbye,
+    Joined,
+    MatchStatus,
+    Rate,
+    Redirect,
+    Reply,
+    RoomList,
+    Welcome,
+)
 
 
 class Welcomed(msgspec.Struct, frozen=True):
@@ -131,6 +142,12 @@ class ErrorReceived(msgspec.Struct, frozen=True):
     error: Error
 
 
+class RoomsListed(msgspec.Struct, frozen=True):
+    """The server answered a request for open rooms."""
+
+    answer: RoomList
+
+
 class Ended(msgspec.Struct, frozen=True):
     """The server sent Goodbye, and closes the connection."""
 
@@ -151,5 +168,6 @@ Update = (
     | EventsLost
     | RateChanged
     | ErrorReceived
+    | RoomsListed
     | Ended
 )

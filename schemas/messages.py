@@ -176,6 +176,15 @@ class EndSession(Message, frozen=True):
     """End the session now, with its seat and its queue position; the server closes the connection with 1000."""
 
 
+class ListRooms(Message, frozen=True):
+    """A request for open rooms of a type."""
+
+    id: U32 = 0
+    room_type: str = ""
+    labels: bytes = b""
+    limit: U16 = 0
+
+
 # -- server to client ---------------------------------------------------------------------------------------
 
 
@@ -359,7 +368,25 @@ class Rate(Message, frozen=True):
     keyframes_only: bool = False
 
 
-ClientMessage = Hello | Join | Leave | Input | Command | Resync | Ping | MatchRequest | MatchCancel | EndSession
+class ListedRoom(msgspec.Struct, frozen=True):
+    """A room that any player may join."""
+
+    room_id: str = ""
+    players: U32 = 0
+    players_max: U32 = 0
+    labels: bytes = b""
+
+
+class RoomList(Message, frozen=True):
+    """The answer to ListRooms: open rooms with a free seat, the fullest first."""
+
+    id: U32 = 0
+    rooms: tuple[ListedRoom, ...] = ()
+
+
+ClientMessage = (
+    Hello | Join | Leave | Input | Command | Resync | Ping | MatchRequest | MatchCancel | EndSession | ListRooms
+)
 ServerMessage = (
     StateFrame
     | InputAck
@@ -374,6 +401,7 @@ ServerMessage = (
     | Error
     | Goodbye
     | Rate
+    | RoomList
 )
 
 CLIENT_BODY: tuple[type[Message], ...] = (
@@ -387,6 +415,7 @@ CLIENT_BODY: tuple[type[Message], ...] = (
     MatchRequest,
     MatchCancel,
     EndSession,
+    ListRooms,
 )
 """The union ClientBody: a member's tag is its index plus one."""
 _REQUEST_TYPES = {member: tag for tag, member in enumerate(CLIENT_BODY, start=1)}
@@ -403,6 +432,7 @@ SERVER_BODY: tuple[type[Message], ...] = (
     Error,
     Goodbye,
     Rate,
+    RoomList,
 )
 """The union ServerBody: a member's tag is its index plus one."""
 

@@ -18,6 +18,7 @@ class ClientBody(object):
     MatchRequest = 8
     MatchCancel = 9
     EndSession = 10
+    ListRooms = 11
 
 
 # The first message on a connection, within the handshake's time limit.
@@ -673,6 +674,82 @@ class EndSession(object):
 
 def EndSessionStart(builder): builder.StartObject(0)
 def EndSessionEnd(builder): return builder.EndObject()
+
+
+# Requests open rooms of a type for a lobby. Answered with RoomList, or an Error.
+class ListRooms(object):
+    __slots__ = ['_tab']
+
+    @classmethod
+    def GetRootAs(cls, buf, offset=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, offset)
+        x = ListRooms()
+        x.Init(buf, n + offset)
+        return x
+
+    @classmethod
+    def GetRootAsListRooms(cls, buf, offset=0):
+        """This method is deprecated. Please switch to GetRootAs."""
+        return cls.GetRootAs(buf, offset)
+    # ListRooms
+    def Init(self, buf, pos):
+        self._tab = flatbuffers.table.Table(buf, pos)
+
+    # ListRooms
+    def Id(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(4))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
+        return 0
+
+    # ListRooms
+    def RoomType(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        if o != 0:
+            return self._tab.String(o + self._tab.Pos)
+        return None
+
+    # ListRooms
+    def Labels(self, j):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        if o != 0:
+            a = self._tab.Vector(o)
+            return self._tab.Get(flatbuffers.number_types.Uint8Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 1))
+        return 0
+
+    # ListRooms
+    def LabelsAsNumpy(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        if o != 0:
+            return self._tab.GetVectorAsNumpy(flatbuffers.number_types.Uint8Flags, o)
+        return 0
+
+    # ListRooms
+    def LabelsLength(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        if o != 0:
+            return self._tab.VectorLen(o)
+        return 0
+
+    # ListRooms
+    def LabelsIsNone(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        return o == 0
+
+    # ListRooms
+    def Limit(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(10))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint16Flags, o + self._tab.Pos)
+        return 0
+
+def ListRoomsStart(builder): builder.StartObject(4)
+def ListRoomsAddId(builder, id): builder.PrependUint32Slot(0, id, 0)
+def ListRoomsAddRoomType(builder, roomType): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(roomType), 0)
+def ListRoomsAddLabels(builder, labels): builder.PrependUOffsetTRelativeSlot(2, flatbuffers.number_types.UOffsetTFlags.py_type(labels), 0)
+def ListRoomsStartLabelsVector(builder, numElems): return builder.StartVector(1, numElems, 1)
+def ListRoomsAddLimit(builder, limit): builder.PrependUint16Slot(3, limit, 0)
+def ListRoomsEnd(builder): return builder.EndObject()
 
 
 class ClientMessage(object):

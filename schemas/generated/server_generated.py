@@ -83,6 +83,7 @@ class ServerBody(object):
     Error = 9
     Goodbye = 10
     Rate = 11
+    RoomList = 12
 
 
 # Begins a state frame that does not depend on the client's last tick, or that belongs to one channel other than 0.
@@ -1298,6 +1299,139 @@ def RateStart(builder): builder.StartObject(2)
 def RateAddTicksPerUpdate(builder, ticksPerUpdate): builder.PrependUint8Slot(0, ticksPerUpdate, 0)
 def RateAddKeyframesOnly(builder, keyframesOnly): builder.PrependBoolSlot(1, keyframesOnly, 0)
 def RateEnd(builder): return builder.EndObject()
+
+
+# A room that any player may join.
+class ListedRoom(object):
+    __slots__ = ['_tab']
+
+    @classmethod
+    def GetRootAs(cls, buf, offset=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, offset)
+        x = ListedRoom()
+        x.Init(buf, n + offset)
+        return x
+
+    @classmethod
+    def GetRootAsListedRoom(cls, buf, offset=0):
+        """This method is deprecated. Please switch to GetRootAs."""
+        return cls.GetRootAs(buf, offset)
+    # ListedRoom
+    def Init(self, buf, pos):
+        self._tab = flatbuffers.table.Table(buf, pos)
+
+    # ListedRoom
+    def RoomId(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(4))
+        if o != 0:
+            return self._tab.String(o + self._tab.Pos)
+        return None
+
+    # ListedRoom
+    def Players(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
+        return 0
+
+    # ListedRoom
+    def PlayersMax(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(8))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
+        return 0
+
+    # ListedRoom
+    def Labels(self, j):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(10))
+        if o != 0:
+            a = self._tab.Vector(o)
+            return self._tab.Get(flatbuffers.number_types.Uint8Flags, a + flatbuffers.number_types.UOffsetTFlags.py_type(j * 1))
+        return 0
+
+    # ListedRoom
+    def LabelsAsNumpy(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(10))
+        if o != 0:
+            return self._tab.GetVectorAsNumpy(flatbuffers.number_types.Uint8Flags, o)
+        return 0
+
+    # ListedRoom
+    def LabelsLength(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(10))
+        if o != 0:
+            return self._tab.VectorLen(o)
+        return 0
+
+    # ListedRoom
+    def LabelsIsNone(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(10))
+        return o == 0
+
+def ListedRoomStart(builder): builder.StartObject(4)
+def ListedRoomAddRoomId(builder, roomId): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(roomId), 0)
+def ListedRoomAddPlayers(builder, players): builder.PrependUint32Slot(1, players, 0)
+def ListedRoomAddPlayersMax(builder, playersMax): builder.PrependUint32Slot(2, playersMax, 0)
+def ListedRoomAddLabels(builder, labels): builder.PrependUOffsetTRelativeSlot(3, flatbuffers.number_types.UOffsetTFlags.py_type(labels), 0)
+def ListedRoomStartLabelsVector(builder, numElems): return builder.StartVector(1, numElems, 1)
+def ListedRoomEnd(builder): return builder.EndObject()
+
+
+# Open rooms with a free seat, the fullest first. Private, locked and full rooms are not listed.
+class RoomList(object):
+    __slots__ = ['_tab']
+
+    @classmethod
+    def GetRootAs(cls, buf, offset=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, offset)
+        x = RoomList()
+        x.Init(buf, n + offset)
+        return x
+
+    @classmethod
+    def GetRootAsRoomList(cls, buf, offset=0):
+        """This method is deprecated. Please switch to GetRootAs."""
+        return cls.GetRootAs(buf, offset)
+    # RoomList
+    def Init(self, buf, pos):
+        self._tab = flatbuffers.table.Table(buf, pos)
+
+    # RoomList
+    def Id(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(4))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
+        return 0
+
+    # RoomList
+    def Rooms(self, j):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        if o != 0:
+            x = self._tab.Vector(o)
+            x += flatbuffers.number_types.UOffsetTFlags.py_type(j) * 4
+            x = self._tab.Indirect(x)
+            obj = ListedRoom()
+            obj.Init(self._tab.Bytes, x)
+            return obj
+        return None
+
+    # RoomList
+    def RoomsLength(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        if o != 0:
+            return self._tab.VectorLen(o)
+        return 0
+
+    # RoomList
+    def RoomsIsNone(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        return o == 0
+
+def RoomListStart(builder): builder.StartObject(2)
+def RoomListAddId(builder, id): builder.PrependUint32Slot(0, id, 0)
+def RoomListAddRooms(builder, rooms): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(rooms), 0)
+def RoomListStartRoomsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
+def RoomListEnd(builder): return builder.EndObject()
 
 
 class ServerMessage(object):

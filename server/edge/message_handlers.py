@@ -6,6 +6,8 @@ exception that a client can cause leaves `message_received`.
 
 from __future__ import annotations
 
+import asyncio
+
 from tickwire.schemas.codec import client_message_type, decode_client, read_input_frame
 from tickwire.schemas.errors import MalformedMessage, UnknownMessage
 from tickwire.schemas.messages import (
@@ -17,6 +19,7 @@ from tickwire.schemas.messages import (
     Input,
     Join,
     Leave,
+    ListRooms,
     MatchCancel,
     MatchRequest,
     MatchStatus,
@@ -37,10 +40,14 @@ from tickwire.server.edge.receiver import Receiver
 from tickwire.server.edge.session import Session, SessionState
 from tickwire.server.edge.session_connections import detach_connection
 from tickwire.server.edge.settings import SILENT_INTERVALS_MAX
-from tickwire.server.errors import Malformed, OutOfOrder, RateLimited, TickwireError
+from tickwire.server.edge.token_bucket import TokenBucket
+from tickwire.server.errors import Malformed, OutOfOrder, RateLimited, TickwireError, Unavailable
 from tickwire.server.rooms.seat import Seat
 
-_ALWAYS: frozenset[type[Message]] = frozenset((Ping, Command, MatchRequest, MatchCancel, EndSession))
+_ALWAYS: frozenset[type[Message]] = frozenset((Ping, Command, MatchRequest, MatchCancel, ListRooms, EndSession))
+LISTS_PER_S = 1.0
+LISTS_AT_ONCE = 5
+"""Lists of rooms that one session may request: a lobby is refreshed every few seconds."""
 ALLOWED: dict[SessionState, frozenset[type[Message]]] = {
     # A room may close while inputs are on their way. Inputs that arrive afterwards are ignored without an error, and
     # a Leave is answered as always.
@@ -151,6 +158,8 @@ class SessionReceiver(Receiver[Connection]):
                 self._enqueue(message)
             case MatchCancel():
                 self._cancel_match()
+            case ListRooms():
+                self._list_rooms(message)
             case EndSession():
                 reason = "the client ended the session"
                 session.terminate(SessionCloseCode.NORMAL, reason, counted_as="ended_by_client")
@@ -221,6 +230,26 @@ class SessionReceiver(Receiver[Connection]):
         reason = "the player cancelled the match request"
         if not self._context.queue.cancel(self.session, reason):
             self.session.send_message(MatchStatus(QueueState.CANCELLED, reason=reason))
+
+    def _list_rooms(self, request: ListRooms) -> None:
+        self._charge(REQUEST_TOKENS)
+        session, context = self.session, self._context
+        if session.list_bucket is None:
+            session.list_bucket = TokenBucket(LISTS_PER_S, LISTS_AT_ONCE, context.now_s())
+        if not session.list_bucket.try_take(context.now_s()):
+            raise RateLimited(f"more than {LISTS_PER_S:g} lists of rooms a second", retry_after_ms=1000)
+        context.spawn(self._send_rooms(request), f"list of rooms {session.session_id}")
+
+    async def _send_rooms(self, request: ListRooms) -> None:
+        try:
+            async with asyncio.timeout(self._context.settings.join_timeout_s):
+                answer = await self._context.join_service.list_rooms(request)
+        except TickwireError as error:
+            self._send_error(error, ListRooms)
+        except TimeoutError:
+            self._send_error(Unavailable("the rooms cannot be listed now", retry_after_ms=1000), ListRooms)
+        else:
+            self.session.send_message(answer)
 
     # -- limits and errors ----------------------------------------------------------------------------------
 

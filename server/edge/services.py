@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from tickwire.schemas.messages import Command, Join, MatchRequest, Redirect, Reply
+from tickwire.schemas.messages import Command, Join, ListRooms, MatchRequest, Redirect, Reply, RoomList
 from tickwire.server.rooms.seat import Seat
 from tickwire.server.rooms.subscriber import Subscriber
 from tickwire.server.rooms.transactions import Decision
@@ -27,6 +27,14 @@ class RoomJoiner(Protocol):
 
         Raises:
             TickwireError: no seat was found. The client receives its code, its message and `retryable`.
+        """
+        ...
+
+    async def list_rooms(self, request: ListRooms, /) -> RoomList:
+        """Return open rooms of a type.
+
+        Raises:
+            TickwireError: the type is unknown, a label is invalid, or the rooms cannot be read now.
         """
         ...
 

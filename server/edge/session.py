@@ -77,6 +77,7 @@ class Session:
         from_shard: the shard that it was restored from; empty if it was opened here.
         joining: the task of its current join; None outside of a join.
         join_bucket: limits its joins and match requests.
+        list_bucket: limits its lists of rooms; None before the first.
         commands: runs its commands.
         is_redirected: whether its last join was redirected to another shard.
     """
@@ -100,6 +101,7 @@ class Session:
         "joins",
         "left_reason",
         "left_room_id",
+        "list_bucket",
         "opened_us",
         "outbox",
         "player_id",
@@ -129,6 +131,7 @@ class Session:
         self.joining: asyncio.Task[None] | None = None
         joins_max = context.settings.joins_per_minute_max
         self.join_bucket = TokenBucket(joins_max / 60, joins_max, context.now_s())
+        self.list_bucket: TokenBucket | None = None
         self.opened_us = context.now_us()
         self.history = SessionHistory(self.session_id, self.player_id)
         self.disconnected_since_s = 0.0

@@ -10,6 +10,7 @@ The path of one Join:
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,10 +27,11 @@ from tickwire.matchmaking import (
     Ticket,
     new_ticket_id,
 )
-from tickwire.schemas.messages import Join, Redirect
+from tickwire.schemas.messages import Join, ListRooms, Redirect, RoomList
 from tickwire.server.errors import Malformed, NoSuchRoom, RateLimited, Unavailable
 from tickwire.server.placement.client_errors import decode_options, to_client_error
 from tickwire.server.placement.hosted_rooms import HostedRooms
+from tickwire.server.placement.room_list import RoomListService
 from tickwire.server.placement.room_quota import RoomQuota
 from tickwire.server.placement.ticket_service import TicketService
 from tickwire.server.rooms.options_types import parse_options
@@ -71,6 +73,7 @@ class JoinService:
         self._rooms = rooms
         self.tickets = tickets
         self._quota = quota
+        self._room_lists = RoomListService(matchmaker.directory, shard.region, time.monotonic)
 
     async def join(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
         """See `tickwire.server.edge.services.RoomJoiner.join`."""
@@ -79,6 +82,14 @@ class JoinService:
             if join.ticket:
                 return await self._seat_by_ticket(subscriber, join.ticket, options)
             return await self._seat_by_request(subscriber, join, options)
+        except MatchmakingError as error:
+            raise to_client_error(error) from error
+
+    async def list_rooms(self, request: ListRooms) -> RoomList:
+        """See `tickwire.server.edge.services.RoomJoiner.list_rooms`."""
+        self._rooms.get_room_class(request.room_type)
+        try:
+            return await self._room_lists.list_rooms(request)
         except MatchmakingError as error:
             raise to_client_error(error) from error
 

@@ -20,6 +20,7 @@ from tests.harness.polling import eventually, eventually_joins
 from tests.harness.redis_process import RedisProcess
 from tests.harness.shard_process import admin, running, settings_of
 from tickwire.client.client import Client, Disconnected, NotMatched, Refused, connect
+from tickwire.client.open_room import OpenRoom
 from tickwire.client.options import JoinOptions
 from tickwire.matchmaking import Ticket, TicketKeys, sign
 from tickwire.schemas.messages import ErrorCode, Joined, QueueState
@@ -371,6 +372,57 @@ async def test_ticket_creates_its_room_unless_that_has_ended(
         with pytest.raises(Refused) as refused:
             await join_with(two, sign(again, create_ticket_keys(shard_settings)))
         assert refused.value.error.code is ErrorCode.NO_SUCH_ROOM
+
+
+# -- the list of a lobby ------------------------------------------------------------------------------------
+
+
+async def test_a_lobby_lists_the_open_rooms_of_the_fleet(
+    fleet: tuple[Shard, Shard], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tickwire.server.placement.room_list.CACHE_S", 0.0)
+    monkeypatch.setattr("tickwire.server.edge.message_handlers.LISTS_AT_ONCE", 10_000)
+    a, b = fleet
+    async with connect(a.url) as one, connect(b.url) as two, connect(a.url) as three, connect(b.url) as lobby:
+        ice = await one.join("duel", labels={"map": "ice"})
+        sand = await two.join("duel", labels={"map": "sand"})
+        await three.join("duel", is_private=True)
+
+        async def both() -> bool:
+            return len(await lobby.list_rooms("duel")) == 2
+
+        await eventually(both)
+        rooms = {room.room_id: room for room in await lobby.list_rooms("duel")}
+        assert set(rooms) == {ice.room_id, sand.room_id}, "without the private room"
+        assert rooms[ice.room_id] == OpenRoom(ice.room_id, 1, 2, {"map": "ice"})
+        only = await lobby.list_rooms("duel", labels={"map": "sand"})
+        assert [room.room_id for room in only] == [sand.room_id]
+        assert len(await lobby.list_rooms("duel", limit=1)) == 1
+        runtime = b.parts.host.get(ice.room_id) or a.parts.host.get(ice.room_id)
+        assert runtime is not None
+        runtime.room.lock()
+        joined = await lobby.join("duel", room_id=only[0].room_id)
+        assert joined.room_id == sand.room_id
+
+        async def none_open() -> bool:
+            return await lobby.list_rooms("duel") == []
+
+        await eventually(none_open)
+
+
+async def test_lists_of_rooms_are_checked_and_limited(shard_settings: Settings) -> None:
+    async with running(shard_settings) as shard, connect(shard.url) as client:
+        with pytest.raises(Refused) as refused:
+            await client.list_rooms("no such type")
+        assert refused.value.error.code is ErrorCode.NO_SUCH_ROOM_TYPE
+        with pytest.raises(Refused) as refused:
+            await client.list_rooms("garden", labels={"a b": "c"})
+        assert refused.value.error.code is ErrorCode.MALFORMED
+        answers = await asyncio.gather(*(client.list_rooms("garden") for _ in range(40)), return_exceptions=True)
+        codes = {answer.error.code for answer in answers if isinstance(answer, Refused)}
+        assert codes == {ErrorCode.RATE_LIMITED}
+        assert all(answer == [] for answer in answers if not isinstance(answer, Refused))
+        assert (await client.join("garden")).room_id
 
 
 # -- the queue ----------------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from tickwire.schemas.messages import (
     Goodbye,
     Hello,
     Input,
+    ListedRoom,
     Message,
     Pong,
     QueueState,
@@ -62,6 +63,8 @@ def filled(kind: type[msgspec.Struct]) -> Any:
                 values[slot.name] = True
             case "table":
                 values[slot.name] = DESCRIPTION
+            case "tables":
+                values[slot.name] = (ListedRoom("one", 1, 2, b"\x80"), ListedRoom("two", 3, 4))
             case "f32" | "f64":
                 values[slot.name] = number + 0.5
             case _:

@@ -16,6 +16,8 @@ import type {
   JoinOptions,
   MatchOptions,
   MatchStatusMessage,
+  ListOptions,
+  OpenRoom,
   RedirectMessage,
   ReplyMessage,
 } from "./types.js";
@@ -57,7 +59,7 @@ export interface Events {
 
 interface Request {
   /** The message's type in the schema: an Error names the type of the message that it answers. */
-  readonly type: "Join" | "Leave" | "MatchRequest" | "Command" | "abandoned Join";
+  readonly type: "Join" | "Leave" | "MatchRequest" | "ListRooms" | "Command" | "abandoned Join";
   /** The message; null for a command, which the core sends, and for a Join that was sent before. */
   readonly data: Uint8Array | null;
   /** Returns the outcome if the update ends this request, else null. */
@@ -101,6 +103,8 @@ export class Client<Rooms extends RoomsOf<Rooms> = any> {
   private pumpTimer: ReturnType<typeof setTimeout> | undefined;
   /** The number of `match` calls that wait in a queue. */
   private matches = 0;
+  private listId = 0;
+  private listing: Promise<unknown> = Promise.resolve();
   /** The last message was FOUND: the next Redirect leads to the match. */
   private isMatchRedirect = false;
   /** A join ended without an answer: a seat that still arrives is released, and the next Join waits for the answer. */
@@ -194,6 +198,19 @@ export class Client<Rooms extends RoomsOf<Rooms> = any> {
       if (!data) throw new NotMatched("the shard of the match cannot be reached");
       return this.acquireSeat(data, options.options);
     });
+  }
+
+  /** Returns rooms of a type that any player may join now, the fullest first. Join one with its `roomId`.
+   *
+   * @throws Refused, Disconnected, MessageTooLarge. */
+  async listRooms(roomType: string, options: ListOptions = {}): Promise<readonly OpenRoom[]> {
+    const id = ++this.listId;
+    const data = this.core.listRooms(id, roomType, options.labels, options.limit ?? 0);
+    const outcome = (update: Update): Outcome | null => (update.type === "rooms" && update.id === id ? { value: update.rooms } : null);
+    // One at a time: an Error does not say which of several requests it answers.
+    const answer = this.listing.catch(() => undefined).then(() => this.request<readonly OpenRoom[]>({ type: "ListRooms", data, outcome }, ANSWER_MS_MAX));
+    this.listing = answer;
+    return answer;
   }
 
   /** Leaves the queue. `match` is rejected, unless the match was already final. */

@@ -17,6 +17,7 @@ import {
   input,
   join,
   leave,
+  listRooms,
   matchCancel,
   matchRequest,
   ping,
@@ -32,6 +33,7 @@ import type {
   MatchStatusMessage,
   RedirectMessage,
   ReplyMessage,
+  RoomListMessage,
   StateMessage,
   WelcomeMessage,
 } from "./types.js";
@@ -64,6 +66,7 @@ export type Update =
   | { readonly type: "redirected"; readonly redirect: RedirectMessage }
   | { readonly type: "eventsLost"; readonly error: ErrorMessage }
   | { readonly type: "refused"; readonly error: ErrorMessage }
+  | RoomListMessage
   | { readonly type: "ended"; readonly goodbye: GoodbyeMessage };
 
 export class ClientCore {
@@ -138,6 +141,10 @@ export class ClientCore {
 
   matchRequest(mode: string, options: MatchOptions = {}): Uint8Array {
     return this.checkSize(matchRequest(mode, options));
+  }
+
+  listRooms(id: number, roomType: string, labels: Readonly<Record<string, string>> | undefined, limit: number): Uint8Array {
+    return this.checkSize(listRooms(id, roomType, labels, limit));
   }
 
   matchCancel(): Uint8Array {
@@ -232,6 +239,8 @@ export class ClientCore {
         return { type: "match", status: message };
       case "error":
         return { type: message.code === "RESYNC" ? "eventsLost" : "refused", error: message };
+      case "rooms":
+        return message;
       case "goodbye":
         return { type: "ended", goodbye: message };
       default:

@@ -23,6 +23,7 @@ import { Join } from "./generated/tickwire/join";
 import { Joined } from "./generated/tickwire/joined";
 import { Leave } from "./generated/tickwire/leave";
 import { Left } from "./generated/tickwire/left";
+import { ListRooms } from "./generated/tickwire/list-rooms";
 import { MatchCancel } from "./generated/tickwire/match-cancel";
 import { MatchRequest } from "./generated/tickwire/match-request";
 import { MatchStatus } from "./generated/tickwire/match-status";
@@ -33,13 +34,14 @@ import { Rate } from "./generated/tickwire/rate";
 import { Redirect } from "./generated/tickwire/redirect";
 import { Reply } from "./generated/tickwire/reply";
 import { Resync } from "./generated/tickwire/resync";
+import { RoomList } from "./generated/tickwire/room-list";
 import { ServerBody } from "./generated/tickwire/server-body";
 import { ServerMessage as Wire } from "./generated/tickwire/server-message";
 import { StateFrameHead } from "./generated/tickwire/state-frame-head";
 import { StateHead } from "./generated/tickwire/state-head";
 import { StructKind } from "./generated/tickwire/struct-kind";
 import { Welcome } from "./generated/tickwire/welcome";
-import { encode as pack } from "./msgpack.js";
+import { decode as unpack, encode as pack } from "./msgpack.js";
 import type {
   AckMessage,
   ErrorCode,
@@ -54,6 +56,7 @@ import type {
   MatchStatusMessage,
   RedirectMessage,
   ReplyMessage,
+  RoomListMessage,
   ServerMessage,
   StateMessage,
   WelcomeMessage,
@@ -177,6 +180,8 @@ function readBody(message: Wire): ServerMessage {
       return error(message.body(new WireError()));
     case ServerBody.Goodbye:
       return goodbye(message.body(new Goodbye()));
+    case ServerBody.RoomList:
+      return roomList(message.body(new RoomList()));
     case ServerBody.Rate: {
       const rate: Rate = message.body(new Rate());
       return { type: "rate", ticksPerUpdate: rate.ticksPerUpdate(), keyframesOnly: rate.keyframesOnly() };
@@ -184,6 +189,20 @@ function readBody(message: Wire): ServerMessage {
     default:
       return { type: "unknown" };
   }
+}
+
+function roomList(from: RoomList): RoomListMessage {
+  const rooms = Array.from({ length: from.roomsLength() }, (_, at) => {
+    const room = from.rooms(at)!;
+    const labels = room.labelsArray();
+    return {
+      roomId: text(room.roomId()),
+      players: room.players(),
+      maxPlayers: room.playersMax(),
+      labels: labels?.length ? (unpack(labels) as Record<string, string>) : {},
+    };
+  });
+  return { type: "rooms", id: from.id(), rooms };
 }
 
 function welcome(from: Welcome): WelcomeMessage {
@@ -439,6 +458,19 @@ export function matchRequest(mode: string, options: MatchOptions): Uint8Array {
 
 export function matchCancel(): Uint8Array {
   return message(ClientBody.MatchCancel, (builder) => MatchCancel.createMatchCancel(builder));
+}
+
+/** Requests open rooms of a type; RoomList returns the id. */
+export function listRooms(id: number, roomType: string, labels: Readonly<Record<string, string>> | undefined, limit: number): Uint8Array {
+  return message(ClientBody.ListRooms, (builder) => {
+    const [typeOffset, labelsOffset] = [createText(builder, roomType), createMap(builder, labels)];
+    ListRooms.startListRooms(builder);
+    ListRooms.addId(builder, id);
+    ListRooms.addRoomType(builder, typeOffset);
+    if (labelsOffset) ListRooms.addLabels(builder, labelsOffset);
+    ListRooms.addLimit(builder, limit);
+    return ListRooms.endListRooms(builder);
+  });
 }
 
 /** Ends the session, its seat and its queue entry. The server closes the connection with 1000. */

@@ -143,6 +143,22 @@ export interface GoodbyeMessage {
   readonly retryAfterMs: number;
 }
 
+/** A room that any player may join. */
+export interface OpenRoom {
+  readonly roomId: string;
+  /** Those in the room, and the seats that are reserved. */
+  readonly players: number;
+  readonly maxPlayers: number;
+  /** The labels that the room has set. */
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+export interface RoomListMessage {
+  readonly type: "rooms";
+  readonly id: number;
+  readonly rooms: readonly OpenRoom[];
+}
+
 export type ServerMessage =
   | StateMessage
   | AckMessage
@@ -156,6 +172,7 @@ export type ServerMessage =
   | MatchStatusMessage
   | ErrorMessage
   | GoodbyeMessage
+  | RoomListMessage
   | { readonly type: "rate"; readonly ticksPerUpdate: number; readonly keyframesOnly: boolean }
   | { readonly type: "unknown" };
 
@@ -172,6 +189,14 @@ export interface JoinOptions<Options extends object = object> {
   readonly party?: readonly [code: string, size: number];
   /** Passed to the room's `on_join`. */
   readonly options?: Readonly<Options>;
+}
+
+/** Selects the rooms of a list. */
+export interface ListOptions {
+  /** Only rooms with these labels. */
+  readonly labels?: Readonly<Record<string, string>>;
+  /** The most rooms to return, 1 to 100; 50 by default. */
+  readonly limit?: number;
 }
 
 /** Requirements for a match. */

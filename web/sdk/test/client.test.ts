@@ -7,7 +7,9 @@ import { ClientBody } from "../src/generated/tickwire/client-body";
 import { Command } from "../src/generated/tickwire/command";
 import { ErrorCode } from "../src/generated/tickwire/error-code";
 import { Hello } from "../src/generated/tickwire/hello";
+import { ListRooms } from "../src/generated/tickwire/list-rooms";
 import { QueueState } from "../src/generated/tickwire/queue-state";
+import { decode } from "../src/msgpack.js";
 import { Prediction } from "../src/prediction.js";
 import {
   ack,
@@ -24,6 +26,7 @@ import {
   refusal,
   reply,
   resumes,
+  roomList,
   seated,
   settle,
   state,
@@ -73,6 +76,24 @@ describe("the client", () => {
     newest().says(welcome(1, "token-9"));
     await answer;
     expect([client.sessionsLost, client.room, left.mock.calls.length]).toEqual([1, null, 1]);
+  });
+
+  it("lists open rooms, one request at a time", async () => {
+    const client = await seated();
+    const first = client.listRooms("garden", { labels: { map: "ice" }, limit: 2 });
+    const second = expect(client.listRooms("garden")).rejects.toThrow(/RATE_LIMITED/);
+    const third = client.listRooms("garden");
+    await vi.advanceTimersByTimeAsync(0);
+    const request = newest().last(ClientBody.ListRooms, new ListRooms());
+    expect([request.id(), request.roomType(), decode(request.labelsArray()!), request.limit()]).toEqual([1, "garden", { map: "ice" }, 2]);
+    newest().says(roomList(1, ["room-7"], { map: "ice" }));
+    expect(await first).toEqual([{ roomId: "room-7", players: 3, maxPlayers: 8, labels: { map: "ice" } }]);
+    await vi.advanceTimersByTimeAsync(0);
+    newest().says(refusal(ErrorCode.RATE_LIMITED, ClientBody.ListRooms, 1000));
+    await second;
+    await vi.advanceTimersByTimeAsync(0);
+    newest().says(roomList(3, [], {}));
+    expect(await third).toEqual([]);
   });
 
   it("reports why its seat was lost while it was disconnected", async () => {

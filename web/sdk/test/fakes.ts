@@ -16,11 +16,13 @@ import { InputAck } from "../src/generated/tickwire/input-ack";
 import { InputAckMessage } from "../src/generated/tickwire/input-ack-message";
 import { Joined } from "../src/generated/tickwire/joined";
 import { Left } from "../src/generated/tickwire/left";
+import { ListedRoom } from "../src/generated/tickwire/listed-room";
 import { MatchStatus } from "../src/generated/tickwire/match-status";
 import { Pong } from "../src/generated/tickwire/pong";
 import { QueueState } from "../src/generated/tickwire/queue-state";
 import { Redirect } from "../src/generated/tickwire/redirect";
 import { Reply } from "../src/generated/tickwire/reply";
+import { RoomList } from "../src/generated/tickwire/room-list";
 import { ServerBody } from "../src/generated/tickwire/server-body";
 import { ServerMessage } from "../src/generated/tickwire/server-message";
 import { StateDescription } from "../src/generated/tickwire/state-description";
@@ -182,6 +184,16 @@ export function refusal(code: ErrorCode, requestType: ClientBody, retryAfterMs =
     WireError.addRetryAfterMs(builder, retryAfterMs);
     WireError.addRetryable(builder, retryAfterMs > 0);
     return WireError.endError(builder);
+  });
+}
+
+export function roomList(id: number, roomIds: readonly string[], labels: Record<string, string>): Uint8Array {
+  return message(ServerBody.RoomList, (builder) => {
+    const rooms = roomIds.map((roomId) => {
+      const [name, map] = [builder.createString(roomId), ListedRoom.createLabelsVector(builder, encode(labels))];
+      return ListedRoom.createListedRoom(builder, name, 3, 8, map);
+    });
+    return RoomList.createRoomList(builder, id, RoomList.createRoomsVector(builder, rooms));
   });
 }
 

@@ -6,6 +6,7 @@ import { Hello } from '../tickwire/hello';
 import { Input } from '../tickwire/input';
 import { Join } from '../tickwire/join';
 import { Leave } from '../tickwire/leave';
+import { ListRooms } from '../tickwire/list-rooms';
 import { MatchCancel } from '../tickwire/match-cancel';
 import { MatchRequest } from '../tickwire/match-request';
 import { Ping } from '../tickwire/ping';
@@ -23,13 +24,14 @@ export enum ClientBody {
   Ping = 7,
   MatchRequest = 8,
   MatchCancel = 9,
-  EndSession = 10
+  EndSession = 10,
+  ListRooms = 11
 }
 
 export function unionToClientBody(
   type: ClientBody,
-  accessor: (obj:Command|EndSession|Hello|Input|Join|Leave|MatchCancel|MatchRequest|Ping|Resync) => Command|EndSession|Hello|Input|Join|Leave|MatchCancel|MatchRequest|Ping|Resync|null
-): Command|EndSession|Hello|Input|Join|Leave|MatchCancel|MatchRequest|Ping|Resync|null {
+  accessor: (obj:Command|EndSession|Hello|Input|Join|Leave|ListRooms|MatchCancel|MatchRequest|Ping|Resync) => Command|EndSession|Hello|Input|Join|Leave|ListRooms|MatchCancel|MatchRequest|Ping|Resync|null
+): Command|EndSession|Hello|Input|Join|Leave|ListRooms|MatchCancel|MatchRequest|Ping|Resync|null {
   switch(ClientBody[type]) {
     case 'NONE': return null; 
     case 'Hello': return accessor(new Hello())! as Hello;
@@ -42,15 +44,16 @@ export function unionToClientBody(
     case 'MatchRequest': return accessor(new MatchRequest())! as MatchRequest;
     case 'MatchCancel': return accessor(new MatchCancel())! as MatchCancel;
     case 'EndSession': return accessor(new EndSession())! as EndSession;
+    case 'ListRooms': return accessor(new ListRooms())! as ListRooms;
     default: return null;
   }
 }
 
 export function unionListToClientBody(
   type: ClientBody, 
-  accessor: (index: number, obj:Command|EndSession|Hello|Input|Join|Leave|MatchCancel|MatchRequest|Ping|Resync) => Command|EndSession|Hello|Input|Join|Leave|MatchCancel|MatchRequest|Ping|Resync|null, 
+  accessor: (index: number, obj:Command|EndSession|Hello|Input|Join|Leave|ListRooms|MatchCancel|MatchRequest|Ping|Resync) => Command|EndSession|Hello|Input|Join|Leave|ListRooms|MatchCancel|MatchRequest|Ping|Resync|null, 
   index: number
-): Command|EndSession|Hello|Input|Join|Leave|MatchCancel|MatchRequest|Ping|Resync|null {
+): Command|EndSession|Hello|Input|Join|Leave|ListRooms|MatchCancel|MatchRequest|Ping|Resync|null {
   switch(ClientBody[type]) {
     case 'NONE': return null; 
     case 'Hello': return accessor(index, new Hello())! as Hello;
@@ -63,6 +66,7 @@ export function unionListToClientBody(
     case 'MatchRequest': return accessor(index, new MatchRequest())! as MatchRequest;
     case 'MatchCancel': return accessor(index, new MatchCancel())! as MatchCancel;
     case 'EndSession': return accessor(index, new EndSession())! as EndSession;
+    case 'ListRooms': return accessor(index, new ListRooms())! as ListRooms;
     default: return null;
   }
 }

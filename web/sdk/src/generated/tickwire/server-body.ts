@@ -10,6 +10,7 @@ import { Pong } from '../tickwire/pong';
 import { Rate } from '../tickwire/rate';
 import { Redirect } from '../tickwire/redirect';
 import { Reply } from '../tickwire/reply';
+import { RoomList } from '../tickwire/room-list';
 import { Welcome } from '../tickwire/welcome';
 
 
@@ -25,13 +26,14 @@ export enum ServerBody {
   MatchStatus = 8,
   Error = 9,
   Goodbye = 10,
-  Rate = 11
+  Rate = 11,
+  RoomList = 12
 }
 
 export function unionToServerBody(
   type: ServerBody,
-  accessor: (obj:Error|Event|Goodbye|Joined|Left|MatchStatus|Pong|Rate|Redirect|Reply|Welcome) => Error|Event|Goodbye|Joined|Left|MatchStatus|Pong|Rate|Redirect|Reply|Welcome|null
-): Error|Event|Goodbye|Joined|Left|MatchStatus|Pong|Rate|Redirect|Reply|Welcome|null {
+  accessor: (obj:Error|Event|Goodbye|Joined|Left|MatchStatus|Pong|Rate|Redirect|Reply|RoomList|Welcome) => Error|Event|Goodbye|Joined|Left|MatchStatus|Pong|Rate|Redirect|Reply|RoomList|Welcome|null
+): Error|Event|Goodbye|Joined|Left|MatchStatus|Pong|Rate|Redirect|Reply|RoomList|Welcome|null {
   switch(ServerBody[type]) {
     case 'NONE': return null; 
     case 'Welcome': return accessor(new Welcome())! as Welcome;
@@ -45,15 +47,16 @@ export function unionToServerBody(
     case 'Error': return accessor(new Error())! as Error;
     case 'Goodbye': return accessor(new Goodbye())! as Goodbye;
     case 'Rate': return accessor(new Rate())! as Rate;
+    case 'RoomList': return accessor(new RoomList())! as RoomList;
     default: return null;
   }
 }
 
 export function unionListToServerBody(
   type: ServerBody, 
-  accessor: (index: number, obj:Error|Event|Goodbye|Joined|Left|MatchStatus|Pong|Rate|Redirect|Reply|Welcome) => Error|Event|Goodbye|Joined|Left|MatchStatus|Pong|Rate|Redirect|Reply|Welcome|null, 
+  accessor: (index: number, obj:Error|Event|Goodbye|Joined|Left|MatchStatus|Pong|Rate|Redirect|Reply|RoomList|Welcome) => Error|Event|Goodbye|Joined|Left|MatchStatus|Pong|Rate|Redirect|Reply|RoomList|Welcome|null, 
   index: number
-): Error|Event|Goodbye|Joined|Left|MatchStatus|Pong|Rate|Redirect|Reply|Welcome|null {
+): Error|Event|Goodbye|Joined|Left|MatchStatus|Pong|Rate|Redirect|Reply|RoomList|Welcome|null {
   switch(ServerBody[type]) {
     case 'NONE': return null; 
     case 'Welcome': return accessor(index, new Welcome())! as Welcome;
@@ -67,6 +70,7 @@ export function unionListToServerBody(
     case 'Error': return accessor(index, new Error())! as Error;
     case 'Goodbye': return accessor(index, new Goodbye())! as Goodbye;
     case 'Rate': return accessor(index, new Rate())! as Rate;
+    case 'RoomList': return accessor(index, new RoomList())! as RoomList;
     default: return null;
   }
 }

@@ -23,7 +23,7 @@ class FieldApi(msgspec.Struct, frozen=True, omit_defaults=True):
         type: the type of the value.
         is_required: the sender must include it. Otherwise the receiver uses the default.
         is_always_sent: the server always includes it.
-        default: the default as a plain value; unset if there is none or if it is computed.
+        default: the default as a plain value; unset without one, and for a computed default.
         doc: the description in the docstring of the command.
     """
 

@@ -145,7 +145,7 @@ def _interface(name: str, lines: Iterable[str], doc: str) -> str:
 
 
 def _comment(lines: list[str]) -> list[str]:
-    """Return a comment of JSDoc; empty if there is no text."""
+    """Return a comment of JSDoc; empty without text."""
     safe = [" ".join(line.split()).replace("*/", "*\\/") for line in lines]
     if not any(safe):
         return []

@@ -254,6 +254,9 @@ WRONG: list[tuple[list[str], int]] = [
     (["codegen", "typescript", "client.core"], EXIT_USAGE),
     (["codegen", "json"], EXIT_USAGE),
     (["codegen", "json", "no.such.game"], EXIT_USAGE),
+    (["new"], EXIT_USAGE),
+    (["new", "class"], EXIT_USAGE),
+    (["new", "a/b"], EXIT_USAGE),
     (["version", "2"], EXIT_USAGE),
 ]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import gc
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -22,3 +23,15 @@ async def shard(shard_settings: Settings) -> AsyncIterator[Shard]:
     """A shard that is ready."""
     async with running(shard_settings) as made:
         yield made
+
+
+@pytest.fixture
+def no_collections() -> Iterator[None]:
+    """Run no garbage collection during tests of data that is nested up to the limit of the interpreter.
+
+    A collection within the decoder calls the shard's monitor, for which no recursion is left. Python ignores and
+    prints that exception, and pytest fails the test at which it happens.
+    """
+    gc.disable()
+    yield
+    gc.enable()

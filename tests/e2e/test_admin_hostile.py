@@ -20,6 +20,8 @@ from tickwire.server.config import Settings
 from tickwire.server.errors import Unavailable
 from tickwire.server.shard import Shard
 
+pytestmark = pytest.mark.usefixtures("no_collections")
+
 IDS = [
     "a/b",
     "a//b",

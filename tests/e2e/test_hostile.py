@@ -46,6 +46,8 @@ from tickwire.server.config import Settings
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.shard import Shard
 
+pytestmark = pytest.mark.usefixtures("no_collections")
+
 HELLO = encode_client(Hello(SCHEMA_VERSION, "test"))
 
 

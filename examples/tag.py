@@ -2,7 +2,7 @@
 
     lobby --two players--> countdown --COUNTDOWN_S--> running --ROUND_S--> results --RESULTS_S--> countdown, or lobby
 
-The clock of the room drives the phases, gives the points and removes idle players. Bots run along while the room has
+The clock of the room drives the phases, counts the points and removes idle players. Bots run along while the room has
 few players. At the end of a round the best players are paid coins, which outlive the room: a transaction without a
 command, so it has a key, and `paid` runs when it is committed.
 """
@@ -238,7 +238,7 @@ class Tag(Room):
             self.make_it(runners.ids[np.argmin(distance)])
 
     def make_it(self, id: int) -> None:
-        """Make one runner "it". It catches nobody for a moment, so that the others can run away."""
+        """Make one runner "it". It cannot catch others for a moment, so that they can run away."""
         self.runners.is_it[:] = self.runners.ids == id
         self.safe_until_s = self.clock.now_s + SAFE_S
 

@@ -93,7 +93,7 @@ class RoomErrorView(Response, frozen=True):
         arguments: the arguments of the newest call as short text, without secrets.
         error: the type and text of the exception.
         frames: the lines of the game's code, the innermost last.
-        consequence: what became of the room or the call.
+        consequence: the effect on the room or the call.
         count: how often it was raised.
         age_s: how long ago it was raised last.
     """

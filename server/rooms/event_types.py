@@ -48,7 +48,7 @@ def check_events(cls: type[EventDeclarations]) -> None:
     """Check the event classes of a room class.
 
     Raises:
-        TypeError: a class is no event, two have one name, or a field cannot be sent.
+        TypeError: a class is not an event, two have one name, or a field cannot be sent.
     """
     if not isinstance(cls.events, tuple):
         raise TypeError(f"{cls.__name__}.events must be a tuple of Event classes, such as (Scored,)")
@@ -79,7 +79,7 @@ def encode(event: Event | str, payload: Any, declared: Collection[type[Event]]) 
         declared: the event classes of the room.
 
     Raises:
-        TypeError: the room does not declare the event's class, or an Event has another payload besides its fields.
+        TypeError: the room does not declare the event's class, or an Event was passed together with a payload.
     """
     if isinstance(event, str):
         return encode_event(event, encode_payload(payload))

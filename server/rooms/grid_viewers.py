@@ -35,7 +35,7 @@ class GridViewers:
         self._watched: dict[Player, frozenset[int]] = {}  # only cells: few games subscribe players to single cells
 
     def update(self, player: Player, cell: int | None) -> None:
-        """Note the cell that a player looks at, and the cells that it is subscribed to besides."""
+        """Note the cell that a player looks at, and the other cells that it is subscribed to."""
         if self._cells.get(player) != cell:
             self._remove_cell(player)
             if cell is not None:

@@ -79,7 +79,7 @@ class Room:
             entities that are not in other channels.
         fan_out_max: the maximum number of events per second that one player's messages may cause, counted once for
             each receiver and each started KiB. Above it the player's commands are refused with RATE_LIMITED.
-        error_policy: what follows an exception in a tick: "close", "restore" or "ignore"; see
+        error_policy: the reaction to an exception in a tick: "close", "restore" or "ignore"; see
             server/rooms/error_policy.py.
         empty_timeout_s: how long an empty room stays open, in seconds.
         ticks_when_empty: whether `on_tick` also runs while the room is empty. Otherwise an empty room keeps its tick

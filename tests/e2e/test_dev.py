@@ -113,7 +113,8 @@ async def test_a_signal_while_the_stores_start_leaves_no_store_behind(number: in
         running.process.send_signal(number)
         assert await running.exit_code() != 0
         await eventually(lambda: not any(map(is_alive, stores)), 20)
-        assert "Traceback" not in running.text
+        # Python itself prints an exception that a signal raises in a function that it calls around a fork.
+        assert running.text.count("Traceback") == running.text.count("Exception ignored in: <function _releaseLock")
 
 
 async def test_second_signal_ends_the_instance_and_its_stores_at_once(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Container, Coroutine
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -163,7 +163,7 @@ async def _run_shard(settings: Settings, services: LocalStores, data_dir: Path, 
     is_saved = False
     try:
         write_access(access, Access(f"http://127.0.0.1:{shard.parts.operations.port}", settings.operations.token))
-        report = _BotReport(bots, shard.url)
+        report = _BotReport(count_bots(bots, shard.parts.host.room_types), shard.url)
         async with asyncio.TaskGroup() as group:
             group.create_task(_show(shard, services, stopping, report), name="live line")
             playing = group.create_task(_play(shard, bots, report.observe), name="bots")
@@ -192,6 +192,11 @@ def write_access(path: Path, access: Access) -> None:
     with os.fdopen(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(msgspec.json.encode(access))
     new.replace(path)
+
+
+def count_bots(bots: int, room_types: Container[str]) -> int:
+    """Return how many of the requested bots play: none if the arena, which they play, is not among the rooms."""
+    return bots if "arena" in room_types else 0
 
 
 class _BotReport:
@@ -251,7 +256,7 @@ async def _play(shard: Shard, bots: int, observe: Callable[[str, str], None]) ->
         lines["play at"] = "not available: build the web client with `make web`"
     lines["stop with"] = "Ctrl-C"
     print("\n" + "\n".join(f"  {name:20} {text}" for name, text in lines.items()) + "\n", flush=True)
-    if bots and "arena" in shard.parts.host.room_types:
+    if count_bots(bots, shard.parts.host.room_types):
         from tickwire.server.dev.bots import run_bots
 
         await run_bots(shard.url, bots, seed=1, observe=observe)

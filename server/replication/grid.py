@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from tickwire.schemas.messages import FieldKind
+from tickwire.schemas.messages import FieldKind, GroupKind
 from tickwire.server.replication.table import EVERYONE, Table
 
 FIRST_CELL = 1
@@ -170,7 +170,9 @@ def _axis(name: str, cell: float, tables: Sequence[type[Table]]) -> tuple[float,
     for table in tables:
         found = [field for field in table.fields if field.name == name and field.kind is FieldKind.REAL]
         if not found:
-            raise ValueError(f"the table {table.__name__} of a grid must have a column {name!r} of kind real")
+            vectors = [group for group in table.groups if table.groups[group].kind is GroupKind.VECTOR]
+            hint = f"; write `position={vectors[0]!r}` for its vector" if vectors else ""
+            raise ValueError(f"the table {table.__name__} of a grid must have a column {name!r} of kind real{hint}")
         fields += found
     low, high = min(field.low for field in fields), max(field.high for field in fields)
     return low, max(1, math.ceil((high - low) / cell))

@@ -140,7 +140,12 @@ class Row:
 
     def __setattr__(self, name: str, value: Any) -> None:
         # view() also notes that the game uses "channel".
-        self._table.view(name)[self._at()] = value
+        table = self._table
+        view, row = table.view(name), self._at()
+        try:
+            view[row] = value
+        except (TypeError, ValueError) as error:
+            raise table._refuse_value(name, value, error) from error
 
     def despawn(self) -> None:
         """Remove the entity at the end of this tick. Idempotent."""
@@ -275,8 +280,12 @@ class Table:
         self._ids[row] = id
         self._channels[row] = channel
         self.has_channels = self.has_channels or channel != EVERYONE
-        for name, array in self._arrays.items():
-            array[row] = values.get(name, self.defaults[name])
+        try:
+            for name, array in self._arrays.items():
+                array[row] = values.get(name, self.defaults[name])
+        except (TypeError, ValueError) as error:
+            self._entity_ids.release(id)
+            raise self._refuse_value(name, values[name], error) from error
         self._rows[id] = row
         self._count += 1
         self._resize_views()
@@ -368,7 +377,18 @@ class Table:
         """
         if name == "channel":
             self.has_channels = True
-        return self._views[name]
+        try:
+            return self._views[name]
+        except KeyError:
+            raise AttributeError(f"{type(self).__name__} has no column {name!r}") from None
+
+    def _refuse_value(self, name: str, value: object, error: Exception) -> ValueError:
+        """Return the error about a value that numpy cannot store in a column."""
+        column = f"{type(self).__name__}.{name}"
+        labels = next((field.labels for field in self.numeric if field.name == name), ())
+        if isinstance(value, str) and value in labels:
+            return ValueError(f"{column} has the index of a label; write {labels.index(value)} for {value!r}")
+        return ValueError(f"{column} cannot be {repr(value)[:80]}: {error}")
 
     def __len__(self) -> int:
         return self._count

@@ -22,6 +22,8 @@ from tickwire.server.rooms.plain_types import check_plain
 from tickwire.server.rooms.transactions import Transaction
 
 BURST_MAX = 1_000_000
+_VALUES = (bool, int, float, str, bytes, list, dict)
+"""Types that an argument can have, and a player cannot."""
 _NIL = b"\xc0"
 _EMPTY_MAP = b"\x80"
 _ONE_ENTRY = b"\x81"
@@ -116,6 +118,8 @@ def _declare(what: str, name: str, method: Any, options: CommandOptions) -> Comm
     parameters = list(inspect.signature(method).parameters.values())
     if len(parameters) < 2 or not all(_is_by_name(parameter) for parameter in parameters[2:]):
         raise TypeError(f"{what} must have the parameters (self, player, ...), each argument with a name of its own")
+    if hints.get(parameters[1].name) in _VALUES:
+        raise TypeError(f"{what}: the first parameter is the player; write (self, player, {parameters[1].name}, ...)")
     fields = []
     for parameter in parameters[2:]:
         kind = hints.get(parameter.name, Any)

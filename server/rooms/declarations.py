@@ -100,7 +100,7 @@ def check_room(cls: type[RoomDeclarations], room: type[RoomDeclarations]) -> Non
     """
     _check_names(cls, room)
     _check_hooks(cls, room)
-    check_members(cls, room, find_hooks(room))
+    check_members(cls, room, find_hooks(room), _declarations(room))
     _check_numbers(cls)
     _check_types(cls)
     check_save_type(cls, room)

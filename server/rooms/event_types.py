@@ -70,13 +70,13 @@ def check_events(cls: type[EventDeclarations]) -> None:
         names[name] = kind
 
 
-def encode(event: Event | str, payload: Any, declared: Collection[type[Event]]) -> EventFrame:
+def encode(event: Event | str, payload: Any, declared: Collection[type[Event]] | None) -> EventFrame:
     """Encode an event.
 
     Args:
         event: the event, or the name of an event whose payload has no declared type.
         payload: the payload, if `event` is a name.
-        declared: the event classes of the room.
+        declared: the event classes of the room; None for a player that a test has created, which accepts all.
 
     Raises:
         TypeError: the room does not declare the event's class, or an Event was passed together with a payload.
@@ -84,9 +84,9 @@ def encode(event: Event | str, payload: Any, declared: Collection[type[Event]]) 
     if isinstance(event, str):
         return encode_event(event, encode_payload(payload))
     kind = type(event)
-    if kind not in declared:
-        if not isinstance(event, Event):
-            raise TypeError(f"an event must be an Event or the name of one, not a {kind.__name__}")
+    if not isinstance(event, Event):
+        raise TypeError(f"an event must be an Event or the name of one, not a {kind.__name__}")
+    if declared is not None and kind not in declared:
         raise TypeError(f"the room does not declare {kind.__name__}; add it to `events` of the room's class")
     if payload is not None:
         raise TypeError(f"{kind.__name__} has its own fields as payload; pass no other")

@@ -53,7 +53,7 @@ class PlayerCallbacks(NamedTuple):
 
 
 class PlayerState(NamedTuple):
-    """The initial state of a player; see the attributes of `Player`."""
+    """The initial state of a player; see the attributes of `Player`. Without `events`, any event can be sent."""
 
     team: int = 0
     skill: float = 0.0
@@ -61,7 +61,7 @@ class PlayerState(NamedTuple):
     watched: frozenset[int] = frozenset((EVERYONE,))
     private: int | None = None
     data: dict[str, Any] | None = None
-    events: tuple[type[Event], ...] = ()
+    events: tuple[type[Event], ...] | None = None
 
 
 class Player:
@@ -100,7 +100,7 @@ class Player:
     def __init__(
         self,
         id: str,
-        callbacks: PlayerCallbacks,
+        callbacks: PlayerCallbacks = PlayerCallbacks(),  # noqa: B008 - immutable
         state: PlayerState = PlayerState(),  # noqa: B008 - immutable
         record_reads: RecordReads | None = None,
     ) -> None:

@@ -71,6 +71,10 @@ class Transaction(msgspec.Struct, frozen=True):
     key: str = ""
 
     def __post_init__(self) -> None:
+        for move in self.moves:
+            if not isinstance(move, ItemChange):
+                text = "must be changes of items, such as (*spend(...), *grant(...))"
+                raise ValueError(f"the moves of a transaction {text}, not {repr(move)[:80]}")
         if len(self.key) > KEY_CHARACTERS_MAX:
             raise ValueError(
                 f"a transaction key must have at most {KEY_CHARACTERS_MAX} characters, not {len(self.key)}"

@@ -21,7 +21,7 @@ from tickwire.schemas import SUBPROTOCOL
 from tickwire.server.config import Settings
 from tickwire.server.dev import runner
 from tickwire.server.dev.local_stores import free_port
-from tickwire.server.dev.runner import ACCESS_FILE, BOTS_LOOKS_MAX, _BotReport, read_access
+from tickwire.server.dev.runner import ACCESS_FILE, BOTS_LOOKS_MAX, _BotReport, count_bots, read_access
 from tickwire.server.errors import ConfigError
 
 ROOT = Path(__file__).parents[2]
@@ -169,6 +169,12 @@ def test_bots_that_neither_join_nor_fail_are_reported() -> None:
 
 def test_absence_of_bots_is_not_reported() -> None:
     report = _BotReport(0, "ws://here")
+    assert not any(report.news() for _ in range(BOTS_LOOKS_MAX * 2))
+
+
+def test_bots_are_not_expected_in_a_game_without_the_arena() -> None:
+    assert (count_bots(20, {"arena", "plaza"}), count_bots(20, {"bolt"})) == (20, 0)
+    report = _BotReport(count_bots(20, {"bolt"}), "ws://here")
     assert not any(report.news() for _ in range(BOTS_LOOKS_MAX * 2))
 
 

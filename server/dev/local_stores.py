@@ -28,6 +28,7 @@ import pymongo.errors
 import redis
 
 from tickwire.server.dev.child_process import LOG_BYTES_MAX, Child, EmbeddedError, PortTaken, end_error
+from tickwire.server.dev.deferred_signals import deferred_signals
 from tickwire.server.dev.folder_lock import lock_folder
 
 START_S_MAX = 60.0
@@ -84,7 +85,7 @@ class LocalStores:
         """Start a child process that ends when this process ends; its output is written to `log`."""
         if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
             log.replace(log.with_name(f"{log.name}.1"))
-        with log.open("ab") as output:
+        with log.open("ab") as output, deferred_signals():
             offset = output.tell()
             process = subprocess.Popen(
                 command,
@@ -96,8 +97,8 @@ class LocalStores:
                 # Safe although other threads run: it makes system calls only.
                 preexec_fn=end_with(os.getpid()) if sys.platform == "linux" else None,  # noqa: PLW1509
             )
-        child = Child(name, process, command, log, offset)
-        self._children.append(child)
+            child = Child(name, process, command, log, offset)
+            self._children.append(child)
         return child
 
     def restart(self, name: str, *, is_sudden: bool) -> None:

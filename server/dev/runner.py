@@ -25,6 +25,7 @@ from tickwire.server.config import Operations, Settings
 from tickwire.server.dev import local_stores as embedded
 from tickwire.server.dev.child_process import EmbeddedError
 from tickwire.server.dev.code_watch import GameCode
+from tickwire.server.dev.deferred_signals import STOP_SIGNALS
 from tickwire.server.dev.error_report import print_room_error
 from tickwire.server.dev.local_stores import LocalStores
 from tickwire.server.dev.reloader import reload_shard, watch
@@ -90,18 +91,10 @@ def run_dev(
         EmbeddedError: a store cannot be started, or the data directory is in use.
         ConfigError: the settings are invalid; one line for each problem.
     """
-    received: list[int] = []
-
-    def stop(number: int, frame: object) -> None:
-        received.append(number)
-        sys.exit(128 + number)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+    for number in STOP_SIGNALS:
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))
     print(f"starting redis-server and mongod (data in {data_dir}/) ...", flush=True)
     with embedded.running(data_dir) as services:
-        if received:  # Python ignores the exception of a signal that arrives while it forks
-            sys.exit(128 + received[0])
         if run_shards is not None:
             code: int = uvloop.run(run_shards(settings_for(services, settings), services))
         else:

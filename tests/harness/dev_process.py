@@ -61,7 +61,8 @@ class DevProcess:
                 stdout=output,
                 stderr=output,
                 cwd=cwd,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **environ},
+                # Two that start together would both find the default port free.
+                env={**os.environ, "PYTHONUNBUFFERED": "1", "TICKWIRE__OPERATIONS__PORT": "0", **environ},
                 preexec_fn=die_with_parent,  # noqa: PLW1509
             )
 

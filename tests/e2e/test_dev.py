@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
@@ -16,6 +17,7 @@ from websockets.typing import Origin, Subprotocol
 from tests.harness.dev_process import children_of, dev, is_alive, run_command
 from tests.harness.polling import eventually
 from tickwire.schemas import SUBPROTOCOL
+from tickwire.server.config import Operations
 from tickwire.server.dev.local_stores import free_port
 from tickwire.server.dev.runner import ACCESS_FILE, BOTS_LOOKS_MAX, _BotReport, count_bots, read_access
 from tickwire.server.errors import ConfigError
@@ -29,9 +31,12 @@ def name_of(pid: int) -> str:
 
 
 async def test_two_instances_run_at_the_same_time_with_their_own_tokens(tmp_path: Path) -> None:
-    with dev(tmp_path / "one") as one, dev(tmp_path / "other") as other:
-        await one.says(RUNS)
+    default = {"TICKWIRE__OPERATIONS__PORT": str(Operations().port)}
+    with dev(tmp_path / "one", **default) as one, ExitStack() as stack:
+        await one.says(RUNS)  # it listens on the default port now, unless another process does
+        other = stack.enter_context(dev(tmp_path / "other", **default))
         await other.says(RUNS)
+        assert "is in use; choosing a free port" in other.text
         assert one.access.token != other.access.token
         assert one.access.url != other.access.url
         for running in (one, other):

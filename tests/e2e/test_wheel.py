@@ -161,9 +161,10 @@ async def test_a_game_with_packages_of_our_names_is_hosted_and_its_own_modules_w
     port = free_port()
     arguments = ["dev", "--rooms", "server.rooms", "--bots", "0", "--port", str(port), "--data", str(game / "data")]
     output = game / "dev.log"
+    environ = {**os.environ, "TICKWIRE__OPERATIONS__PORT": "0"}  # other tests use the default port
     with output.open("wb") as file:
         server = await asyncio.create_subprocess_exec(
-            str(environment / "tickwire"), *arguments, cwd=game, stdout=file, stderr=file
+            str(environment / "tickwire"), *arguments, cwd=game, env=environ, stdout=file, stderr=file
         )
     try:
         await eventually(

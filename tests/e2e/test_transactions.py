@@ -15,6 +15,7 @@ from tests.harness.tokens import AUTH, token_of
 from tickwire import CommandRefused
 from tickwire.client.client import Client, CommandFailed, connect
 from tickwire.client.updates import ReplyReceived, Update
+from tickwire.examples.market import Market
 from tickwire.schemas.messages import ErrorCode, Reply
 from tickwire.server.config import Settings
 from tickwire.server.errors import Unavailable
@@ -221,6 +222,40 @@ async def test_first_offer_after_a_crash_is_a_new_offer(
     async with running(settings) as shard:
         await trade(shard, 4)
         assert await sums_of(shard) == {"ann": {"gold": 7}, "bob": {"gold": 13}}
+
+
+async def test_auction_survives_a_crash_and_sells_the_item(shard_settings: Settings) -> None:
+    settings = msgspec.structs.replace(shard_settings, rooms=["tickwire.examples.market"], auth=AUTH)
+    async with (
+        running(settings) as shard,
+        connect(shard.url, token=token_of("ann")) as one,
+        connect(shard.url, token=token_of("bob")) as two,
+    ):
+        await trader(one, "ann")
+        await trader(two, "bob")
+        await asyncio.gather(*(one.command("work") for _ in range(2)), two.command("work"))
+        await one.command("buy", {"item": "shield"})
+        auction = await one.command("auction", {"item": "shield", "seconds": 3600})
+        await two.command("bid", {"auction": auction, "gold": 7})
+
+        async def is_saved() -> bool:
+            query = {"_id": "market/home", "state.value.auctions.gold": 7}
+            return await shard.parts.store.database["worlds"].count_documents(query) == 1
+
+        await eventually(is_saved)
+        shard.parts.saver.save = lambda *args, **more: None  # type: ignore[method-assign]
+    async with running(settings) as shard, connect(shard.url, token=token_of("bob")) as client:
+        await trader(client, "bob")
+        await client.wait_for(lambda: any(event.name == "auction_changed" for event in client.events))
+        market = next(iter(shard.parts.host)).room
+        assert isinstance(market, Market)
+        timer = market.clock.find(market.end_auction)
+        assert timer is not None, "it is restored"
+        timer.cancel()
+        market.clock.after(0.0, market.end_auction, auction)
+        await client.wait_for(lambda: any(event.name == "auction_ended" for event in client.events))
+        assert await client.command("purse") == {"gold": 3, "shield": 1}
+        assert await sums_of(shard) == {"ann": {"gold": 7}, "bob": {"gold": 3, "shield": 1}}
 
 
 async def test_commands_above_the_in_flight_limit_are_retried_and_answered(

@@ -80,7 +80,7 @@ class Fair(Market):
         self.started, self.paid = list(saved.started), list(saved.paid)
 
     def save(self) -> FairSave:
-        return FairSave(list(self.offers.values()), list(self.started), list(self.paid))
+        return FairSave(list(self.offers.values()), started=list(self.started), paid=list(self.paid))
 
     def pay(self, number: int, player_id: str) -> None:
         self.started.append(number)

@@ -7,6 +7,7 @@ runs have the same ticks, so that two builds can be compared.
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from time import perf_counter
 
 from benchmarks.big_room import PLAYERS
@@ -19,6 +20,7 @@ from tickwire.server.process import tune_process
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import RoomContext, RoomSpec, create_room
+from tickwire.server.rooms.move_request import MoveRequest
 from tickwire.server.rooms.outbox import Outbox
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest
@@ -67,6 +69,10 @@ class DiscardingSession:
     def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None:
         """Fail: the room does not move."""
         raise RuntimeError(reason)
+
+    def start_move(self, seat: Seat, request: MoveRequest) -> Callable[[], object]:
+        """Fail: the room moves no player."""
+        raise RuntimeError(request.room_type)
 
     def to_checkpoint(self) -> SessionCheckpoint:
         """Return the checkpoint."""

@@ -24,6 +24,7 @@ from tickwire.server.rooms.event_types import Event
 from tickwire.server.rooms.input_types import Input
 from tickwire.server.rooms.inputs import InputBatch
 from tickwire.server.rooms.lag_compensation import RoomSnapshot
+from tickwire.server.rooms.move_request import MoveOutcome, MoveRefused
 from tickwire.server.rooms.player import NoEntity, Player
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.room_tasks import TaskCancelled, TaskRefused, TaskResult
@@ -42,6 +43,8 @@ __all__ = [
     "Input",
     "InputBatch",
     "ItemChange",
+    "MoveOutcome",
+    "MoveRefused",
     "NoEntity",
     "Player",
     "Room",

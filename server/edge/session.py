@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -32,12 +33,14 @@ from tickwire.server.edge.commands import CommandProcessor
 from tickwire.server.edge.connection import Connection
 from tickwire.server.edge.context import SessionContext
 from tickwire.server.edge.generations import Generations
+from tickwire.server.edge.seat_moves import start_move
 from tickwire.server.edge.session_history import SessionHistory
 from tickwire.server.edge.session_messages import encode_message
 from tickwire.server.edge.token_bucket import TokenBucket
 from tickwire.server.errors import Unavailable
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
 from tickwire.server.rooms.handover import MOVES_MS
+from tickwire.server.rooms.move_request import MoveRequest
 from tickwire.server.rooms.outbox import Outbox
 from tickwire.server.rooms.seat import Seat
 
@@ -262,6 +265,10 @@ class Session:
             else:
                 self.send_message(Goodbye(ErrorCode.ROOM_CLOSED, reason, come_back=True))
             self.terminate(SessionCloseCode.MOVED, reason, counted_as="moved")
+
+    def start_move(self, seat: Seat, request: MoveRequest) -> Callable[[], object]:
+        """See `tickwire.server.rooms.subscriber.Subscriber.start_move`."""
+        return start_move(self, self._context, seat, request)
 
     def flush_events(self) -> None:
         """Send the pending events. Inside of a room the tick does this."""

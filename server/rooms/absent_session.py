@@ -6,8 +6,11 @@ room through `on_leave` as any other player does, so that its entities do not st
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from tickwire.schemas.messages import Message, Redirect
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
+from tickwire.server.rooms.move_request import MoveRequest
 from tickwire.server.rooms.outbox import Outbox
 from tickwire.server.rooms.seat import Seat
 from tickwire.server.rooms.subscriber import SeatConnection
@@ -57,6 +60,10 @@ class AbsentSession:
 
     def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None:
         """Do nothing: the session has no client."""
+
+    def start_move(self, seat: Seat, request: MoveRequest) -> Callable[[], object]:
+        """Fail: the player is disconnected, and is not moved."""
+        raise RuntimeError("an absent player cannot be moved")
 
     def seat_restored(self, seat: Seat) -> None:
         """Do nothing: the seat is given up when the room is restored."""

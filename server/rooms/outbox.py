@@ -102,6 +102,11 @@ class Outbox:
         while len(self._frames) > 1 and (len(self._frames) > EVENTS_MAX or self._bytes > EVENT_BYTES_MAX):
             self._discard_oldest()
 
+    def append(self, other: Outbox) -> None:
+        """Append the events of another outbox, of which none was sent."""
+        for frame in other._frames:
+            self.push(frame)
+
     def retract(self, number: int) -> None:
         """Remove the unsent events above `number`, because the hook that sent them has failed."""
         while self.unsent and self.last_number > number:

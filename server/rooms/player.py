@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from tickwire.schemas.event_frames import EventFrame
 from tickwire.server.replication.table import EVERYONE, NOBODY, Row
 from tickwire.server.rooms.event_types import Event, encode
+from tickwire.server.rooms.move_request import MoveOutcome, MoveRequest, create_move_request
 from tickwire.server.rooms.reasons import to_reason
 from tickwire.server.rooms.transactions import RecordReads, RecordVersion
 
@@ -32,6 +33,10 @@ def _ignore_kick(reason: str) -> None:
     pass
 
 
+def _ignore_move(request: MoveRequest) -> None:
+    pass
+
+
 class NoEntity(LookupError):
     """The game has used `player.entity` of a player without an entity."""
 
@@ -44,12 +49,14 @@ class PlayerCallbacks(NamedTuple):
         interest_changed: the game has changed the player's channels, entity or focus.
         open_channel: open a channel in the room and return its number.
         kick: remove the player from the room with this reason.
+        move: move the player to another room.
     """
 
     send: Callable[[EventFrame], None] = _discard_event
     interest_changed: Callable[[], None] = _do_nothing
     open_channel: Callable[[], int] = _no_channel
     kick: Callable[[str], None] = _ignore_kick
+    move: Callable[[MoveRequest], None] = _ignore_move
 
 
 class PlayerState(NamedTuple):
@@ -84,6 +91,7 @@ class Player:
         "_interest_changed",
         "_kick",
         "_lag_ticks",
+        "_move",
         "_open_channel",
         "_private",
         "_record",
@@ -117,7 +125,7 @@ class Player:
         self._lag_ticks: int | None = None  # of the newest input; only in rooms with a history
         self._private = state.private
         self._events = state.events
-        self._send, self._interest_changed, self._open_channel, self._kick = callbacks
+        self._send, self._interest_changed, self._open_channel, self._kick, self._move = callbacks
 
     def __setattr__(self, name: str, value: Any) -> None:
         try:
@@ -127,7 +135,7 @@ class Player:
 
     def release(self) -> None:
         """Detach a player who has left from its seat and room, so that no reference cycle is left."""
-        self._send, self._interest_changed, self._open_channel, self._kick = PlayerCallbacks()
+        self._send, self._interest_changed, self._open_channel, self._kick, self._move = PlayerCallbacks()
 
     @property
     def record(self) -> RecordVersion:
@@ -247,6 +255,37 @@ class Player:
             TypeError, ValueError: the reason is not a string, or it is empty.
         """
         self._kick(to_reason(reason))
+
+    def move_to(
+        self,
+        room_type: str,
+        *,
+        name: str = "",
+        options: Mapping[str, Any] | None = None,
+        reason: str = "",
+        then: Callable[[MoveOutcome], object] | None = None,
+    ) -> None:
+        """Move the player to another room, as if its client joined that room, after the end of this tick.
+
+            player.move_to("battle", name=self.battle, options={"team": 2}, then=self.moved)
+
+        The seat in the other room is taken or reserved first; if that fails, the player stays here and `then`
+        receives the reason. Otherwise the client receives the reason of the move and enters the other room, and
+        `on_leave` runs here. A room on another shard runs `on_join` when the client arrives there. A move is
+        cancelled if the player leaves, or if this room closes or moves to another shard.
+
+        Args:
+            room_type: the type of the other room. A room of the same type needs a name.
+            name: exactly the room of this name, which is created if it does not exist; empty for any room.
+            options: the options for the other room's `on_join`: plain values of at most 1,024 bytes.
+            reason: the reason for the player, truncated to 1,000 characters; empty for a general one.
+            then: a method of this room that runs between two ticks with the MoveOutcome.
+
+        Raises:
+            TypeError, ValueError: an argument is invalid, or the player could be moved to this room.
+            MoveRefused: the player is moving already, or the room moves to another shard or has ended.
+        """
+        self._move(create_move_request(room_type, name, options, reason, then))
 
 
 def _row(name: str, value: Any) -> Row | None:

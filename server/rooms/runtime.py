@@ -39,7 +39,9 @@ from tickwire.server.rooms.handover import MOVES_MS, RoomHandover
 from tickwire.server.rooms.hooks import HookRunner
 from tickwire.server.rooms.input_delivery import InputDelivery
 from tickwire.server.rooms.interest import InterestTracker
+from tickwire.server.rooms.move_request import MoveOutcome
 from tickwire.server.rooms.options_types import parse_options
+from tickwire.server.rooms.player_moves import PlayerMoves
 from tickwire.server.rooms.ports import RestoredSubscriber
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.room_methods import find_method
@@ -74,6 +76,7 @@ class RoomRuntime:
         handover: freezes the room while it moves to another shard.
         attributes: the attributes that the game has set on the room.
         bandwidth: samples the bandwidth of the room's fields.
+        moves: the moves of players to other rooms.
         record_reads: collects the records that the decision on a command is based on.
         newest_inputs: the newest input of each seat, if the game receives all inputs of a tick together; else None.
     """
@@ -103,6 +106,7 @@ class RoomRuntime:
         self._history = room._history
         self._is_settled = False
         self._kicked: dict[Seat, str] = {}  # with the reasons, until the end of the tick
+        self.moves = PlayerMoves(room, self._deliver_move)
         self.seats = self._lifecycle.seats
         self.record_reads = self._commands.record_reads
         self.newest_inputs = self._inputs.newest
@@ -189,6 +193,8 @@ class RoomRuntime:
     def unseat(self, seat: Seat, reason: str) -> None:
         """Remove a player from the room and run `on_leave`."""
         self._lifecycle.unseat(seat, reason)
+        if not seat.is_open:
+            self.moves.cancel(seat, "the player has left the room")
 
     def kick(self, seat: Seat, reason: str) -> None:
         """Remove a player at the end of the tick, when no hook runs, and send its client the reason. Idempotent."""
@@ -275,10 +281,16 @@ class RoomRuntime:
         """
         self.room.transactions.start(partial(commit, self))
         self.room.tasks.start(self._deliver_result, starter)
+        self.moves.allow()
 
     def _deliver_result(self, then: str, result: TaskResult) -> None:
         self._is_settled = False
         self.hooks.notify(then, getattr(self.room, then), result)
+
+    def _deliver_move(self, then: str, outcome: MoveOutcome) -> None:
+        if self.is_open:
+            self._is_settled = False
+            self.hooks.notify(then, getattr(self.room, then), outcome)
 
     def settle_transaction(
         self, pending: PendingTransaction, refused: str, records: Mapping[str, RecordVersion]
@@ -334,6 +346,8 @@ class RoomRuntime:
         with contain("tick", room, self.counters):
             if self._kicked:
                 self.unseat_kicked()
+            if self.moves.has_new:
+                self.moves.start_new()
             self._compact()
             self._interest.refresh(self.seats)
             self.replicator.capture(room.tick)
@@ -402,6 +416,7 @@ class RoomRuntime:
         self.handover.unseal()
         self.is_open = False
         self.room.tasks.stop("the room has ended")
+        self.moves.stop("the room has ended")
         for seat in list(self.seats):
             self.unseat(seat, reason)
             if has_moved:
@@ -422,6 +437,7 @@ class RoomRuntime:
     def freeze(self) -> None:
         """Stop the room until `RoomHandover.unfreeze`; players whom the game has removed leave first."""
         self.room.tasks.stop("the room moves to another shard", reports=True)
+        self.moves.stop("the room moves to another shard", reports=True)
         self.unseat_kicked()
         self.handover.freeze()
 
@@ -458,6 +474,7 @@ class RoomRuntime:
         """
         self.is_open = False
         self.room.tasks.stop("the room has restarted")
+        self.moves.stop("the room has restarted")
         kept = {seat.subscriber.session_id for seat in successor.seats}
         for seat in list(self.seats):
             self.seats.remove(seat)

@@ -29,8 +29,10 @@ from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.event_types import Event
 from tickwire.server.rooms.fan_out import FanOutBudget, FanOutMeter, event_cost
 from tickwire.server.rooms.handover import RoomHandover
+from tickwire.server.rooms.move_request import MoveRequest
 from tickwire.server.rooms.outbox import UNSENT_MAX
 from tickwire.server.rooms.player import Player, PlayerCallbacks, PlayerState
+from tickwire.server.rooms.player_moves import PlayerMoves
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.send_rate import AdaptiveSendRate
 from tickwire.server.rooms.subscriber import SeatConnection, Subscriber
@@ -104,6 +106,11 @@ class SeatRoom(Protocol):
 
     def unseat(self, seat: Seat, reason: str) -> None:
         """Remove a player from the room."""
+        ...
+
+    @property
+    def moves(self) -> PlayerMoves:
+        """The moves of players to other rooms."""
         ...
 
     def kick(self, seat: Seat, reason: str) -> None:
@@ -207,7 +214,9 @@ class Seat:
         self.player_id = request.player_id
         self.player = Player(
             request.player_id,
-            PlayerCallbacks(self._push_event, self._interest_changed, runtime.room.open_channel, self._kick),
+            PlayerCallbacks(
+                self._push_event, self._interest_changed, runtime.room.open_channel, self._kick, self._move
+            ),
             _player_state(request, checkpoint, runtime.room.events),
             runtime.record_reads,
         )
@@ -373,6 +382,32 @@ class Seat:
 
     def _kick(self, reason: str) -> None:
         self._runtime.kick(self, reason)
+
+    def _move(self, request: MoveRequest) -> None:
+        self._runtime.moves.add(self, request)
+
+    # -- moves of the player to another room ----------------------------------------------------------------
+
+    def start_move(self, request: MoveRequest) -> Callable[[], object] | None:
+        """See `tickwire.server.rooms.player_moves.MovingSeat.start_move`."""
+        return self.subscriber.start_move(self, request) if self.player.is_connected else None
+
+    def move_refused(self, reason: str) -> None:
+        """Report that the player keeps this seat, because it cannot be moved."""
+        self._runtime.moves.end(self, reason)
+
+    def give_up_for_move(self) -> None:
+        """Give the seat up, because the player has one in another room or a reservation; the game is notified."""
+        report = self._runtime.moves.take(self)
+        self.leave("moved")
+        if report is not None:
+            report()
+
+    def attach(self, subscriber: Subscriber) -> None:
+        """Attach the seat to its session, for which a stand-in has requested it."""
+        self.subscriber = subscriber
+        self.connection = subscriber.connection
+        self.has_events = subscriber.outbox.unsent > 0
 
     def defer(self, change: Callable[[], None]) -> bool:
         """Postpone a change while the room is in transfer to another shard.

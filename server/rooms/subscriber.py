@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol
 
 from tickwire.schemas.messages import Message, Redirect
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
+from tickwire.server.rooms.move_request import MoveRequest
 from tickwire.server.rooms.outbox import Outbox
+
+if TYPE_CHECKING:
+    from tickwire.server.rooms.seat import Seat
 
 
 class SeatConnection(Protocol):
@@ -83,6 +88,14 @@ class Subscriber(Protocol):
         Args:
             reason: the reason for logs and clients.
             redirect: where the client must reconnect; None sends it to its initial address.
+        """
+        ...
+
+    def start_move(self, seat: Seat, request: MoveRequest) -> Callable[[], object]:
+        """Request a seat in another room for the player of a seat; the seat receives the outcome.
+
+        Returns:
+            A function that cancels the move.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -13,6 +14,7 @@ from tickwire.schemas.codec import encode_server
 from tickwire.schemas.framing import frame_payloads
 from tickwire.schemas.messages import Message, Redirect
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
+from tickwire.server.rooms.move_request import MoveRequest
 from tickwire.server.rooms.outbox import Outbox
 from tickwire.server.rooms.seat import Seat
 
@@ -33,6 +35,7 @@ class RecordingSubscriber:
         self.events: list[tuple[str, Any]] = []
         self.schema_version = SCHEMA_VERSION
         self.restored: Seat | None = None
+        self.moves: list[MoveRequest] = []
 
     def write(self, frames: bytes) -> None:
         self.writes += 1
@@ -55,6 +58,10 @@ class RecordingSubscriber:
 
     def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None:
         self.notices.append(f"moved: {reason}")
+
+    def start_move(self, seat: Seat, request: MoveRequest) -> Callable[[], object]:
+        self.moves.append(request)
+        return lambda: self.notices.append("move cancelled")
 
     def seat_restored(self, seat: Seat) -> None:
         self.restored = seat

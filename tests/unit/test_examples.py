@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -30,6 +31,7 @@ from tickwire.schemas.framing import frame_payloads
 from tickwire.schemas.messages import Command, Joined, Left, Message, Redirect, Reply, Welcome
 from tickwire.server.dev.bots import run_bots
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint
+from tickwire.server.rooms.move_request import MoveRequest
 from tickwire.server.rooms.outbox import Outbox
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest
@@ -48,6 +50,9 @@ class Spectator:
     def seat_lost(self, reason: str) -> None: ...
     def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None: ...
     def seat_restored(self, seat: Seat) -> None: ...
+    def start_move(self, seat: Seat, request: MoveRequest) -> Callable[[], object]:
+        raise AssertionError(request)
+
     def to_checkpoint(self) -> SessionCheckpoint:
         return SessionCheckpoint(self.session_id, self.player_id, True, self.schema_version)
 

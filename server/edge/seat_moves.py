@@ -1,0 +1,122 @@
+"""Moves a player from its seat to another room: a join that the room of the seat has requested.
+
+    requested --seat on this shard--> the old seat is given up: Left, then Joined of the new room
+        ├--room on another shard--> Redirect with the reserved seat, then Left; the client follows
+        └--refused, timeout--> the player keeps its seat
+
+The same service as for a client's Join finds the seat, so the directory, quotas and refusals are the same. The new
+seat is requested by a stand-in for the session: nothing of the new room reaches the client before the old seat ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import structlog
+
+from tickwire.schemas.messages import Join, Joined, Message, Redirect
+from tickwire.server.edge.context import SessionContext
+from tickwire.server.edge.join import request_seat
+from tickwire.server.rooms.checkpoint import SessionCheckpoint
+from tickwire.server.rooms.move_request import MoveRequest
+from tickwire.server.rooms.outbox import Outbox
+from tickwire.server.rooms.seat import Seat
+from tickwire.server.rooms.subscriber import SeatConnection
+
+if TYPE_CHECKING:
+    from tickwire.server.edge.session import Session
+
+log = structlog.get_logger(__name__)
+
+
+class MovingSession:
+    """A `Subscriber` in place of a session that has a seat elsewhere. Keeps what the new room sends.
+
+    Args:
+        session: the session.
+
+    Attributes:
+        joined: the Joined of the new room; None before it is sent.
+    """
+
+    connection: SeatConnection | None = None
+    """Nothing is written until the session has the seat."""
+
+    def __init__(self, session: Session) -> None:
+        self.outbox = Outbox()
+        self.joined: Joined | None = None
+        self.session_id = session.session_id
+        self.player_id = session.player_id
+        self.is_guest = session.is_guest
+        self.address = session.address
+        self.schema_version = session.schema_version
+        self._session = session
+
+    def send_message(self, message: Message) -> None:
+        """Keep the Joined of the new room."""
+        if isinstance(message, Joined):
+            self.joined = message
+
+    def slow_consumer(self, reason: str) -> None:
+        """Do nothing: nothing was sent."""
+
+    def seat_lost(self, reason: str) -> None:
+        """Do nothing: the session does not have the seat yet."""
+
+    def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None:
+        """Do nothing: the session does not have the seat yet."""
+
+    def start_move(self, seat: Seat, request: MoveRequest) -> Callable[[], object]:
+        """Move the player on: the session has the seat when a tick of its room ends."""
+        return self._session.start_move(seat, request)
+
+    def to_checkpoint(self) -> SessionCheckpoint:
+        """Return the checkpoint of the session."""
+        return self._session.to_checkpoint()
+
+
+def start_move(session: Session, context: SessionContext, seat: Seat, request: MoveRequest) -> Callable[[], object]:
+    """Start to move the player of a seat. Return a function that cancels the move."""
+    return context.spawn(_move(session, context, seat, request), f"move {session.session_id}").cancel
+
+
+async def _move(session: Session, context: SessionContext, seat: Seat, request: MoveRequest) -> None:
+    stand_in = MovingSession(session)
+    join = Join(request.room_type, room_name=request.name, options=request.options)
+    result = await request_seat(context.join_service, stand_in, join, timeout_s=context.settings.join_timeout_s)
+    # From here to the end nothing waits, so no tick runs while the player has two seats.
+    has_seat = session.seat is seat and seat.is_open
+    if isinstance(result, Seat):
+        if not has_seat:
+            result.leave("disconnected")
+            return
+        context.counters.joins["moved"] += 1
+        _change_seat(session, seat, result, stand_in, request.reason)
+        context.queue.session_seated(session)
+    elif isinstance(result, Redirect):
+        seat.move_refused("the room is on another shard")
+    elif has_seat:
+        context.counters.joins[result.code.lower()] += 1
+        session.note(
+            "move_refused", code=result.code, error=str(result), room_type=join.room_type, room_name=join.room_name
+        )
+        seat.move_refused(str(result))
+
+
+def _change_seat(session: Session, old: Seat, new: Seat, stand_in: MovingSession, reason: str) -> None:
+    session.seat_lost(reason)
+    session.outbox.append(stand_in.outbox)
+    new.attach(session)
+    session.take_seat(new)
+    if stand_in.joined is not None:
+        session.send_message(stand_in.joined)
+    log.info(
+        "player_moved",
+        player_id=old.player_id,
+        session_id=session.session_id,
+        from_room_id=old.room_id,
+        room_id=new.room_id,
+        reason=reason,
+    )
+    old.give_up_for_move()

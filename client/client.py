@@ -136,6 +136,7 @@ class Client:
 
         A client that is reconnecting cannot notify the server, which then keeps the session for the resume window.
         """
+        await self._membership.close()
         await self._session.close()
 
     async def drop(self) -> None:

@@ -349,6 +349,8 @@ class ClientCore:
                 return Redirected(message)
             case Redirect():
                 meaning = self._match_queue.redirect_received()
+                if meaning is None and self.state.world is not None:  # a Join from a seat is refused
+                    return Redirected(message, is_move=True)
                 if meaning is None:
                     self._is_abandoning_join = False
                     return Redirected(message)

@@ -3,11 +3,15 @@
 requested --SeatTaken--> joined
    ^ └--Redirect--> visiting --connected--> requested there, with the ticket of the Redirect
    └--after a pause, at the initial URL--└--the shard cannot be reached
+
+A room may move the player to a room on another shard: a Redirect arrives from the room, and then Left. The client
+follows it by itself.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 import time
 from typing import Any
@@ -22,6 +26,8 @@ from tickwire.client.session import ClientSession
 from tickwire.client.session_connection import ConnectionState
 from tickwire.client.updates import Redirected, SeatTaken
 from tickwire.schemas.messages import Join, Joined, Leave, MatchStatus, QueueState, Redirect
+
+log = logging.getLogger("tickwire.client")
 
 JOIN_S_MAX = 30.0
 """How long `join` is repeated while it is redirected to a shard that cannot be reached. A dead shard leaves the
@@ -40,6 +46,30 @@ class RoomMembership:
         self._session = session
         self._rng = rng
         self._lock = asyncio.Lock()
+        self._move: asyncio.Task[None] | None = None
+        session.on_move = self._start_move
+
+    async def close(self) -> None:
+        """Stop following a move to another room."""
+        if self._move is not None:
+            self._move.cancel()
+            await asyncio.wait([self._move])
+
+    def _start_move(self, redirect: Redirect) -> None:
+        if self._move is not None:
+            self._move.cancel()
+        self._move = asyncio.create_task(self._follow_move(redirect), name="move to another room")
+
+    async def _follow_move(self, redirect: Redirect) -> None:
+        """Enter the room to which the player was moved. A failure leaves the client in no room."""
+        try:
+            async with self._lock:
+                data = await self._follow(redirect, None)
+                if data is None:
+                    raise Disconnected(f"the room's shard, {redirect.url}, cannot be reached")
+                await self._acquire_seat(data, None)
+        except (ClientError, TimeoutError) as error:
+            log.warning("the client could not follow its move to a room of type %s: %s", redirect.room_type, error)
 
     async def join(self, room_type: str, options: JoinOptions) -> Joined:
         """Join a room.

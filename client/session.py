@@ -34,7 +34,7 @@ from tickwire.client.updates import (
     Update,
     Welcomed,
 )
-from tickwire.schemas.messages import Error, MatchStatus
+from tickwire.schemas.messages import Error, MatchStatus, Redirect
 
 
 class ClientSession:
@@ -51,6 +51,7 @@ class ClientSession:
         requests, commands: the calls that wait for an answer.
         listeners: the game's listeners.
         events: the received events.
+        on_move: called when the room has moved the player to a room on another shard.
         bytes_received, ticks_received, resumes, sessions_lost, last_error, queue_status, rtt_s, clock_offset_s: as
             the properties of `Client`.
     """
@@ -77,6 +78,8 @@ class ClientSession:
         self.queue_status: MatchStatus | None = None
         self.rtt_s: float | None = None
         self.clock_offset_s: float | None = None
+        self.on_move: Callable[[Redirect], object] = lambda redirect: None
+        self._move: Redirect | None = None  # until the room's Left
         self._changed = asyncio.Condition()
         self._state_before = ConnectionState.CLOSED
 
@@ -139,6 +142,8 @@ class ClientSession:
                 self.listeners.notify("match", status)
             case Redirected(redirect) if redirect.is_resume:
                 self.connection.redirected(redirect.url)
+            case Redirected(redirect, is_move=True):
+                self._move = redirect
             case SeatTaken(joined):
                 self.events.joined()
                 self.listeners.notify("joined", joined)
@@ -177,6 +182,9 @@ class ClientSession:
 
     def _seat_lost(self, reason: str) -> None:
         self.commands.fail(ClientError("the room closed"))
+        move, self._move = self._move, None
+        if move is not None:
+            self.on_move(move)  # before the listener: a join that it starts comes second
         self.listeners.notify("left", reason)
 
     # -- the connection -------------------------------------------------------------------------------------

@@ -118,10 +118,12 @@ class Redirected(msgspec.Struct, frozen=True):
     Args:
         redirect: the server's message.
         is_match: whether it leads to a found match, and does not answer a Join.
+        is_move: whether the room moves the player to another room: SeatLost follows.
     """
 
     redirect: Redirect
     is_match: bool = False
+    is_move: bool = False
 
 
 class EventsLost(msgspec.Struct, frozen=True):

@@ -35,6 +35,8 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True):
         ticket_id: unique.
         room_type, name, code, labels, mode: of the room, which the shard creates if it does not exist yet.
         team, skill: of the player in a match.
+        options: of a player whom a room has moved, encoded, for `on_join`: they replace those of the client. Empty
+            for all others.
     """
 
     room_id: str
@@ -51,6 +53,7 @@ class Ticket(msgspec.Struct, frozen=True, array_like=True):
     mode: str = ""
     team: int = 0
     skill: float = 0.0
+    options: bytes = b""
 
 
 class TicketKeys(msgspec.Struct, frozen=True):

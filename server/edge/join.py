@@ -17,9 +17,9 @@ log = structlog.get_logger(__name__)
 
 
 async def request_seat(
-    join_service: RoomJoiner, subscriber: Subscriber, join: Join, *, timeout_s: float
+    join_service: RoomJoiner, subscriber: Subscriber, join: Join, *, timeout_s: float, seals_options: bool = False
 ) -> Seat | Redirect | TickwireError:
-    """Request a seat for a session.
+    """Request a seat for a session; see `RoomJoiner.join`.
 
     Returns:
         The seat, which the caller owns; or the address of another shard; or the reason of the failure.
@@ -27,7 +27,7 @@ async def request_seat(
     try:
         with span("join", room_type=join.room_type[:64], has_ticket=bool(join.ticket)):
             async with asyncio.timeout(timeout_s):
-                return await join_service.join(subscriber, join)
+                return await join_service.join(subscriber, join, seals_options=seals_options)
     except TimeoutError:
         return Unavailable(f"finding a room took more than {timeout_s:g} s; try again", retry_after_ms=1000)
     except TickwireError as error:

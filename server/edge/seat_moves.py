@@ -84,7 +84,8 @@ def start_move(session: Session, context: SessionContext, seat: Seat, request: M
 async def _move(session: Session, context: SessionContext, seat: Seat, request: MoveRequest) -> None:
     stand_in = MovingSession(session)
     join = Join(request.room_type, room_name=request.name, options=request.options)
-    result = await request_seat(context.join_service, stand_in, join, timeout_s=context.settings.join_timeout_s)
+    timeout_s = context.settings.join_timeout_s
+    result = await request_seat(context.join_service, stand_in, join, timeout_s=timeout_s, seals_options=True)
     # From here to the end nothing waits, so no tick runs while the player has two seats.
     has_seat = session.seat is seat and seat.is_open
     if isinstance(result, Seat):
@@ -95,7 +96,8 @@ async def _move(session: Session, context: SessionContext, seat: Seat, request: 
         _change_seat(session, seat, result, stand_in, request.reason)
         context.queue.session_seated(session)
     elif isinstance(result, Redirect):
-        seat.move_refused("the room is on another shard")
+        if has_seat:
+            _send_away(session, context, seat, result, request.reason)
     elif has_seat:
         context.counters.joins[result.code.lower()] += 1
         session.note(
@@ -111,12 +113,30 @@ def _change_seat(session: Session, old: Seat, new: Seat, stand_in: MovingSession
     session.take_seat(new)
     if stand_in.joined is not None:
         session.send_message(stand_in.joined)
-    log.info(
-        "player_moved",
-        player_id=old.player_id,
-        session_id=session.session_id,
-        from_room_id=old.room_id,
-        room_id=new.room_id,
-        reason=reason,
-    )
+    log.info("player_moved", room_id=new.room_id, **_describe(session, old, reason))
     old.give_up_for_move()
+
+
+def _send_away(session: Session, context: SessionContext, old: Seat, redirect: Redirect, reason: str) -> None:
+    """Send the client to its reserved seat on another shard."""
+    if session.connection is None:
+        old.move_refused("the player is disconnected")  # the reservation expires
+        return
+    context.counters.joins["redirected"] += 1
+    session.note("redirected", url=redirect.url, room_type=redirect.room_type, room_name=redirect.room_name)
+    # Before Left: a client in a room has no Join in flight that this could answer.
+    session.send_message(redirect)
+    session.seat_lost(reason)
+    session.is_redirected = session.connection is not None
+    context.queue.cancel(session, "the player was moved to another shard")
+    log.info("player_moved", url=redirect.url, **_describe(session, old, reason))
+    old.give_up_for_move()
+
+
+def _describe(session: Session, old: Seat, reason: str) -> dict[str, str]:
+    return {
+        "player_id": old.player_id,
+        "session_id": session.session_id,
+        "from_room_id": old.room_id,
+        "reason": reason,
+    }

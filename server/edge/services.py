@@ -19,11 +19,16 @@ from tickwire.server.rooms.transactions import Decision
 class RoomJoiner(Protocol):
     """Finds a room for a session. The shard implements it over the matchmaker, the stores and its rooms."""
 
-    async def join(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
+    async def join(self, subscriber: Subscriber, join: Join, *, seals_options: bool = False) -> Seat | Redirect:
         """Seat the session in a room of this shard, or return the address of another shard.
 
         The seat's `Joined` has been sent when this returns. The caller owns the seat: it calls `Seat.leave` when the
         session ends, also if the session ended during this call.
+
+        Args:
+            subscriber: the session.
+            join: the requested room.
+            seals_options: whether the ticket of a Redirect carries the options, which the client then cannot choose.
 
         Raises:
             TickwireError: no seat was found. The client receives its code, its message and `retryable`.

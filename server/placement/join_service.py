@@ -28,6 +28,7 @@ from tickwire.matchmaking import (
     new_ticket_id,
 )
 from tickwire.schemas.messages import Join, ListRooms, Redirect, RoomList
+from tickwire.schemas.payloads import encode_payload
 from tickwire.server.errors import Malformed, NoSuchRoom, RateLimited, Unavailable
 from tickwire.server.placement.client_errors import decode_options, to_client_error
 from tickwire.server.placement.hosted_rooms import HostedRooms
@@ -75,13 +76,14 @@ class JoinService:
         self._quota = quota
         self._room_lists = RoomListService(matchmaker.directory, shard.region, time.monotonic)
 
-    async def join(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
+    async def join(self, subscriber: Subscriber, join: Join, *, seals_options: bool = False) -> Seat | Redirect:
         """See `tickwire.server.edge.services.RoomJoiner.join`."""
         options = decode_options(join.options, dict[str, Any], "options")
         try:
             if join.ticket:
                 return await self._seat_by_ticket(subscriber, join.ticket, options)
-            return await self._seat_by_request(subscriber, join, options)
+            sealed = encode_payload(options) if seals_options else b""
+            return await self._seat_by_request(subscriber, join, options, sealed)
         except MatchmakingError as error:
             raise to_client_error(error) from error
 
@@ -128,11 +130,14 @@ class JoinService:
 
     # -- by request -----------------------------------------------------------------------------------------
 
-    async def _seat_by_request(self, subscriber: Subscriber, join: Join, options: dict[str, Any]) -> Seat | Redirect:
+    async def _seat_by_request(
+        self, subscriber: Subscriber, join: Join, options: dict[str, Any], sealed: bytes
+    ) -> Seat | Redirect:
         request = self._create_place_request(subscriber, join)
         self._check_options(join.room_type, options)
         placement = await self._place(subscriber, request)
         ticket = self.tickets.create(placement, subscriber.player_id, is_guest=subscriber.is_guest)
+        ticket = msgspec.structs.replace(ticket, options=sealed)
         if placement.shard_id != self._shard.shard_id:
             return self.tickets.create_redirect(ticket, placement.url)
         try:
@@ -205,6 +210,8 @@ class JoinService:
             return await self._follow_room(ticket)
         if self.tickets.has_ended(ticket):
             raise NoSuchRoom("the ticket's room has ended: join by type or name")
+        if ticket.options:
+            options = decode_options(ticket.options, dict[str, Any], "options")
         self._check_options(ticket.room_type, options)
         self.tickets.mark_used(ticket)
         try:

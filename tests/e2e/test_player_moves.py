@@ -14,6 +14,7 @@ from tests.harness.polling import eventually
 from tests.harness.shard_process import running
 from tests.harness.tokens import AUTH, token_of
 from tickwire.client.client import Client, connect
+from tickwire.schemas.messages import Joined
 from tickwire.server.config import Settings
 from tickwire.server.shard import Shard
 
@@ -51,6 +52,16 @@ async def seats_are(shard: Shard, **taken: int) -> None:
         return {kind: sum(room.taken for room in await directory.list_rooms(kind)) for kind in taken} == taken
 
     await eventually(has_seats)
+
+
+async def join_at(shard: Shard, client: Client, room_type: str, options: dict[str, Any] | None = None) -> Joined:
+    """Join a new named room that is placed on this shard."""
+    for number in range(50):
+        joined = await client.join(room_type, name=f"{room_type}-{number}", options=options)
+        if shard.parts.host.get(joined.room_id) is not None:
+            return joined
+        await client.leave()
+    raise AssertionError("every room was placed on the other shard")
 
 
 async def test_a_player_is_moved_to_another_room_of_its_shard(settings: Settings) -> None:
@@ -112,3 +123,28 @@ async def test_a_player_that_cannot_be_moved_keeps_its_seat(
         await seats_are(shard, hub=1, field=0)
         await ann.command("move", room_type="field", name="north", options={"team": 2})
         await ann.wait_for(lambda: len(anns) == 3)
+
+
+async def test_a_player_is_moved_to_a_room_on_another_shard(settings: Settings) -> None:
+    async with (
+        running(settings, "a") as a,
+        running(settings, "b") as b,
+        player(b, "bob") as (bob, _),
+        player(a, "ann") as (ann, anns),
+        player(a, "eve") as (eve, _),
+    ):
+        field = await join_at(b, bob, "field", {"team": 1})
+        hub = await join_at(a, ann, "hub")
+        await eve.join("hub", name=hub.room_name)
+        await ann.command("move", room_type="field", name=field.room_name, options={"team": 3})
+        await ann.wait_for(lambda: len(anns) == 3)
+        assert anns == [hub.room_id, REASON, field.room_id]
+        assert ann.url == b.url
+        await ann.wait_for(lambda: event_payloads(ann, "welcome") == [{"team": 3}])
+        await ann.wait_for(lambda: len(ann.world.table("pads")) == 2)
+        await eve.wait_for(lambda: event_payloads(eve, "outcome") == [["ann", ""]])
+        assert list(hub_of(a).players) == ["eve"]
+        await eventually(lambda: len(a.parts.sessions) == 1, what="the session on the first shard has ended")
+        await eve.command("move", room_type="field", name=field.room_name, options={"team": 3})
+        await eve.wait_for(lambda: len(event_payloads(eve, "outcome")) == 2)
+        assert "seats" in event_payloads(eve, "outcome")[1][1]

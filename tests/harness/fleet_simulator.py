@@ -160,7 +160,7 @@ class SimulatedShard:
 
     # -- RoomJoiner, SessionLocator, SessionRestorer ----------------------------------------------------------------
 
-    async def join(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
+    async def join(self, subscriber: Subscriber, join: Join, *, seals_options: bool = False) -> Seat | Redirect:
         """Seat the player if this shard owns the room, else return a redirect to the owner."""
         owner = self.fleet.owner
         if owner is None:

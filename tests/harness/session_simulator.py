@@ -59,7 +59,7 @@ class FakeSessionContext:
         self.clock_s = 0.0
         self.tasks: set[asyncio.Task[None]] = set()
 
-    async def join(self, subscriber: Subscriber, join: Join) -> Seat | Redirect:
+    async def join(self, subscriber: Subscriber, join: Join, *, seals_options: bool = False) -> Seat | Redirect:
         return self.runtime.seat(SeatRequest(subscriber, subscriber.player_id))
 
     def now_s(self) -> float:

@@ -314,7 +314,7 @@ class LedgerShard:
             self.registry.settle(session)
         return session
 
-    async def join(self, subscriber: Any, join: Join) -> Seat:
+    async def join(self, subscriber: Any, join: Join, *, seals_options: bool = False) -> Seat:
         assert self.runtime is not None
         record = (await self.transactions.load([subscriber.player_id]))[subscriber.player_id]
         return self.runtime.seat(SeatRequest(subscriber, subscriber.player_id, record=record))

@@ -70,7 +70,7 @@ class DiscardingSession:
         """Fail: the room does not move."""
         raise RuntimeError(reason)
 
-    def start_move(self, seat: Seat, request: MoveRequest) -> Callable[[], object]:
+    def start_move(self, request: MoveRequest) -> Callable[[], object]:
         """Fail: the room moves no player."""
         raise RuntimeError(request.room_type)
 

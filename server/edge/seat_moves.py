@@ -5,13 +5,13 @@
         └--refused, timeout--> the player keeps its seat
 
 The same service as for a client's Join finds the seat, so the directory, quotas and refusals are the same. The new
-seat is requested by a stand-in for the session: nothing of the new room reaches the client before the old seat ends.
+seat is requested by a substitute for the session: nothing of the new room reaches the client before the old seat ends.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import structlog
 
@@ -22,12 +22,25 @@ from tickwire.server.rooms.checkpoint import SessionCheckpoint
 from tickwire.server.rooms.move_request import MoveRequest
 from tickwire.server.rooms.outbox import Outbox
 from tickwire.server.rooms.seat import Seat
-from tickwire.server.rooms.subscriber import SeatConnection
-
-if TYPE_CHECKING:
-    from tickwire.server.edge.session import Session
+from tickwire.server.rooms.subscriber import SeatConnection, Subscriber
 
 log = structlog.get_logger(__name__)
+
+
+class SeatedSession(Subscriber, Protocol):
+    """A session, as far as a move uses it."""
+
+    is_redirected: bool
+
+    @property
+    def seat(self) -> Seat | None:
+        """The seat of the session."""
+
+    def take_seat(self, seat: Seat) -> None:
+        """Take a seat that was found for the session."""
+
+    def note(self, event: str, **details: Any) -> None:
+        """Add an event to the history."""
 
 
 class MovingSession:
@@ -35,6 +48,7 @@ class MovingSession:
 
     Args:
         session: the session.
+        player_id: the player of its seat: a guest who came with a ticket has another id than its session.
 
     Attributes:
         joined: the Joined of the new room; None before it is sent.
@@ -43,11 +57,11 @@ class MovingSession:
     connection: SeatConnection | None = None
     """Nothing is written until the session has the seat."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: SeatedSession, player_id: str) -> None:
         self.outbox = Outbox()
         self.joined: Joined | None = None
         self.session_id = session.session_id
-        self.player_id = session.player_id
+        self.player_id = player_id
         self.is_guest = session.is_guest
         self.address = session.address
         self.schema_version = session.schema_version
@@ -67,25 +81,27 @@ class MovingSession:
     def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None:
         """Do nothing: the session does not have the seat yet."""
 
-    def start_move(self, seat: Seat, request: MoveRequest) -> Callable[[], object]:
-        """Move the player on: the session has the seat when a tick of its room ends."""
-        return self._session.start_move(seat, request)
+    def start_move(self, request: MoveRequest) -> Callable[[], object] | None:
+        """Return None: the session does not have the seat yet."""
+        return None
 
     def to_checkpoint(self) -> SessionCheckpoint:
         """Return the checkpoint of the session."""
         return self._session.to_checkpoint()
 
 
-def start_move(session: Session, context: SessionContext, seat: Seat, request: MoveRequest) -> Callable[[], object]:
+def start_move(
+    session: SeatedSession, context: SessionContext, seat: Seat, request: MoveRequest
+) -> Callable[[], object]:
     """Start to move the player of a seat. Return a function that cancels the move."""
     return context.spawn(_move(session, context, seat, request), f"move {session.session_id}").cancel
 
 
-async def _move(session: Session, context: SessionContext, seat: Seat, request: MoveRequest) -> None:
-    stand_in = MovingSession(session)
+async def _move(session: SeatedSession, context: SessionContext, seat: Seat, request: MoveRequest) -> None:
+    substitute = MovingSession(session, seat.player_id)
     join = Join(request.room_type, room_name=request.name, options=request.options)
     timeout_s = context.settings.join_timeout_s
-    result = await request_seat(context.join_service, stand_in, join, timeout_s=timeout_s, seals_options=True)
+    result = await request_seat(context.join_service, substitute, join, timeout_s=timeout_s, seals_options=True)
     # From here to the end nothing waits, so no tick runs while the player has two seats.
     has_seat = session.seat is seat and seat.is_open
     if isinstance(result, Seat):
@@ -93,7 +109,7 @@ async def _move(session: Session, context: SessionContext, seat: Seat, request: 
             result.leave("disconnected")
             return
         context.counters.joins["moved"] += 1
-        _change_seat(session, seat, result, stand_in, request.reason)
+        _change_seat(session, seat, result, substitute, request.reason)
         context.queue.session_seated(session)
     elif isinstance(result, Redirect):
         if has_seat:
@@ -106,18 +122,18 @@ async def _move(session: Session, context: SessionContext, seat: Seat, request: 
         seat.move_refused(str(result))
 
 
-def _change_seat(session: Session, old: Seat, new: Seat, stand_in: MovingSession, reason: str) -> None:
+def _change_seat(session: SeatedSession, old: Seat, new: Seat, substitute: MovingSession, reason: str) -> None:
     session.seat_lost(reason)
-    session.outbox.append(stand_in.outbox)
+    session.outbox.append(substitute.outbox)
     new.attach(session)
     session.take_seat(new)
-    if stand_in.joined is not None:
-        session.send_message(stand_in.joined)
+    if substitute.joined is not None:
+        session.send_message(substitute.joined)
     log.info("player_moved", room_id=new.room_id, **_describe(session, old, reason))
     old.give_up_for_move()
 
 
-def _send_away(session: Session, context: SessionContext, old: Seat, redirect: Redirect, reason: str) -> None:
+def _send_away(session: SeatedSession, context: SessionContext, old: Seat, redirect: Redirect, reason: str) -> None:
     """Send the client to its reserved seat on another shard."""
     if session.connection is None:
         old.move_refused("the player is disconnected")  # the reservation expires
@@ -133,7 +149,7 @@ def _send_away(session: Session, context: SessionContext, old: Seat, redirect: R
     old.give_up_for_move()
 
 
-def _describe(session: Session, old: Seat, reason: str) -> dict[str, str]:
+def _describe(session: SeatedSession, old: Seat, reason: str) -> dict[str, str]:
     return {
         "player_id": old.player_id,
         "session_id": session.session_id,

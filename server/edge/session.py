@@ -266,9 +266,9 @@ class Session:
                 self.send_message(Goodbye(ErrorCode.ROOM_CLOSED, reason, come_back=True))
             self.terminate(SessionCloseCode.MOVED, reason, counted_as="moved")
 
-    def start_move(self, seat: Seat, request: MoveRequest) -> Callable[[], object]:
+    def start_move(self, request: MoveRequest) -> Callable[[], object] | None:
         """See `tickwire.server.rooms.subscriber.Subscriber.start_move`."""
-        return start_move(self, self._context, seat, request)
+        return None if self.seat is None else start_move(self, self._context, self.seat, request)
 
     def flush_events(self) -> None:
         """Send the pending events. Inside of a room the tick does this."""

@@ -61,9 +61,9 @@ class AbsentSession:
     def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None:
         """Do nothing: the session has no client."""
 
-    def start_move(self, seat: Seat, request: MoveRequest) -> Callable[[], object]:
-        """Fail: the player is disconnected, and is not moved."""
-        raise RuntimeError("an absent player cannot be moved")
+    def start_move(self, request: MoveRequest) -> Callable[[], object] | None:
+        """Return None: the player is not moved."""
+        return None
 
     def seat_restored(self, seat: Seat) -> None:
         """Do nothing: the seat is given up when the room is restored."""

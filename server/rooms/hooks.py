@@ -9,7 +9,8 @@ An exception of any type that leaves a hook of the game is contained (server/roo
     can_migrate                   the room stays on this shard
     on_leave, on_dispose, on_transaction
     on_disconnect, on_resume, on_tuned,
-    methods that transact and run call      logged and counted; the room continues
+    methods that transact, run
+    and move_to call              logged and counted; the room continues
 
 Pure: the clock is a parameter.
 """

@@ -16,7 +16,7 @@ LEFT_REASON = "the player moves to another room"
 
 
 class MoveRefused(RuntimeError):
-    """The player is moving already or has left the room; or the room moves to another shard, or has ended."""
+    """The player is moving already, or is leaving; or the room moves to another shard, or has ended."""
 
 
 class MoveOutcome(msgspec.Struct, frozen=True):

@@ -33,7 +33,7 @@ class MovingSeat(Protocol):
         """Have the session request the other seat; it reports the outcome.
 
         Returns:
-            A function that cancels the move; None if the player is disconnected.
+            A function that cancels the move; None if the player cannot be moved, because it is disconnected.
         """
 
 

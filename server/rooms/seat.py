@@ -390,7 +390,7 @@ class Seat:
 
     def start_move(self, request: MoveRequest) -> Callable[[], object] | None:
         """See `tickwire.server.rooms.player_moves.MovingSeat.start_move`."""
-        return self.subscriber.start_move(self, request) if self.player.is_connected else None
+        return self.subscriber.start_move(request) if self.player.is_connected else None
 
     def move_refused(self, reason: str) -> None:
         """Report that the player keeps this seat, because it cannot be moved."""
@@ -404,7 +404,7 @@ class Seat:
             report()
 
     def attach(self, subscriber: Subscriber) -> None:
-        """Attach the seat to its session, for which a stand-in has requested it."""
+        """Attach the seat to its session, for which a substitute has requested it."""
         self.subscriber = subscriber
         self.connection = subscriber.connection
         self.has_events = subscriber.outbox.unsent > 0

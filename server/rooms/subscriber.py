@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from tickwire.schemas.messages import Message, Redirect
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
 from tickwire.server.rooms.move_request import MoveRequest
 from tickwire.server.rooms.outbox import Outbox
-
-if TYPE_CHECKING:
-    from tickwire.server.rooms.seat import Seat
 
 
 class SeatConnection(Protocol):
@@ -91,11 +88,11 @@ class Subscriber(Protocol):
         """
         ...
 
-    def start_move(self, seat: Seat, request: MoveRequest) -> Callable[[], object]:
-        """Request a seat in another room for the player of a seat; the seat receives the outcome.
+    def start_move(self, request: MoveRequest) -> Callable[[], object] | None:
+        """Request a seat in another room for the player; its present seat receives the outcome.
 
         Returns:
-            A function that cancels the move.
+            A function that cancels the move; None if the session has no seat.
         """
         ...
 

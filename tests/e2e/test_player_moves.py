@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,10 +12,12 @@ import pytest
 
 from tests.harness.moving_rooms import Hub
 from tests.harness.polling import eventually
+from tests.harness.raw_client import hello, raw_client
 from tests.harness.shard_process import running
 from tests.harness.tokens import AUTH, token_of
 from tickwire.client.client import Client, connect
-from tickwire.schemas.messages import Joined
+from tickwire.matchmaking import Placement, PlaceRequest
+from tickwire.schemas.messages import Command, Event, Join, Joined, Left, Redirect, Welcome
 from tickwire.server.config import Settings
 from tickwire.server.shard import Shard
 
@@ -36,12 +39,35 @@ async def player(shard: Shard, name: str) -> AsyncIterator[tuple[Client, list[An
         yield client, steps
 
 
+class HeldJoins:
+    """Holds the next placement of a shard until `release` is set."""
+
+    def __init__(self, shard: Shard) -> None:
+        self.has_join, self.release = asyncio.Event(), asyncio.Event()
+        placement = shard.parts.matchmaker.placement
+        place = placement.place
+
+        async def held(request: PlaceRequest) -> Placement:
+            placement.place = place  # type: ignore[method-assign]
+            self.has_join.set()
+            await self.release.wait()
+            return await place(request)
+
+        placement.place = held  # type: ignore[method-assign]
+
+
 def event_payloads(client: Client, name: str) -> list[Any]:
     return [event.payload for event in client.events if event.name == name]
 
 
 def hub_of(shard: Shard) -> Hub:
     return next(runtime.room for runtime in shard.parts.host if isinstance(runtime.room, Hub))
+
+
+def players_of(shard: Shard, joined: Joined) -> list[str]:
+    runtime = shard.parts.host.get(joined.room_id)
+    assert runtime is not None
+    return list(runtime.room.players)
 
 
 async def seats_are(shard: Shard, **taken: int) -> None:
@@ -148,3 +174,116 @@ async def test_a_player_is_moved_to_a_room_on_another_shard(settings: Settings) 
         await eve.command("move", room_type="field", name=field.room_name, options={"team": 3})
         await eve.wait_for(lambda: len(event_payloads(eve, "outcome")) == 2)
         assert "seats" in event_payloads(eve, "outcome")[1][1]
+
+
+async def test_a_player_refused_on_another_shard_learns_it_and_can_join_again(settings: Settings) -> None:
+    async with (
+        running(settings, "a") as a,
+        running(settings, "b") as b,
+        player(b, "bob") as (bob, _),
+        player(a, "ann") as (ann, anns),
+    ):
+        field = await join_at(b, bob, "field", {"team": 1})
+        hub = await join_at(a, ann, "hub")
+        refusals: list[str] = []
+        ann.on("refused", lambda refused: refusals.append(refused.error.message))
+        options = {"team": 3, "is_refused": True}
+        await ann.command("move", room_type="field", name=field.room_name, options=options)
+        await ann.wait_for(lambda: bool(refusals))
+        assert refusals == ["the field is closed to you"]
+        assert anns == [hub.room_id, REASON]
+        joined = await ann.join("field", name=field.room_name, options={"team": 2})
+        assert joined.room_id == field.room_id, "the reservation is released"
+
+
+async def test_the_client_cannot_choose_the_options_of_a_move(settings: Settings) -> None:
+    async with (
+        running(settings, "a") as a,
+        running(settings, "b") as b,
+        player(b, "bob") as (bob, _),
+        player(a, "eve") as (eve, _),
+        raw_client(a.url, hello(token=token_of("ann"))) as raw,
+    ):
+        field = await join_at(b, bob, "field", {"team": 1})
+        hub = await join_at(a, eve, "hub")
+        await raw.next(Welcome)
+        await raw.say(Join("hub", room_name=hub.room_name))
+        await raw.next(Joined)
+        arguments = {"room_type": "field", "name": field.room_name, "options": {"team": 3}}
+        await raw.say(Command(1, "move", msgspec.msgpack.encode(arguments)))
+        redirect = await raw.next(Redirect)
+        assert (await raw.next(Left)).reason == REASON
+        assert redirect.url == b.url
+        async with raw_client(b.url, hello(token=token_of("ann"))) as there:
+            await there.next(Welcome)
+            options = msgspec.msgpack.encode({"team": 99})
+            await there.say(Join("field", ticket=redirect.ticket, options=options))
+            assert (await there.next(Joined)).room_id == field.room_id
+            event = await there.next(Event)
+            assert msgspec.msgpack.decode(event.payload) == {"team": 3}
+
+
+async def test_a_durable_room_is_restored_for_a_player_who_is_moved_to_it(settings: Settings) -> None:
+    async with running(settings) as shard, player(shard, "ann") as (ann, anns):
+        field = await ann.join("field", name="north", options={"team": 1})
+        await ann.command("back")
+        await ann.wait_for(lambda: len(anns) == 3)
+        await eventually(lambda: shard.parts.host.get(field.room_id) is None, what="the empty room has closed")
+        await ann.command("move", room_type="field", name="north", options={"team": 2})
+        await ann.wait_for(lambda: len(anns) == 5)
+        assert anns[-1] == field.room_id
+        assert ann.core.joined is not None
+        assert ann.core.joined.tick >= field.tick
+
+
+async def test_a_guest_keeps_its_id_in_all_moves(shard_settings: Settings) -> None:
+    settings = msgspec.structs.replace(shard_settings, rooms=["tests.harness.moving_rooms"])
+    async with (
+        running(settings, "a") as a,
+        running(settings, "b") as b,
+        connect(b.url) as other,
+        connect(a.url) as guest,
+    ):
+        field = await join_at(b, other, "field", {"team": 1})
+        await join_at(a, guest, "hub")
+        [player_id] = hub_of(a).players
+        await guest.command("move", room_type="field", name=field.room_name, options={"team": 2})
+        await guest.wait_for(lambda: guest.core.joined is not None and guest.core.joined.room_id == field.room_id)
+        assert player_id in players_of(b, field)
+        await guest.command("back")
+        await guest.wait_for(lambda: guest.core.joined is not None and guest.core.joined.room_type == "hub")
+        hub = guest.core.joined
+        assert hub is not None
+        assert player_id in players_of(a if guest.url == a.url else b, hub)
+
+
+async def test_a_player_that_loses_its_connection_in_a_move_resumes_in_the_other_room(settings: Settings) -> None:
+    async with running(settings) as shard, player(shard, "ann") as (ann, _):
+        await ann.join("hub")
+        hub = hub_of(shard)
+        gate = HeldJoins(shard)
+        hub.players["ann"].move_to("field", options={"team": 1}, reason=REASON, then=hub.moved)
+        await gate.has_join.wait()
+        await ann.drop()
+        await eventually(lambda: not hub.players["ann"].is_connected or ann.resumes > 0)
+        gate.release.set()
+        await ann.wait_for(lambda: ann.core.joined is not None and ann.core.joined.room_type == "field")
+        await eventually(lambda: [outcome.refused for outcome in hub.outcomes] == [""])
+        await ann.wait_for(lambda: event_payloads(ann, "welcome") == [{"team": 1}])
+        await ann.command("back")
+        await ann.wait_for(lambda: ann.core.joined is not None and ann.core.joined.room_type == "hub")
+
+
+async def test_a_player_that_leaves_during_a_move_has_no_seat(settings: Settings) -> None:
+    async with running(settings) as shard, player(shard, "ann") as (ann, anns):
+        joined = await ann.join("hub")
+        hub = hub_of(shard)
+        gate = HeldJoins(shard)
+        hub.players["ann"].move_to("field", options={"team": 1}, then=hub.moved)
+        await gate.has_join.wait()
+        await ann.leave()
+        gate.release.set()
+        await eventually(lambda: [outcome.refused for outcome in hub.outcomes] == ["the player has left the room"])
+        assert anns == [joined.room_id, "left"]
+        await seats_are(shard, hub=0, field=0)
+        assert (await ann.join("field", options={"team": 1})).room_type == "field"

@@ -14,7 +14,7 @@ class Pads(Table):
 
 
 class Hub(Room):
-    """Moves a player where its command says, and tells the other players the outcome."""
+    """Moves a player where its command says, and sends the outcome to the other players."""
 
     room_type = "hub"
     pads: Pads
@@ -38,12 +38,12 @@ class Hub(Room):
         self.broadcast("outcome", [outcome.player_id, outcome.refused])
 
 
-class FieldOptions(msgspec.Struct):
+class PlayingFieldOptions(msgspec.Struct):
     team: int
     is_refused: bool = False
 
 
-class Field(Room):
+class PlayingField(Room):
     """A small durable room that wants a team, and refuses players on request."""
 
     room_type = "field"
@@ -52,7 +52,7 @@ class Field(Room):
     empty_timeout_s = 0.5
     pads: Pads
 
-    def on_join(self, player: Player, options: FieldOptions) -> None:
+    def on_join(self, player: Player, options: PlayingFieldOptions) -> None:
         player.send("welcome", {"team": options.team})
         if options.is_refused:
             raise CommandRefused("the field is closed to you")
@@ -66,4 +66,4 @@ class Field(Room):
         player.move_to("hub")
 
 
-ROOMS = [Hub, Field]
+ROOMS = [Hub, PlayingField]

@@ -59,7 +59,7 @@ class RecordingSubscriber:
     def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None:
         self.notices.append(f"moved: {reason}")
 
-    def start_move(self, seat: Seat, request: MoveRequest) -> Callable[[], object]:
+    def start_move(self, request: MoveRequest) -> Callable[[], object]:
         self.moves.append(request)
         return lambda: self.notices.append("move cancelled")
 

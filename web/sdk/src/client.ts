@@ -107,6 +107,8 @@ export class Client<Rooms extends RoomsOf<Rooms> = any> {
   private listing: Promise<unknown> = Promise.resolve();
   /** The last message was FOUND: the next Redirect leads to the match. */
   private isMatchRedirect = false;
+  /** Leads to the room, on another shard, to which the player is moved once it has left its room. */
+  private move: RedirectMessage | null = null;
   /** A join ended without an answer: a seat that still arrives is released, and the next Join waits for the answer. */
   private isJoinAbandoned = false;
 
@@ -405,6 +407,18 @@ export class Client<Rooms extends RoomsOf<Rooms> = any> {
     return this.core.join(redirect.roomType, { ticket, name: roomName, ...(options ? { options } : {}) });
   }
 
+  /** Enters the room to which the player was moved. A failure leaves the client in no room. */
+  private followMove(redirect: RedirectMessage): void {
+    this.move = null;
+    const work = async () => {
+      await null; // the room's Left is handled first
+      const data = await this.follow(redirect, undefined);
+      if (!data) throw new Disconnected(`the room's shard, ${redirect.url}, cannot be reached`);
+      return this.acquireSeat(data, undefined);
+    };
+    this.serialize(work).catch((error) => this.emitter.report(error, "joined"));
+  }
+
   // -- requests and their answers -------------------------------------------------------------------------
 
   /** Sends a request and waits for its outcome. Requests in flight when the connection is lost are sent again. */
@@ -430,10 +444,15 @@ export class Client<Rooms extends RoomsOf<Rooms> = any> {
   // -- updates from the server ----------------------------------------------------------------------------
 
   private handleUpdate(update: Update, isReconnect: boolean): void {
+    if (update.type === "redirected" && this.core.world && !update.redirect.isResume && !this.isMatchRedirect) {
+      this.move = update.redirect; // a Join from a seat is refused: this answers none
+      return;
+    }
     const pendingBefore = [...this.pending]; // a request that a listener sends is answered by a later update
     const isAbandonedJoin = this.isJoinAbandoned && this.isJoinAnswer(update);
     if (isAbandonedJoin) this.isJoinAbandoned = false;
     if (update.type === "joined") this.enterRoom(update);
+    if (this.move && !this.core.world) this.followMove(this.move);
     if (update.type === "welcomed") this.welcomed(update, isReconnect);
     else this.emitUpdate(update);
     this.answer(update, pendingBefore);

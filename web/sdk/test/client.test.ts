@@ -7,6 +7,7 @@ import { ClientBody } from "../src/generated/tickwire/client-body";
 import { Command } from "../src/generated/tickwire/command";
 import { ErrorCode } from "../src/generated/tickwire/error-code";
 import { Hello } from "../src/generated/tickwire/hello";
+import { Join } from "../src/generated/tickwire/join";
 import { ListRooms } from "../src/generated/tickwire/list-rooms";
 import { QueueState } from "../src/generated/tickwire/queue-state";
 import { decode } from "../src/msgpack.js";
@@ -144,6 +145,35 @@ describe("the client", () => {
     expect(newest().kinds()).toContain("Join");
     newest().says(joined);
     expect((await joining).roomId).toBe("room-1");
+  });
+
+  it("enters the room to which its room moves the player, on another shard", async () => {
+    const client = await seated();
+    const seen: unknown[] = [];
+    client.on("left", ({ reason }) => seen.push(reason));
+    client.on("joined", ({ roomId }) => seen.push(roomId));
+    newest().says(redirect("ws://other/", false, "ticket-1"));
+    await settle();
+    expect(client.room?.roomId).toBe("room-1");
+    expect(FakeSocket.all).toHaveLength(1);
+    newest().says(left);
+    await settle();
+    newest().opens();
+    newest().says(welcome(1, "token-2"));
+    await settle();
+    expect(newest().last(ClientBody.Join, new Join()).ticket()).toBe("ticket-1");
+    newest().says(joinedIn("room-2"));
+    await settle();
+    expect([client.address, client.room?.roomId]).toEqual(["ws://other/", "room-2"]);
+    expect(seen).toEqual(["closed", "room-2"]);
+  });
+
+  it("enters the room to which its room moves the player, on the same shard", async () => {
+    const client = await seated();
+    newest().says(left);
+    newest().says(joinedIn("room-2"));
+    expect(client.room?.roomId).toBe("room-2");
+    expect(newest().kinds().filter((kind) => kind === "Join")).toHaveLength(1);
   });
 
   it("sends a join again when the connection was lost before the answer", async () => {

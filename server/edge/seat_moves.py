@@ -4,8 +4,8 @@
         ├--room on another shard--> Redirect with the reserved seat, then Left; the client follows
         └--refused, timeout--> the player keeps its seat
 
-The same service as for a client's Join finds the seat, so the directory, quotas and refusals are the same. The new
-seat is requested by a substitute for the session: nothing of the new room reaches the client before the old seat ends.
+The same service as for a client's Join finds the seat, so the directory, quotas and refusals are the same. A
+substitute for the session requests the new seat: nothing of the new room reaches the client before the old seat ends.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ class EdgeCounters:
         refused: connections that were rejected before or in the handshake, by reason.
         resumes: attempts to resume a session, by result: resumed, or why a new session was opened.
         ended: sessions that have ended, by reason.
-        joins: joins by result: seated, redirected, or an error's code.
+        joins: joins by result: seated, moved (by a room), redirected, or an error's code.
     """
 
     __slots__ = (

@@ -651,6 +651,26 @@ async def test_backfill_seats_a_new_player_after_one_leaves(fleet: tuple[Shard, 
         await three.wait_for(lambda: len(three.world.table("walkers").ids) == 2)
 
 
+async def test_backfill_seats_a_new_player_after_one_was_moved(fleet: tuple[Shard, Shard]) -> None:
+    a, b = fleet
+    async with connect(a.url) as one, connect(b.url) as two, connect(a.url) as three:
+        seats = await asyncio.gather(one.match("team"), two.match("team"))
+        owner = a if a.parts.host.get(seats[0].room_id) else b
+        runtime = owner.parts.host.get(seats[0].room_id)
+        assert runtime is not None
+        player = next(iter(runtime.room.players.values()))
+        player.move_to("duel")
+
+        def has_moved() -> bool:
+            rooms = {client.core.joined.room_type for client in (one, two) if client.core.joined is not None}
+            return "duel" in rooms
+
+        await eventually(has_moved, what="one player is in the other room")
+        newcomer = await three.match("team")
+        assert newcomer.room_id == seats[0].room_id, "a match needs two players"
+        assert len(runtime.room.players) == 2
+
+
 async def test_locked_or_full_room_requests_no_backfill(fleet: tuple[Shard, Shard]) -> None:
     a, b = fleet
 

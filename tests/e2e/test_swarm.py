@@ -141,7 +141,7 @@ async def test_player_without_a_seat_fails_a_run_without_levels(
     async with swarm(shard.url, tmp_path, "-u", "4", "-r", "4", "-t", "18s", "--room", "duel") as run:
         await eventually(lambda: len(shard.parts.host) >= 2, 20, "the swarm plays")
 
-        async def refuse(*_: object) -> None:
+        async def refuse(*_: object, **__: object) -> None:
             raise NoSuchRoomType("not here any more")
 
         monkeypatch.setattr(shard.parts.join_service, "join", refuse)

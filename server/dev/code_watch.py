@@ -32,7 +32,7 @@ class GameCode:
     def __init__(self, modules: Sequence[str]) -> None:
         self._modules = list(modules)
         self._packages = tuple(f"{name.rpartition('.')[0]}." for name in modules if "." in name)
-        self.folders = tuple(sorted({_folder_of(name) for name in modules}))
+        self.folders = tuple(sorted({folder for name in modules for folder in _folders_of(name)}))
         self._seen = self._scan()
 
     def find_changes(self) -> list[Path]:
@@ -70,8 +70,7 @@ class GameCode:
             return True
         if name.partition(".")[0] == _OWN_PACKAGE:
             return name.startswith(tuple(package for package in self._packages if package != f"{_OWN_PACKAGE}."))
-        file = getattr(module, "__file__", None)
-        return file is not None and any(_is_source_in(Path(file), folder) for folder in self.folders)
+        return any(_is_source_in(path, folder) for path in _paths_of(module) for folder in self.folders)
 
     def _scan(self) -> Mapping[Path, tuple[int, int]]:
         found: dict[Path, tuple[int, int]] = {}
@@ -87,11 +86,18 @@ class GameCode:
         return found
 
 
-def _folder_of(name: str) -> Path:
-    """Return the folder of a module: that of its top-level package, or the one that contains the file."""
+def _folders_of(name: str) -> list[Path]:
+    """Return the folders of a module: those of its top-level package, or the one that contains the file."""
     top = name.partition(".")[0]
     module = sys.modules[name if top == _OWN_PACKAGE else top]
-    return Path(str(module.__file__)).parent
+    return [path.parent if module.__file__ else path for path in _paths_of(module)]
+
+
+def _paths_of(module: ModuleType) -> list[Path]:
+    """Return the file of a module; the folders of a package without `__init__.py`; nothing for a built-in module."""
+    if file := getattr(module, "__file__", None):
+        return [Path(file)]
+    return [Path(folder) for folder in getattr(module, "__path__", ())]
 
 
 def _python_files(folder: Path) -> Iterator[Path]:

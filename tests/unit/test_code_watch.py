@@ -75,6 +75,32 @@ def test_old_modules_stay_if_the_new_ones_are_invalid(folder: Path, text: str) -
     assert {name: sys.modules[name] for name in before} == before
 
 
+@pytest.mark.parametrize("has_init", [True, False])
+@pytest.mark.parametrize("line", ["from reloaded_package.rules import RATE", "from reloaded_package import rules"])
+def test_modules_of_a_package_are_found_and_imported_again(
+    has_init: bool, line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    package = tmp_path / "reloaded_package"
+    package.mkdir()
+    if has_init:
+        (package / "__init__.py").write_text("")
+    (package / "rules.py").write_text("RATE = 10\n")
+    text = GAME.replace("from reloaded_rules import RATE", line)
+    (package / "rooms.py").write_text(text.replace("= RATE", "= rules.RATE") if "import rules" in line else text)
+    try:
+        load_room_types(["reloaded_package.rooms"])
+        code = GameCode(["reloaded_package.rooms"])
+        assert code.folders == (package,)
+        (package / "rules.py").write_text("RATE = 20  # changed\n")
+        assert code.find_changes() == [package / "rules.py"]
+        assert code.import_rooms()["quarry"].tick_rate_hz == 20
+    finally:
+        for name in [name for name in sys.modules if name.startswith("reloaded_package")]:
+            del sys.modules[name]
+
+
 def test_an_example_of_tickwire_is_reloaded_without_the_server() -> None:
     name = "tickwire.examples.minimal"
     module, host = sys.modules[name], sys.modules["tickwire.server.rooms.room"]

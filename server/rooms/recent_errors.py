@@ -25,6 +25,8 @@ MESSAGE_CHARACTERS_MAX = 500
 LOGGED_MAX = 3
 """The first errors of a kind are logged; after that, one each LOG_INTERVAL_S: a tick may fail 60 times a second."""
 LOG_INTERVAL_S = 10.0
+SHARD_LOGGED_MAX = 100
+"""The errors that a shard logs in LOG_INTERVAL_S. More rooms than are kept here may fail with each of their ticks."""
 _PACKAGE = Path(__file__).parents[2]
 _OURS = tuple(f"{_PACKAGE / name}/" for name in ("server", "schemas"))
 
@@ -89,6 +91,8 @@ class RecentErrors:
         self.on_error: Callable[[RoomError], None] = lambda error: None
         self._now_s = now_s
         self._by_room: OrderedDict[str, OrderedDict[tuple[str, str, str], RoomError]] = OrderedDict()
+        self._interval_s = 0.0  # when the interval began in which `_logged` errors were logged
+        self._logged = 0
 
     def add(self, place: ErrorPlace, call: HookCall, error: BaseException) -> RoomError:
         """Add an exception, and return it with its repetitions."""
@@ -111,6 +115,11 @@ class RecentErrors:
         """Return whether to log an error that was just added, and record it if so; also report it to `on_error`."""
         if error.count > LOGGED_MAX and error.last_s - error.logged_s < LOG_INTERVAL_S:
             return False
+        if error.last_s - self._interval_s >= LOG_INTERVAL_S:
+            self._interval_s, self._logged = error.last_s, 0
+        if self._logged >= SHARD_LOGGED_MAX:
+            return False
+        self._logged += 1
         error.logged_s, error.unlogged = error.last_s, 0
         self.on_error(error)
         return True

@@ -15,6 +15,7 @@ from tickwire.server.rooms.recent_errors import (
     LOG_INTERVAL_S,
     LOGGED_MAX,
     ROOMS_MAX,
+    SHARD_LOGGED_MAX,
     ErrorPlace,
     RecentErrors,
     RoomError,
@@ -94,6 +95,18 @@ def test_an_error_that_repeats_is_kept_once_counted_and_logged_seldom() -> None:
     error = errors.add(ErrorPlace("arena", "r", 100), HookCall("on_tick"), ZERO)
     assert error.unlogged == 100 - LOGGED_MAX + 1
     assert errors.is_due(error)
+
+
+def test_errors_of_more_rooms_than_are_kept_do_not_flood_the_log() -> None:
+    now_s = [100.0]
+    errors, seen = RecentErrors(lambda: now_s[0]), list[RoomError]()
+    errors.on_error = seen.append
+    for tick in range(20):
+        for room in range(ROOMS_MAX + 50):
+            errors.is_due(errors.add(ErrorPlace("arena", f"r{room}", tick), HookCall("on_tick"), ZERO))
+    assert len(seen) == SHARD_LOGGED_MAX
+    now_s[0] += LOG_INTERVAL_S
+    assert errors.is_due(errors.add(ErrorPlace("arena", "r0", 20), HookCall("on_tick"), ZERO))
 
 
 def test_frames_of_an_endless_recursion_are_bounded() -> None:

@@ -287,6 +287,7 @@ class RoomHost:
             self.close(room.room_id, room.close_reason or "the room type no longer exists")
             return False
         self.find_lost_attributes(runtime)
+        runtime.cancel_work("the room restarts with new code")
         try:
             point = create_restart_point(runtime)
         except RoomCodeRaised:

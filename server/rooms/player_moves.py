@@ -2,8 +2,8 @@
 
     requested --end of the tick--> started --seat in the other room--> moved: the seat here is given up, `then` runs
         │                             ├--refused, timeout--> refused: the player keeps its seat, `then` runs
-        └-----------------------------┴--the player leaves, the room freezes--> cancelled; `then` runs
-                                      └--the room closes or restarts--> cancelled
+        └-----------------------------┴--the player leaves, the room freezes or is reloaded--> cancelled; `then` runs
+                                      └--the room closes, or restarts after an exception--> cancelled
 
 A player has one move at a time. The session requests the seat (server/edge/seat_moves.py). Pure.
 """

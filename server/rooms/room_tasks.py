@@ -1,8 +1,9 @@
 """Work of a room that waits outside of the tick, such as a call to a game's own service.
 
     waiting --the room runs--> running --returns, raises, or takes too long--> `then` runs with the result
-                                  ├--the room moves to another shard--> cancelled; `then` runs with the reason
-                                  └--the room closes--> cancelled
+                                  ├--the room moves to another shard, or restarts with new code--> cancelled; `then`
+                                  │  runs with the reason
+                                  └--the room closes, or restarts after an exception--> cancelled
 
 The coroutine runs on the event loop between ticks, and its result is delivered between two ticks. A coroutine cannot
 move to another shard, and is not saved. server/rooms/task_runner.py runs the coroutines. Pure.
@@ -31,7 +32,7 @@ class TaskRefused(RuntimeError):
 
 
 class TaskCancelled(Exception):
-    """The error of a task that was cancelled because its room moves to another shard."""
+    """The error of a task that was cancelled because its room moves to another shard, or restarts with new code."""
 
 
 class TaskResult(msgspec.Struct, frozen=True):
@@ -39,7 +40,8 @@ class TaskResult(msgspec.Struct, frozen=True):
 
     Args:
         value: the value that the coroutine has returned; None if it has failed.
-        error: the exception that has left it; TimeoutError if it has taken too long, TaskCancelled if the room moves.
+        error: the exception that has left it; TimeoutError if it has taken too long, TaskCancelled if the room moves
+            or restarts with new code.
     """
 
     value: Any = None

@@ -436,10 +436,17 @@ class RoomRuntime:
 
     def freeze(self) -> None:
         """Stop the room until `RoomHandover.unfreeze`; players whom the game has removed leave first."""
-        self.room.tasks.stop("the room moves to another shard", reports=True)
-        self.moves.stop("the room moves to another shard", reports=True)
+        self.cancel_work("the room moves to another shard")
         self.unseat_kicked()
         self.handover.freeze()
+
+    def cancel_work(self, reason: str) -> None:
+        """Cancel the tasks of the room and the moves of its players before its state is copied.
+
+        The game receives the reason for each, so that the copy does not wait for results.
+        """
+        self.room.tasks.stop(reason, reports=True)
+        self.moves.stop(reason, reports=True)
 
     def seal(self) -> None:
         """Stop all changes of a frozen room before its state is sent; see `RoomHandover.seal`.

@@ -8,8 +8,10 @@ import pytest
 
 from tests.harness.moving_rooms import Hub, PlayingField
 from tests.harness.recording_subscriber import RecordingSubscriber
-from tests.harness.runtimes import create_runtime
+from tests.harness.runtimes import create_host, create_runtime
+from tests.harness.tick_simulation import SimulatedClock
 from tickwire import MoveOutcome, MoveRefused, Room
+from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.move_request import LEFT_REASON, OPTIONS_BYTES_MAX
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest
@@ -99,6 +101,21 @@ def test_moves_are_cancelled_before_the_room_moves_to_another_shard() -> None:
     with pytest.raises(MoveRefused, match="moves to another shard"):
         seat.player.move_to("field")
     assert list(room.players) == ["ann"]
+
+
+def test_moves_are_cancelled_before_a_reload() -> None:
+    host = create_host(Hub, clock=SimulatedClock())
+    runtime = host.create(RoomSpec("r", "hub", "home", epoch=1), {})
+    subscriber = RecordingSubscriber("ann")
+    seat = host.seat("r", SeatRequest(subscriber, "ann"), lambda seat: None)
+    room = runtime.room
+    assert isinstance(room, Hub)
+    seat.player.move_to("field", then=room.moved)
+    runtime.step()
+    assert len(subscriber.moves) == 1
+    assert host.reload({"hub": Hub}) == (1, 0)
+    assert subscriber.notices == ["move cancelled"]
+    assert room.outcomes == [MoveOutcome("ann", "field", refused="the room restarts with new code")]
 
 
 def test_moves_end_without_a_call_when_the_room_closes() -> None:

@@ -27,6 +27,7 @@ class Library(Room):
     def __init__(self, **known: Any) -> None:
         super().__init__(**known)
         self.results: list[TaskResult] = []
+        self.failed: list[str] = []
 
     def on_create(self, options: Mapping[str, Any]) -> None:
         if options.get("asks"):
@@ -49,6 +50,9 @@ class Library(Room):
 
     def note(self, result: TaskResult) -> None:
         self.results.append(result)
+
+    def count(self, result: TaskResult) -> None:
+        self.failed.append(type(result.error).__name__)
 
     def again(self, result: TaskResult) -> None:
         self.note(result)
@@ -170,6 +174,21 @@ async def test_before_a_move_tasks_are_cancelled_and_reported(host: RoomHost) ->
     room.run(room.answer(3), room.note)
     await eventually(lambda: len(room.results) == 2)
     assert room.results[1].value == 3
+
+
+async def test_before_a_reload_tasks_are_cancelled_and_reported(host: RoomHost) -> None:
+    room = library(host)
+    room.run(room.answer(1), room.count)
+    assert host.reload({"library": Library}) == (1, 0)
+    runtime = host.get("r")
+    assert runtime is not None
+    again = runtime.room
+    assert isinstance(again, Library)
+    assert again is not room
+    assert again.failed == ["TaskCancelled"], "the new room would wait for a result for ever"
+    again.may_answer.set()
+    again.run(again.answer(2), again.note)
+    await eventually(lambda: len(again.results) == 1)
 
 
 async def test_a_room_that_was_not_created_runs_no_task(host: RoomHost, recwarn: pytest.WarningsRecorder) -> None:

@@ -106,6 +106,7 @@ class RoomRuntime:
         self._history = room._history
         self._is_settled = False
         self._kicked: dict[Seat, str] = {}  # with the reasons, until the end of the tick
+        self._successor: RoomRuntime | None = None  # after a restart
         self.moves = PlayerMoves(room, self._deliver_move)
         self.seats = self._lifecycle.seats
         self.record_reads = self._commands.record_reads
@@ -260,7 +261,7 @@ class RoomRuntime:
             transaction: the committed transaction.
             records: the new records of the players whom the transaction has changed, by player id.
         """
-        self._commands.update_records(seat, records)
+        self.update_records(seat, records)
         self._is_settled = False
         self._commands.transactions_applied += 1
         if self.is_open:
@@ -269,6 +270,14 @@ class RoomRuntime:
     def update_records(self, seat: Seat, records: Mapping[str, RecordVersion]) -> None:
         """Replace the records of this seat's player, and of other players in the room, with newer versions."""
         self._commands.update_records(seat, records)
+        if self._successor is not None:
+            self._successor.update_present(records)
+
+    def update_present(self, records: Mapping[str, RecordVersion]) -> None:
+        """Replace the records of players in the room, and in the one that has taken over, with newer versions."""
+        self._commands.update_present(records)
+        if self._successor is not None:
+            self._successor.update_present(records)
 
     # -- transactions and tasks of the room -----------------------------------------------------------------
 
@@ -303,7 +312,7 @@ class RoomRuntime:
             records: the new records of the players whom it has changed, by player id.
         """
         room = self.room
-        self._commands.update_present(records)
+        self.update_present(records)
         self._is_settled = False
         if not room.transactions.remove(pending) or not self.is_open or not pending.then:
             return
@@ -480,6 +489,7 @@ class RoomRuntime:
             reason: the reason for the players that it has not taken over.
         """
         self.is_open = False
+        self._successor = successor
         self.room.tasks.stop("the room has restarted")
         self.moves.stop("the room has restarted")
         kept = {seat.subscriber.session_id for seat in successor.seats}

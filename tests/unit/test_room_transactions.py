@@ -24,6 +24,7 @@ from tickwire.server.persistence.world_codec import decode_world, encode_world
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.host import RoomHost
+from tickwire.server.rooms.room_restart import create_restart_point
 from tickwire.server.rooms.room_transactions import PENDING_TRANSACTIONS_MAX
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import SeatRequest
@@ -345,6 +346,33 @@ async def test_a_move_waits_for_the_transaction_in_flight(bank: LedgerBank) -> N
     bank.host.unfreeze(runtime)
     await bank.finish()
     assert room.notes == [(1, "committed"), (2, "committed")]
+
+
+@pytest.mark.parametrize("by_command", [False, True])
+async def test_a_transaction_in_flight_updates_the_records_of_a_restarted_room(
+    by_command: bool, bank: LedgerBank
+) -> None:
+    runtime = bank.create()
+    seat = bank.host.seat("r", SeatRequest(RecordingSubscriber("ann"), "ann"), lambda seat: None)
+    bank.ledger.may_go = asyncio.Event()
+    if by_command:
+        command = Command(1, "buy")
+        decision = seat.run_command(command)
+        assert isinstance(decision, Decision)
+        running = asyncio.ensure_future(bank.transactions.run(seat, command, decision))
+    point = create_restart_point(runtime)
+    if not by_command:
+        casino_of(runtime).pay(1)  # after the restart point
+    await eventually(lambda: bank.transactions.waiting == 1)
+    assert bank.host.restart(runtime, Casino, point)
+    restarted = bank.host.get("r")
+    assert restarted is not None
+    assert restarted is not runtime
+    bank.ledger.may_go.set()
+    if by_command:
+        assert (await running).reply.ok
+    await bank.finish()
+    assert restarted.room.players["ann"].record.holdings == ({"chip": 1} if by_command else {"gold": 5})
 
 
 async def test_a_method_that_the_new_build_lacks_is_logged(bank: LedgerBank, monkeypatch: pytest.MonkeyPatch) -> None:

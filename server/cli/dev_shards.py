@@ -11,9 +11,8 @@ import asyncio
 import os
 import secrets
 import signal
-import socket
 import sys
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import aiohttp
@@ -21,16 +20,16 @@ import msgspec
 
 from tickwire.schemas.payloads import decode_json
 from tickwire.server.admin.views import ShardView
-from tickwire.server.config import Settings
+from tickwire.server.config import Operations, Settings
 from tickwire.server.dev.bots import run_bots
 from tickwire.server.dev.child_process import EmbeddedError
 from tickwire.server.dev.code_watch import GameCode
 from tickwire.server.dev.local_stores import LocalStores
 from tickwire.server.dev.reloader import watch
-from tickwire.server.dev.runner import ACCESS_FILE, Access, write_access
+from tickwire.server.dev.runner import ACCESS_FILE, Access, is_taken, write_access
 from tickwire.server.errors import ConfigError
 from tickwire.server.game_modules import load_room_types
-from tickwire.server.supervisor import supervise
+from tickwire.server.supervisor import PORT_MAX, supervise
 
 CALL_S_MAX = 10.0
 CHECK_S_MAX = 120.0
@@ -66,32 +65,33 @@ async def run_dev_shards(settings: Settings, services: LocalStores, options: Dev
         options: the options of the command.
 
     Raises:
-        ConfigError: the settings are invalid; one line for each problem.
+        ConfigError: the settings are invalid, or a port is in use; one line for each problem.
         EmbeddedError: a store has ended.
     """
-    if not settings.operations.port:
-        port = find_free_ports(settings.operations.host, options.count)
-        settings = msgspec.structs.replace(
-            settings, operations=msgspec.structs.replace(settings.operations, port=port)
-        )
+    settings = choose_ports(settings, options.count)
     os.environ.update(to_environment(settings))
     first = settings.operations.port
     fleet = Fleet([f"http://127.0.0.1:{first + n}" for n in range(options.count)], settings.operations.token)
     access = options.data_dir / ACCESS_FILE
     write_access(access, Access(fleet.urls[0], settings.operations.token))
-    helpers = [asyncio.create_task(_assist(settings, services, options, fleet), name="dev")]
+    helper = asyncio.create_task(_assist(settings, services, options, fleet), name="dev")
+    helper.add_done_callback(stop_after_error)
     try:
         code = await supervise(settings, options.count, options.arguments, drains=False)
     finally:
-        for task in helpers:
-            task.cancel()
-        results = await asyncio.gather(*helpers, return_exceptions=True)
+        helper.cancel()
+        await asyncio.wait((helper,))
         access.unlink(missing_ok=True)
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
+    if not helper.cancelled():
+        helper.result()
     services.check()
     return code
+
+
+def stop_after_error(helper: asyncio.Task[None]) -> None:
+    """Stop the process, which reports the error after the shards have ended."""
+    if not helper.cancelled() and helper.exception() is not None:
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 class Fleet:
@@ -144,6 +144,37 @@ def to_environment(settings: Settings) -> dict[str, str]:
     }
 
 
+def choose_ports(settings: Settings, count: int) -> Settings:
+    """Return the settings with ports that are free now for all shards.
+
+    A port of 0 is replaced, as is the default operations port if one of its successors is in use.
+
+    Raises:
+        ConfigError: a requested port, or one of its successors, is in use.
+    """
+    listen, operations = settings.listen, settings.operations
+    may_change = operations.port == Operations().port
+    return msgspec.structs.replace(
+        settings,
+        listen=msgspec.structs.replace(listen, port=_choose_port("listen.port", listen.host, listen.port, count)),
+        operations=msgspec.structs.replace(
+            operations,
+            port=_choose_port("operations.port", operations.host, operations.port, count, may_change=may_change),
+        ),
+    )
+
+
+def _choose_port(name: str, host: str, port: int, count: int, *, may_change: bool = False) -> int:
+    """Return the first of the ports of all shards."""
+    wanted = range(port, min(port + count, PORT_MAX + 1)) if port else ()
+    taken = [each for each in wanted if is_taken(host, each)]
+    if taken and not may_change:
+        raise ConfigError(
+            f"{name}: port {taken[0]} is in use or cannot be bound; {count} shards need {port} to {port + count - 1}"
+        )
+    return port if port and not taken else find_free_ports(host, count)
+
+
 def find_free_ports(host: str, count: int) -> int:
     """Return the first of `count` successive ports that are free now.
 
@@ -151,12 +182,10 @@ def find_free_ports(host: str, count: int) -> int:
         ConfigError: there are none.
     """
     for _ in range(PORT_ATTEMPTS_MAX):
-        first = 10_000 + secrets.randbelow(20_000)
-        with ExitStack() as probes, suppress(OSError):
-            for port in range(first, first + count):
-                probes.enter_context(socket.create_server((host, port)))
+        first = 10_000 + secrets.randbelow(10_000)  # below those of the stores
+        if not any(is_taken(host, port) for port in range(first, first + count)):
             return first
-    raise ConfigError(f"operations.port: no {count} successive ports are free")
+    raise ConfigError(f"no {count} successive ports are free")
 
 
 async def _assist(settings: Settings, services: LocalStores, options: DevShards, fleet: Fleet) -> None:
@@ -209,7 +238,7 @@ async def deploy(fleet: Fleet, options: DevShards) -> str:
     Raises:
         ConfigError: the code is invalid; no shard was drained.
     """
-    await _check_code(options.arguments)
+    await check_code(options.arguments)
     before = [shard.shard_id for shard in await fleet.list_shards()]
     try:
         async with asyncio.timeout(DEPLOY_S_MAX):
@@ -221,7 +250,15 @@ async def deploy(fleet: Fleet, options: DevShards) -> str:
     return f"deployed to {len(before)} shards"
 
 
-async def _check_code(arguments: list[str]) -> None:
+async def check_code(arguments: list[str]) -> None:
+    """Check the game's code in another process, which ends with the call.
+
+    Args:
+        arguments: the command line of each shard, after `serve`.
+
+    Raises:
+        ConfigError: the code is invalid.
+    """
     # Ports and stores are those of running shards; `check` needs neither.
     command = [sys.executable, "-m", "tickwire", "check", *arguments, "--port", "0"]
     checking = await asyncio.create_subprocess_exec(
@@ -231,9 +268,11 @@ async def _check_code(arguments: list[str]) -> None:
         async with asyncio.timeout(CHECK_S_MAX):
             _, printed = await checking.communicate()
     except TimeoutError as error:
-        checking.kill()
-        await checking.wait()
         raise ConfigError(f"the check of the code has taken {CHECK_S_MAX:g} s") from error
+    finally:
+        if checking.returncode is None:  # it takes too long, or this process stops
+            checking.kill()
+            await checking.wait()
     if checking.returncode:
         raise ConfigError(printed.decode(errors="replace").strip())
 

@@ -113,7 +113,7 @@ def settings_for(services: LocalStores, settings: Settings) -> Settings:
     console = settings.operations.console or _built("console")
     pages = settings.listen.pages or _built("demo")
     port = settings.operations.port
-    if port == Operations().port and _is_taken(settings.operations.host, port):
+    if port == Operations().port and is_taken(settings.operations.host, port):
         print(f"operations.port: {port} is in use; choosing a free port", flush=True)
         port = 0
     return msgspec.structs.replace(
@@ -127,7 +127,8 @@ def settings_for(services: LocalStores, settings: Settings) -> Settings:
     )
 
 
-def _is_taken(host: str, port: int) -> bool:
+def is_taken(host: str, port: int) -> bool:
+    """Return whether a port cannot be bound now."""
     try:
         socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
     except OSError:

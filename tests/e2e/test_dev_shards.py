@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
+import socket
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,8 +14,9 @@ import pytest
 from tests.harness.dev_process import children_of, dev, is_alive, two_free_ports
 from tests.harness.polling import eventually
 from tickwire.client.client import Client, connect
-from tickwire.server.cli.dev_shards import find_free_ports, to_environment
+from tickwire.server.cli.dev_shards import check_code, choose_ports, find_free_ports, stop_after_error, to_environment
 from tickwire.server.config import Settings, load
+from tickwire.server.errors import ConfigError
 
 GAME = """
 from tickwire import Input, Room, Table, command, real
@@ -106,6 +109,50 @@ def test_settings_for_local_use_reach_the_processes_of_the_shards(monkeypatch: p
     settings = load(None, {}, values)
     assert load(None, to_environment(settings), {}) == settings
     assert to_environment(Settings())["TICKWIRE__LOGGING__LEVEL"] == "warning"
+
+
+def test_a_port_in_use_is_an_error_before_the_shards_start_and_a_default_one_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    port = two_free_ports()
+    with socket.create_server(("127.0.0.1", port + 1)):
+        settings = load(None, {}, {"listen.port": port})
+        with pytest.raises(ConfigError, match=rf"listen.port: port {port + 1} is in use .*; 2 shards need {port} to"):
+            choose_ports(settings, 2)
+        settings = load(None, {}, {"listen.port": 0, "operations.port": port})
+        with pytest.raises(ConfigError, match=rf"operations.port: port {port + 1} is in use"):
+            choose_ports(settings, 2)
+        monkeypatch.setattr("tickwire.server.cli.dev_shards.Operations", lambda: settings.operations)
+        chosen = choose_ports(settings, 2)
+    assert chosen.listen.port > 0
+    assert chosen.operations.port not in (0, port)
+
+
+async def test_a_check_of_the_code_ends_with_the_process_that_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "slow_game.py").write_text("import time\ntime.sleep(600)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    before = set(children_of(os.getpid()))
+    checking = asyncio.create_task(check_code(["--rooms", "slow_game"]))
+    await eventually(lambda: bool(set(children_of(os.getpid())) - before), 60)
+    (child,) = set(children_of(os.getpid())) - before
+    checking.cancel()
+    await asyncio.wait((checking,))
+    assert not is_alive(child)
+
+
+async def test_the_process_stops_if_its_helper_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda pid, number: stopped.append((pid, number)))
+
+    async def fail() -> None:
+        raise LookupError("planned failure")
+
+    helper = asyncio.create_task(fail())
+    helper.add_done_callback(stop_after_error)
+    await eventually(lambda: bool(stopped))
+    assert stopped == [(os.getpid(), signal.SIGTERM)]
 
 
 def test_free_ports_are_successive() -> None:

@@ -75,12 +75,16 @@ class RestartPoints:
             return  # logged and counted; the last one stays
 
     def take(self, room_id: str, now_s: float) -> RestartPoint | None:
-        """Return the restart point of a room, and record the restart; None if the room must close."""
+        """Return the restart point of a room, and record the restart; None if the room must close.
+
+        A restart point is used once: the restarted room shares the players' data with it, and changes them.
+        """
         restart = self._restarts.get(room_id)
         if restart is None or now_s - restart.restored_s < RESTORED_S:
             return None
-        restart.restored_s = now_s
-        return restart.point
+        point, restart.point = restart.point, None
+        restart.restored_s, restart.created_s = now_s, -math.inf
+        return point
 
     def discard(self, room_id: str) -> None:
         """Discard the restart point of a room that has ended or left this shard."""

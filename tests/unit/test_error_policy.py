@@ -237,6 +237,20 @@ def test_a_room_that_fails_long_after_a_restart_restarts_again() -> None:
     assert played.host.counters.tick_failures == {"restored": 3}
 
 
+def test_a_checkpoint_is_used_once() -> None:
+    played = Played("restore")
+
+    def save(room: BrittleRoom) -> Any:
+        raise LookupError("planned failure")
+
+    played.kind.save = save  # no newer checkpoint
+    played.fail_once("on_tick")
+    assert played.closed == []
+    played.clock.run(RESTORED_S + 1.0)
+    played.fail_once("on_tick")
+    assert played.closed == ["the room's code failed"], "its state would be older than the first restart"
+
+
 def test_a_room_without_a_checkpoint_closes() -> None:
     played = Played("restore")
     played.kind.fails = "on_tick"

@@ -51,6 +51,8 @@ LoadShare = Annotated[float, Meta(gt=0, le=100)]
 """A value above 1 disables the limit."""
 ReservationSeconds = Annotated[float, Meta(ge=5, le=3600)]
 """A ticket expires two seconds before its seat is released; the player must use it before."""
+SYSTEM_DATABASES = ("admin", "config", "local")
+"""The databases of MongoDB itself; transactions in them are refused."""
 ALL_ADDRESSES = frozenset(("0.0.0.0", "::"))  # noqa: S104 - for comparisons only
 
 
@@ -246,6 +248,9 @@ def _contradictions(settings: Settings) -> Iterator[Contradiction]:
         known = ", ".join(sorted(tickets.keys)) or "no key"
         keys = ("tickets.current", "tickets.keys")
         yield keys, f"must be the id of one of tickets.keys ({known}); got {tickets.current!r}"
+    if settings.mongo.database in SYSTEM_DATABASES:
+        text = f"must not be one of MongoDB's own ({', '.join(SYSTEM_DATABASES)}), which have no transactions"
+        yield ("mongo.database",), text
     if redis.deadline_s > redis.lease_s:
         keys = ("redis.deadline_s", "redis.lease_s")
         yield keys, f"must be at most redis.lease_s ({redis.lease_s:g}), or one slow call loses every room"

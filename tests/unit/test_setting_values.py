@@ -266,6 +266,7 @@ CONTRADICTIONS: dict[str, dict[str, str]] = {
     "edge.proxy_protocol": {"EDGE__PROXY_PROTOCOL": "true"},
     "edge.origins": {"EDGE__ORIGINS": "game.example"},
     "edge.trusted_proxies": {"EDGE__TRUSTED_PROXIES": "10.0.0.1/8"},
+    "mongo.database": {"MONGO__DATABASE": "admin"},
     "redis.deadline_s": {"REDIS__DEADLINE_S": "11"},
     "auth.guests": {"AUTH__GUESTS": "false"},
     "auth.algorithms": {"AUTH__ALGORITHMS": "none"},

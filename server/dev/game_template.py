@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import keyword
 import re
+import shutil
 import sys
 from pathlib import Path
 
 from tickwire.server import __version__
+from tickwire.server.config import SYSTEM_DATABASES
 from tickwire.server.errors import ConfigError
 
 TEMPLATE = Path(__file__).parent / "new_game"
@@ -48,13 +50,17 @@ def create_game(name: str, parent: Path) -> list[str]:
         files[SDK_FILE] = SDK.read_bytes()
     try:
         folder.mkdir()
+    except FileExistsError as error:
+        raise ConfigError(f"{folder} exists: choose another name, or move it away") from error
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written: {error.strerror}") from error
+    try:
         for target, data in files.items():
             path = folder / target
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(data)
-    except FileExistsError as error:
-        raise ConfigError(f"{folder} exists: choose another name, or move it away") from error
     except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)  # otherwise the next attempt would find an existing folder
         raise ConfigError(f"{folder} cannot be written: {error.strerror}") from error
     return sorted(files)
 
@@ -63,15 +69,16 @@ def check_name(name: str) -> None:
     """Check the name of a game.
 
     Raises:
-        ConfigError: it is not a name of 1 to 40 lower-case letters, digits and underscores, or Python uses it.
+        ConfigError: it is not a name of 1 to 40 lower-case letters, digits and underscores, or Python or MongoDB uses
+            it.
     """
     if not NAME.fullmatch(name):
         raise ConfigError(
             f"the name must have 1 to 40 lower-case letters, digits and underscores, and begin with a letter; "
             f"got {name[:100]!r}"
         )
-    if keyword.iskeyword(name) or name in sys.stdlib_module_names or name == "tickwire":
-        raise ConfigError(f"the name {name!r} is used by Python or by Tickwire: choose another one")
+    if keyword.iskeyword(name) or name in sys.stdlib_module_names or name == "tickwire" or name in SYSTEM_DATABASES:
+        raise ConfigError(f"the name {name!r} is used by Python, MongoDB or Tickwire: choose another one")
 
 
 def _fill(source: Path, name: str) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
@@ -18,7 +20,9 @@ def test_all_files_of_the_template_are_created_with_the_name(tmp_path: Path) -> 
         text = (tmp_path / "gold_rush" / name).read_text()
         assert "{{" not in text
     assert "gold_rush" in (tmp_path / "gold_rush" / "tickwire.toml").read_text()
-    assert f"FROM tickwire:{__version__}" in (tmp_path / "gold_rush" / "Dockerfile").read_text()
+    image = (tmp_path / "gold_rush" / "Dockerfile").read_text()
+    assert f"FROM tickwire:{__version__}" in image
+    assert "COPY tickwire.toml *.py /game/" in image, "the image of a game with a second module would not start"
 
 
 def test_each_file_of_the_template_belongs_to_a_game() -> None:
@@ -46,12 +50,27 @@ def test_a_name_that_is_no_identifier_is_refused(name: str, tmp_path: Path) -> N
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["class", "json", "asyncio", "tickwire"])
-def test_a_name_that_python_or_tickwire_uses_is_refused(name: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is used by Python or by Tickwire"):
+@pytest.mark.parametrize("name", ["class", "json", "asyncio", "tickwire", "admin", "local"])
+def test_a_name_that_python_mongodb_or_tickwire_uses_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="is used by Python, MongoDB or Tickwire"):
         create_game(name, tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be written: No such file or directory"):
         create_game("gold_rush", tmp_path / "missing")
+
+
+def test_a_game_that_could_not_be_written_leaves_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = Path.write_bytes
+
+    def fill_the_disk(path: Path, data: bytes) -> int:
+        if path.name == "tickwire.toml":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(path, data)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", fill_the_disk)
+        with pytest.raises(ConfigError, match="cannot be written: No space left on device"):
+            create_game("gold_rush", tmp_path)
+    assert create_game("gold_rush", tmp_path)

@@ -57,7 +57,8 @@ class TuningService:
         self._shard_labels = dict(shard_labels)
         self._now_s = now_s
         self._isolation = isolation
-        self._parsed: dict[tuple[int, str], Tuning | None] = {}
+        # By type, not by its name: `tickwire dev --reload` replaces the types.
+        self._parsed: dict[tuple[int, type[Room]], Tuning | None] = {}
 
     async def poll(self) -> None:
         """Read the versions that have changed, and apply them.
@@ -94,7 +95,7 @@ class TuningService:
         if version is None:
             room.tuning, room.tuning_version = room.tuning_type(), 0
             return
-        key = (version.version, room.room_type)
+        key = (version.version, type(room))
         if key not in self._parsed:
             try:
                 self._parsed[key] = parse_tuning(room.tuning_type, version.values.get(room.room_type, {}))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tickwire import Tuning
+from tests.harness.runtimes import create_host
+from tickwire import Room, Tuning
+from tickwire.server.admin.tuning_service import TuningService
 from tickwire.server.errors import Malformed
 from tickwire.server.rooms.tuning import applies_to, find_active, find_version, parse_tuning
 from tickwire.server.storage import TuningVersion
@@ -84,3 +86,22 @@ def test_a_value_missing_in_a_version_has_its_default() -> None:
 def test_an_invalid_tuning_is_refused_by_field_name(values: dict[str, object], words: str) -> None:
     with pytest.raises(Malformed, match=words):
         parse_tuning(Weather, values, "arena: ")
+
+
+class Climate(Tuning, frozen=True):
+    """The values of `Weather` in a later version of the game."""
+
+    speed: float = 12.0
+    humidity: float = 0.5
+
+
+def test_a_reloaded_room_has_its_own_type_of_tuning() -> None:
+    unused: Any = None
+    service = TuningService(unused, create_host(), {}, lambda: 0.0, unused)
+    service.versions = [TuningVersion(1, {"valley": {"speed": 20.0}})]
+    for tuning in (Weather, Climate):
+        kind: type[Room] = type("Valley", (Room,), {"room_type": "valley", "tuning_type": tuning})
+        room = kind(room_id="r", name="", seed=1)
+        service.apply(room)
+        assert room.tuning == tuning(speed=20.0)
+        assert room.tuning_version == 1

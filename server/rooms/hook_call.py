@@ -6,6 +6,7 @@ text is therefore bounded, has no secrets (server/observability/redaction.py), a
 
 from __future__ import annotations
 
+import dataclasses
 import reprlib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -54,6 +55,18 @@ def _unprintable(value: Any, error: BaseException) -> str:
     return f"<{type(value).__name__}, whose repr raises {type(error).__name__}>"
 
 
+def _fields_of(value: Any) -> dict[str, Any] | None:
+    """Return the fields of a record of any kind that options and arguments may have; None for another value."""
+    if isinstance(value, msgspec.Struct):
+        return msgspec.structs.asdict(value)
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names = [field.name for field in dataclasses.fields(value)]
+        return {name: getattr(value, name) for name in names if hasattr(value, name)}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return dict(zip(value._fields, value, strict=False))
+    return None
+
+
 class _Description(reprlib.Repr):
     """Returns bounded text of nested values, without the values whose key or field names a secret."""
 
@@ -68,8 +81,8 @@ class _Description(reprlib.Repr):
         """Return the text of one value; called by reprlib."""
         if isinstance(value, Player):
             return f"<Player {super().repr1(value.id, level)}>"
-        if isinstance(value, msgspec.Struct):
-            return f"{type(value).__name__}{self._pairs(msgspec.structs.asdict(value), level, '{}={}', '()')}"
+        if (fields := _fields_of(value)) is not None:
+            return f"{type(value).__name__}{self._pairs(fields, level, '{}={}', '()')}"
         if isinstance(value, Mapping):
             return self._pairs({self._key(name): inner for name, inner in value.items()}, level, "{}: {}", "{}")
         return super().repr1(value, level)

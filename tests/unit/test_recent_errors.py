@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
@@ -25,6 +26,17 @@ from tickwire.server.rooms.recent_errors import (
 class LoginOptions(msgspec.Struct):
     name: str
     password: str
+
+
+@dataclasses.dataclass
+class TicketOptions:
+    name: str
+    ticket: str
+
+
+class Credentials(NamedTuple):
+    user: str
+    token: str
 
 
 class Indescribable:
@@ -52,6 +64,8 @@ ZERO = raised(lambda: 1 / 0)
         ({"access_token": "abc", "inner": {"Password": "abc"}}, "{'access_token': ***, 'inner': {'Password': ***}}"),
         (LoginOptions("ann", "abc"), "LoginOptions(name='ann', password=***)"),
         ([LoginOptions("ann", "abc")], "[LoginOptions(name='ann', password=***)]"),
+        (TicketOptions("ann", "abc"), "TicketOptions(name='ann', ticket=***)"),
+        ({"with": [Credentials("ann", "abc")]}, "{'with': [Credentials(user='ann', token=***)]}"),
         ("Bearer abc", "'Bearer ***"),
         ({1: {2: {3: {4: {5: 6}}}}}, "{1: {2: {3: {4: {...}}}}}"),
         (Indescribable(), "<Indescribable, whose repr raises SystemExit>"),

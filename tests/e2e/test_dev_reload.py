@@ -4,56 +4,17 @@ from __future__ import annotations
 
 import json
 import urllib.request
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.harness.counting_game import counting_game, x_of
 from tests.harness.dev_process import DevProcess, dev
 from tests.harness.polling import eventually
-from tickwire.client.client import Client, connect
+from tickwire.client.client import connect
 
 RULES = "STEP = 1\n"
-GAME = """
-import rules
-from rules import STEP
-from tickwire import Input, Room, Table, command, real
-
-
-class Counters(Table):
-    x = real(0, 100000, step=1)
-
-
-class CountInput(Input):
-    sign = real(-1, 1, step=1)
-
-
-class Tally(Room):
-    room_type = "tally"
-    input_type = CountInput
-    counters: Counters
-
-    def on_join(self, player, options):
-        player.entity = self.counters.spawn(x=1000.0)
-        self.joins = 1
-
-    def on_input(self, player, input):
-        player.entity.x += input.sign * STEP
-
-    @command
-    def count(self, player) -> dict:
-        return {"step": STEP, "joins": self.joins}
-
-
-ROOMS = [Tally]
-"""
-
-
-def x_of(client: Client, entity: int) -> float | None:
-    with suppress(KeyError):  # before the first state
-        return float(client.world.table("counters").entity(entity)["x"])
-    return None
 
 
 def sessions_of(running: DevProcess) -> list[dict[str, Any]]:
@@ -69,7 +30,7 @@ async def test_reload_keeps_the_session_and_the_world_and_brings_the_new_code(tm
     game = tmp_path / "game"
     game.mkdir()
     (game / "rules.py").write_text(RULES)
-    (game / "tally.py").write_text(GAME)
+    (game / "tally.py").write_text(counting_game("import rules\nfrom rules import STEP"))
     with dev(tmp_path / "data", "0", "--rooms", "tally", "--reload", cwd=game, PYTHONPATH=str(Path.cwd())) as running:
         await running.says("reloading on changes of Python files")
         await running.says("players connect to")

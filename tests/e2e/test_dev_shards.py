@@ -6,84 +6,45 @@ import asyncio
 import os
 import signal
 import socket
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from tests.harness.counting_game import counting_game, x_of
 from tests.harness.dev_process import children_of, dev, is_alive, two_free_ports
 from tests.harness.polling import eventually
-from tickwire.client.client import Client, connect
+from tickwire.client.client import connect
 from tickwire.server.cli.dev_shards import check_code, choose_ports, find_free_ports, stop_after_error, to_environment
 from tickwire.server.config import Settings, load
 from tickwire.server.errors import ConfigError
-
-GAME = """
-from tickwire import Input, Room, Table, command, real
-
-STEP = 1
-
-
-class Lanterns(Table):
-    x = real(0, 100000, step=1)
-
-
-class LanternInput(Input):
-    sign = real(-1, 1, step=1)
-
-
-class Harbour(Room):
-    room_type = "harbour"
-    input_type = LanternInput
-    lanterns: Lanterns
-
-    def on_join(self, player, options):
-        player.entity = self.lanterns.spawn(x=1000.0)
-
-    def on_input(self, player, input):
-        player.entity.x += input.sign * STEP
-
-    @command
-    def step(self, player) -> int:
-        return STEP
-
-
-ROOMS = [Harbour]
-"""
-
-
-def x_of(client: Client, entity: int) -> float | None:
-    with suppress(KeyError):  # before the first state
-        return float(client.world.table("lanterns").entity(entity)["x"])
-    return None
 
 
 @pytest.mark.timeout(600)
 async def test_players_meet_across_shards_and_keep_room_and_world_through_a_deploy(tmp_path: Path) -> None:
     game = tmp_path / "game"
     game.mkdir()
-    (game / "harbour.py").write_text(GAME)
+    (game / "tally.py").write_text(counting_game("STEP = 1"))
     port = two_free_ports()
-    arguments = ("0", "--rooms", "harbour", "--reload", "--shards", "2")
+    arguments = ("0", "--rooms", "tally", "--reload", "--shards", "2")
     root = str(Path(__file__).parents[2])
     with dev(tmp_path / "data", *arguments, port=port, cwd=game, PYTHONPATH=root) as running:
         await running.says("deploying on changes of Python files", 180)
         url = f"ws://127.0.0.1:{port}"
         async with connect(url) as ann, connect(f"ws://127.0.0.1:{port + 1}") as bob:
-            room = await ann.join("harbour", name="north")
-            assert (await bob.join("harbour", name="north")).room_id == room.room_id
+            room = await ann.join("tally", name="north")
+            assert (await bob.join("tally", name="north")).room_id == room.room_id
             await ann.send_input({"sign": 1.0})
             for client in (ann, bob):
                 await client.wait_for(lambda client=client: x_of(client, room.entity) == 1001, timeout_s=60)
 
-            (game / "harbour.py").write_text(GAME.replace("STEP = 1", "STEP = = 1"))
+            (game / "tally.py").write_text(counting_game("STEP = = 1"))
             await running.says("the old code continues", 120)
-            assert await ann.command("step") == 1
+            assert await ann.command("count") == {"step": 1, "joins": 1}
 
-            (game / "harbour.py").write_text(GAME.replace("STEP = 1", "STEP = 5"))
+            (game / "tally.py").write_text(counting_game("STEP = 5"))
             await running.says("deployed to 2 shards", 300)
             for client in (ann, bob):
-                assert await client.command("step") == 5
+                assert await client.command("count") == {"step": 5, "joins": 1}
                 await client.wait_for(lambda client=client: x_of(client, room.entity) == 1001, timeout_s=60)
                 assert client.core.mismatches == 0
         shards = children_of(running.process.pid)

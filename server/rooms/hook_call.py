@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import reprlib
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, NamedTuple
 
 import msgspec
@@ -19,6 +20,8 @@ from tickwire.server.rooms.player import Player
 ARGUMENT_CHARACTERS_MAX = 200
 ITEMS_MAX = 10
 LEVELS_MAX = 4
+VALUES_MAX = 100
+"""The values that one description visits: a client may send messages of which each makes a hook fail."""
 
 
 class HookCall(NamedTuple):
@@ -76,25 +79,28 @@ class _Description(reprlib.Repr):
         self.maxdict = self.maxlist = self.maxtuple = self.maxset = self.maxfrozenset = ITEMS_MAX
         self.maxstring = self.maxother = ARGUMENT_CHARACTERS_MAX
         self.maxlong = 40
+        self._left = VALUES_MAX
 
     def repr1(self, value: Any, level: int) -> str:
         """Return the text of one value; called by reprlib."""
+        self._left -= 1
+        if self._left < 0:
+            return "..."
         if isinstance(value, Player):
             return f"<Player {super().repr1(value.id, level)}>"
         if (fields := _fields_of(value)) is not None:
             return f"{type(value).__name__}{self._pairs(fields, level, '{}={}', '()')}"
         if isinstance(value, Mapping):
-            return self._pairs({self._key(name): inner for name, inner in value.items()}, level, "{}: {}", "{}")
+            return self._pairs(value, level, "{}: {}", "{}")
+        if isinstance(value, set | frozenset) and len(value) > ITEMS_MAX:  # reprlib would sort all of it
+            return f"{{{super().repr1(list(islice(value, ITEMS_MAX)), level)[1:-1]}, ...}}"
         return super().repr1(value, level)
 
-    def _key(self, name: Any) -> str:
-        return super().repr1(name, 1)
-
-    def _pairs(self, items: Mapping[str, Any], level: int, pair: str, brackets: str) -> str:
+    def _pairs(self, items: Mapping[Any, Any], level: int, pair: str, brackets: str) -> str:
         if level <= 0 and items:
             return f"{brackets[0]}...{brackets[1]}"
-        shown = [
-            pair.format(name, REDACTED if is_secret(name) else self.repr1(inner, level - 1))
-            for name, inner in list(items.items())[:ITEMS_MAX]
-        ]
+        shown = []
+        for key, inner in islice(items.items(), ITEMS_MAX):
+            name = super().repr1(key, 1) if brackets == "{}" else key
+            shown.append(pair.format(name, REDACTED if is_secret(key) else self.repr1(inner, level - 1)))
         return f"{brackets[0]}{', '.join(shown)}{', ...' if len(items) > ITEMS_MAX else ''}{brackets[1]}"

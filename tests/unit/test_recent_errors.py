@@ -9,7 +9,13 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from tickwire.server.rooms.hook_call import ARGUMENT_CHARACTERS_MAX, ITEMS_MAX, HookCall, describe_value
+from tickwire.server.rooms.hook_call import (
+    ARGUMENT_CHARACTERS_MAX,
+    ITEMS_MAX,
+    VALUES_MAX,
+    HookCall,
+    describe_value,
+)
 from tickwire.server.rooms.recent_errors import (
     ERRORS_MAX,
     FRAMES_MAX,
@@ -80,6 +86,40 @@ def test_arguments_are_described_without_secrets(value: Any, text: str) -> None:
 def test_descriptions_of_large_arguments_are_bounded(value: Any) -> None:
     assert len(describe_value(value)) <= ARGUMENT_CHARACTERS_MAX
     assert len(HookCall("on_command", (value,) * 100).describe_arguments()) == ITEMS_MAX
+
+
+class Counted:
+    """A value that counts how often its text is made, or it is compared."""
+
+    calls = 0
+
+    def __repr__(self) -> str:
+        Counted.calls += 1
+        return "c"
+
+    def __lt__(self, other: object) -> bool:
+        Counted.calls += 1
+        return False
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {Counted(): 0 for _ in range(5000)},
+        {Counted() for _ in range(5000)},
+        [[[[Counted()] * 10] * 10] * 10] * 10,
+        {a: {b: {c: Counted() for c in range(10)} for b in range(10)} for a in range(10)},
+    ],
+)
+def test_the_work_of_a_description_is_bounded(value: Any) -> None:
+    """A client may send such values with each message to a hook that raises."""
+    Counted.calls = 0
+    assert len(describe_value(value)) <= ARGUMENT_CHARACTERS_MAX
+    assert Counted.calls <= VALUES_MAX
+
+
+def test_a_large_set_is_described_as_a_set() -> None:
+    assert describe_value(set(range(30))) == "{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, ...}"
 
 
 def test_errors_are_bounded_by_room_and_by_kind_and_the_newest_stay() -> None:

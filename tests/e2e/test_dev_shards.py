@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
+import secrets
 import signal
 import socket
 from pathlib import Path
@@ -116,5 +118,9 @@ async def test_the_process_stops_if_its_helper_fails(monkeypatch: pytest.MonkeyP
     assert stopped == [(os.getpid(), signal.SIGTERM)]
 
 
-def test_free_ports_are_successive() -> None:
-    assert find_free_ports("127.0.0.1", 4) != find_free_ports("127.0.0.1", 4)
+def test_successive_ports_of_which_one_is_in_use_are_not_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    port = two_free_ports()
+    numbers = iter([port - 10_000, *(random.randrange(10_000) for _ in range(1000))])
+    monkeypatch.setattr(secrets, "randbelow", lambda below: next(numbers))
+    with socket.create_server(("127.0.0.1", port + 1)):
+        assert find_free_ports("127.0.0.1", 2) != port

@@ -38,14 +38,14 @@ CHANGE_RATIO = 1.001
 LIMIT = KEEP_RATIO / math.sqrt(1 + KEEP_RATIO**2)
 """The greatest number of a, b and c: 0.7241. It is reached if the other two are 0."""
 
-# The places of (dropped, a, b, c) in (x, y, z, w), by form; the forms that are not sent read as the first.
+# The places of (dropped, a, b, c) in (x, y, z, w), by order and by form.
 _W_FIRST = (3, 0, 1, 2)
 _ORDERS = [tuple(_W_FIRST[place] for place in order) for order in permutations(range(4))]
 _INDICES = {order: index for index, order in enumerate(_ORDERS)}
 FORMS = 8 * len(_ORDERS)
-"""The number of forms."""
-_SPARE = [_ORDERS[0]] * ((1 << FORM_BITS) - FORMS)
-_PLACES = np.array([order for order in _ORDERS for _ in range(8)] + _SPARE, np.intp)
+"""The number of forms that are sent; those from FORMS to 255 read as forms of the first order."""
+_ORDER_OF_FORM = [_ORDERS[form >> 3 if form < FORMS else 0] for form in range(1 << FORM_BITS)]
+_PLACES = np.array(_ORDER_OF_FORM, np.intp)
 _SIGNS = np.array([[1 - 2 * (form >> number & 1) for number in range(3)] for form in range(1 << FORM_BITS)], float)
 
 
@@ -57,7 +57,7 @@ def _exchange(form: int, place: int, *, is_negative: bool) -> int:
         place: the place of the component in (x, y, z, w).
         is_negative: whether the component is negative; then all others are negated with it.
     """
-    order = _ORDERS[form >> 3]
+    order = _ORDER_OF_FORM[form]
     at = order.index(place)
     changed = list(order)
     changed[0], changed[at] = order[at], order[0]
@@ -68,7 +68,7 @@ def _exchange(form: int, place: int, *, is_negative: bool) -> int:
 _NEXT = np.array(
     [
         [[_exchange(form, place, is_negative=sign) for sign in (False, True)] for place in range(4)]
-        for form in range(FORMS)
+        for form in range(1 << FORM_BITS)
     ]
 )
 """The form after an exchange, by form, place and sign."""
@@ -113,7 +113,7 @@ def pack(quaternions: Quaternions, forms: Forms) -> tuple[Forms, NDArray[np.floa
 
     Args:
         quaternions: (entities, 4), of any length; one that cannot be normalised is packed as IDENTITY.
-        forms: (entities,): the forms that were sent last, below FORMS; 0 for a new entity.
+        forms: (entities,): the forms that were sent last; 0 for a new entity.
 
     Returns:
         The forms, (entities,), and a, b and c, (3, entities), from -LIMIT to LIMIT.

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from tickwire.schemas.columns import Ids
 from tickwire.schemas.messages import FieldKind, GroupKind
-from tickwire.schemas.quaternions import IDENTITY, slerp
+from tickwire.schemas.quaternions import normalise, slerp
 from tickwire.server.replication.table import ROWS_MIN, Row, Table
 
 Arrays = dict[str, NDArray[Any]]
@@ -37,14 +37,7 @@ def _interpolate_angles(earlier: NDArray[Any], later: NDArray[Any], fraction: fl
 
 
 def _interpolate_rotations(earlier: NDArray[Any], later: NDArray[Any], fraction: float) -> NDArray[Any]:
-    return slerp(_to_units(earlier), _to_units(later), fraction)
-
-
-def _to_units(rotations: NDArray[Any]) -> NDArray[Any]:
-    """Return unit quaternions; a game may set quaternions of any length, and clients read zero as IDENTITY."""
-    lengths = np.linalg.norm(rotations, axis=1, keepdims=True)
-    units: NDArray[Any] = np.where(lengths > 0, rotations / np.where(lengths > 0, lengths, 1), IDENTITY)
-    return units
+    return slerp(normalise(earlier), normalise(later), fraction)
 
 
 _INTERPOLATED: dict[FieldKind | GroupKind | None, Callable[..., NDArray[Any]]] = {

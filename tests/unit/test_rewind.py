@@ -280,6 +280,8 @@ def test_vectors_and_quaternions_are_kept_as_one_value() -> None:
     tops.rotation[:] = quarter
     tops.rotation[0] = 0.0
     tops.rotation[1] *= 5.0
+    tops.rotation[2] = 0.0, 0.0, math.inf, 1.0
+    tops.rotation[4] *= 1e25
     runtime.step()
     assert runtime.room._history is not None
     past = runtime.room._history.rewind(2, 1, 0.5).tops
@@ -289,6 +291,8 @@ def test_vectors_and_quaternions_are_kept_as_one_value() -> None:
     assert past.rotation[3] == pytest.approx((0.0, 0.0, math.sin(math.pi / 8), math.cos(math.pi / 8)), abs=1e-6)
     assert past.rotation[0].tolist() == [0.0, 0.0, 0.0, 1.0]
     assert past.rotation[1] == pytest.approx(past.rotation[3])
+    assert past.rotation[2].tolist() == [0.0, 0.0, 0.0, 1.0], "as clients read it"
+    assert past.rotation[4] == pytest.approx(past.rotation[3])
     assert runtime.room.rewind(Player("ann", PlayerCallbacks())).tops.place[3].tolist() == [5.0, -1.0]
 
 

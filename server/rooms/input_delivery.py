@@ -108,10 +108,12 @@ class InputDelivery:
     def _record_lag(self, seat: Seat, message: Input) -> None:
         """Record the ticks from the newest state of a client to the tick that applies its input.
 
-        The lag of earlier inputs stays if the client had no state yet, or if it has all that was sent: a world that
-        is still sends nothing, and the age of the newest state is then no latency.
+        The lag of earlier inputs stays if the client had no state yet, or if it has all that there was to send: a
+        world that is still sends nothing, and the age of the newest state is then no latency. A slow client is not
+        sent every state.
         """
         lag, view = self._room.tick - message.tick, seat.view
-        has_all = lag > LAG_TICKS_MIN and view is not None and message.tick >= view.last_sent_tick
+        is_newest = view is not None and message.tick >= view.last_sent_tick
+        has_all = lag > LAG_TICKS_MIN and is_newest and seat.send_rate is None
         if message.tick and not has_all:
             seat.player._lag_ticks = lag

@@ -19,6 +19,7 @@ from tickwire.server.rooms.checkpoint import SessionCheckpoint
 from tickwire.server.rooms.player import PlayerCallbacks
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest
+from tickwire.server.rooms.send_rate import AdaptiveSendRate, SendLevel
 
 RATE = 10.0
 LENGTH = 8
@@ -170,6 +171,21 @@ def test_a_still_world_keeps_the_lag_of_earlier_inputs() -> None:
     send(seat, 21, 3)
     runtime.step()
     assert room.seen[-1][2] == [21.0], "sent before the client has received the first new state"
+
+
+def test_a_slow_client_that_has_all_that_was_sent_is_compensated_for_what_was_not() -> None:
+    """It receives every other tick: its newest state is old although the world moves."""
+    runtime, room, seat = gallery()
+    seat.send_rate = AdaptiveSendRate(RATE)
+    seat.send_rate.level = SendLevel.HALVED
+    runtime.step()
+    runtime.step()
+    runtime.step()
+    assert seat.view is not None
+    assert (room.tick, seat.view.last_sent_tick) == (23, 22)
+    send(seat, 22)
+    runtime.step()
+    assert room.seen == [(24, 22, [22.0])]
 
 
 def test_an_input_in_a_world_that_was_always_still_sees_the_present() -> None:

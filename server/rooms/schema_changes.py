@@ -6,8 +6,9 @@
             removed=("mines", "vessels.armour"),
         )
 
-Tables are renamed first; a field is addressed by the new name of its table. Data that is neither declared nor named
-here is set aside in the stored world, and restored when a build declares it again. Pure.
+Tables are renamed first; a field is addressed by the new name of its table. A vector or a quaternion is
+renamed or removed field by field: "vessels.position_x". Data that is neither declared nor named here is set aside in
+the stored world, and restored when a build declares it again. Pure.
 """
 
 from __future__ import annotations
@@ -40,7 +41,16 @@ class SchemaChanges(msgspec.Struct, frozen=True):
             TypeError: a new name is not declared, or a removed or former one still is.
         """
         declared = set(tables) | {f"{name}.{field}" for name, table in tables.items() for field in table.columns}
+        groups = {
+            f"{name}.{group}": (name, table.groups[group]) for name, table in tables.items() for group in table.groups
+        }
         for path in self.renamed.values():
+            if path in groups:
+                name, group = groups[path]
+                fields = ", ".join(f"{name}.{part}" for part in group.parts)
+                raise TypeError(
+                    f"schema_changes.renamed has the new name {path!r}, which has several fields: {fields}"
+                )
             if path not in declared:
                 raise TypeError(f"schema_changes.renamed has the new name {path!r}, which is not declared")
         for path in (*self.renamed, *self.removed):

@@ -17,6 +17,7 @@ from tickwire.schemas import fields
 from tickwire.schemas.fields import Field
 from tickwire.server.errors import NotSavable, RoomFailed, Unavailable
 from tickwire.server.persistence.world_codec import decode_world, encode_world
+from tickwire.server.replication.column_groups import quaternion, vec2
 from tickwire.server.replication.columns import Column, blob, enumeration, local, real, text, uint
 from tickwire.server.replication.conversion import ShapeChanged, convert_column
 from tickwire.server.replication.table import Table
@@ -110,6 +111,30 @@ def test_a_table_and_a_field_that_are_renamed_keep_their_rows() -> None:
     assert not runtime.set_aside
     again = opened(now, stored(runtime))
     assert rows(again, "vessels") == rows(runtime, "vessels"), "the changes stay declared, and change nothing more"
+
+
+def test_columns_that_become_a_vector_keep_their_values() -> None:
+    first = opened(room_of({"ships": {"x": real(-8, 8, step=1 / 8), "y": real(-8, 8, step=1 / 8)}}))
+    first.room.ships.spawn(x=1, y=2.5)  # type: ignore[attr-defined]
+    changes = SchemaChanges(renamed={"ships.x": "ships.position_x", "ships.y": "ships.position_y"})
+    now = opened(room_of({"ships": {"position": vec2(-16, 16, step=1 / 16)}}, changes), stored(first))
+    assert now.room.ships.position.tolist() == [[1, 2.5]]  # type: ignore[attr-defined]
+    assert not now.set_aside
+
+
+def test_a_vector_or_a_quaternion_is_renamed_by_its_fields() -> None:
+    first = opened(room_of({"ships": {"rotation": quaternion(), "aim": vec2(-1, 1, step=1 / 8)}}))
+    first.room.ships.spawn(rotation=(0, 0.6, -0.8, 0), aim=(1, 0.5))  # type: ignore[attr-defined]
+    later: dict[str, dict[str, Column]] = {"ships": {"turn": quaternion()}}
+    with pytest.raises(
+        TypeError, match=r"'ships\.turn', .*: ships\.turn_form, ships\.turn_a, ships\.turn_b, ships\.turn_c"
+    ):
+        room_of(later, SchemaChanges(renamed={"ships.rotation": "ships.turn"}))
+    renamed = {f"ships.rotation_{part}": f"ships.turn_{part}" for part in ("form", "a", "b", "c")}
+    removed = ("ships.aim_x", "ships.aim_y")
+    now = opened(room_of(later, SchemaChanges(renamed=renamed, removed=removed)), stored(first))
+    assert abs(now.room.ships.turn[0] @ (0, 0.6, -0.8, 0)) > 0.9999  # type: ignore[attr-defined]
+    assert not now.set_aside
 
 
 def test_a_late_rename_applies_to_set_aside_data() -> None:

@@ -472,8 +472,9 @@ class Table:
             array = self._arrays.get(name)
             if array is None or name in changed or array.dtype != column.dtype:
                 continue
-            if array.shape[1:] == column.shape[1:]:
-                array[: self._count] = column
+            live = array[: self._count]
+            if live.size == column.size:
+                live[:] = column.reshape(live.shape)
         self._rebuild_index()
         self._is_ordered = bool((np.diff(self.ids.astype(np.int64)) > 0).all())
         self.compact()

@@ -281,9 +281,15 @@ def test_a_history_interpolates_vectors_and_quaternions() -> None:
     assert history.sample(2).position.shape == (21, 3)
 
 
+class Beams(Table):
+    length = local(np.float32, size=1)
+    ends = local(np.float64, size=2)
+
+
 class GliderField(Room):
     room_type = "gliders"
     gliders: Gliders
+    beams: Beams
 
 
 def test_a_room_that_moves_has_the_same_vectors_and_rotations() -> None:
@@ -298,3 +304,14 @@ def test_a_room_that_moves_has_the_same_vectors_and_rotations() -> None:
     assert np.array_equal(moved.position, table.position)
     assert np.array_equal(moved.rotation, table.rotation), "not only the same rotation, the same numbers"
     assert moved.quantise().tolist() == table.quantise().tolist()
+
+
+def test_a_room_that_moves_has_the_same_local_vectors() -> None:
+    before = create_runtime(GliderField)
+    before.room.beams.spawn(length=(3,), ends=(1, 2))
+    before.room.beams.spawn(length=(4,), ends=(5, 6))
+    _, checkpoint = decode_room(encode_room(before))
+    moved = Beams()
+    moved.restore(checkpoint.tables["beams"])
+    assert moved.length.tolist() == [[3], [4]]
+    assert moved.ends.tolist() == [[1, 2], [5, 6]]

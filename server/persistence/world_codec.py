@@ -17,7 +17,7 @@ from tickwire.schemas.columns import NO_TEXTS
 from tickwire.schemas.fields import Field
 from tickwire.schemas.messages import FieldKind
 from tickwire.schemas.payloads import to_plain
-from tickwire.server.replication.table import TableState
+from tickwire.server.replication.table_state import TableState
 from tickwire.server.rooms.checkpoint import (
     ClockCheckpoint,
     RejectedRow,

@@ -12,7 +12,8 @@ import msgspec
 
 from tickwire.schemas.messages import Reply
 from tickwire.schemas.payloads import to_plain
-from tickwire.server.replication.table import NOBODY, TableState
+from tickwire.server.replication.table import NOBODY
+from tickwire.server.replication.table_state import TableState
 
 
 class SaveData(msgspec.Struct):

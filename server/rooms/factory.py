@@ -13,7 +13,7 @@ import structlog
 
 from tickwire.server.errors import NotSavable, RoomFailed, TickwireError, Unavailable
 from tickwire.server.replication.conversion import ShapeChanged
-from tickwire.server.replication.table import TableState
+from tickwire.server.replication.table_state import TableState
 from tickwire.server.rooms.absent_session import AbsentSession
 from tickwire.server.rooms.attributes import decode_attributes
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SetAsideData, TooNew

@@ -7,6 +7,7 @@ from typing import ClassVar, Protocol
 
 from tickwire.schemas.messages import GroupKind
 from tickwire.server.replication.table import Table
+from tickwire.server.rooms.lag_compensation import RoomSnapshot
 from tickwire.server.rooms.room_timer import round_ticks
 
 HISTORY_S_MAX = 2.0
@@ -47,6 +48,8 @@ def check_history(cls: type[HistoryDeclarations]) -> None:
     for name, columns in cls.history.items():
         if name not in cls.tables:
             raise TypeError(f"{where} contains {name!r}, which is not a table of the room")
+        if hasattr(RoomSnapshot, name):
+            raise TypeError(f"{where} contains {name!r}, which the result of rewind uses itself; rename the table")
         _check_columns(f"{where}[{name!r}]", columns, cls.tables[name])
 
 

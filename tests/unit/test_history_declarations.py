@@ -70,6 +70,12 @@ def test_a_history_that_cannot_work_is_refused(attributes: dict[str, Any], text:
         define(**attributes)
 
 
+def test_a_table_that_a_snapshot_cannot_have_as_an_attribute_is_refused() -> None:
+    attributes = {"history_s": 0.5, "history": {"later": ("x",)}}
+    with pytest.raises(TypeError, match=r"Sky\.history contains 'later', which the result of rewind uses itself"):
+        type(Room)("Sky", (Room,), {"__annotations__": {"later": Balloons}, **attributes})
+
+
 def test_no_history_is_longer_than_the_quarantine_of_ids() -> None:
     """Otherwise one id could mean two entities in one history."""
     assert HISTORY_S_MAX * TICK_RATE_HZ_MAX < QUARANTINE_TICKS

@@ -42,6 +42,10 @@ class InterestTracker:
         self._changed.add(seat)
         self._by_focus = None
 
+    def restore(self, seat: Seat) -> None:
+        """Note the cell that the player of a restored room looks at: events may precede the first tick."""
+        self._viewers.update(seat.player, self._find_cell(seat))
+
     def discard(self, seat: Seat) -> None:
         """Stop tracking a seat that was given up."""
         self._viewers.discard(seat.player)

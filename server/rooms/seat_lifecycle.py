@@ -96,6 +96,7 @@ class SeatLifecycle:
         self._room.players[checkpoint.player_id] = seat.player
         seat.player.entity = find_entity(self._room, checkpoint.entity)
         seat.player.focus = find_entity(self._room, checkpoint.focus)
+        self._interest.restore(seat)
 
     def disconnected(self, seat: Seat) -> None:
         """Notify the game that a player has lost its connection; the seat stays."""

@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
 from tickwire import EVERYONE, NOBODY, Grid, NoEntity, Player, Room, Table, real
+from tickwire.server.migration.room_codec import decode_room, encode_room
+from tickwire.server.rooms.checkpoint import SessionCheckpoint
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest
 
@@ -167,6 +169,34 @@ def test_players_that_leave_or_look_elsewhere_receive_no_events_of_a_cell(court:
     runtime.step()
     room.broadcast("said", to=np.uint16(cell))
     assert take() == ["bob", "dan"], "also those that the game has subscribed to the cell, and each once"
+
+
+class CourtSessions:
+    """Restores the sessions of all players."""
+
+    def __init__(self) -> None:
+        self.restored: dict[str, RecordingSubscriber] = {}
+
+    def restore(self, checkpoint: SessionCheckpoint) -> RecordingSubscriber:
+        return self.restored.setdefault(checkpoint.player_id, RecordingSubscriber(checkpoint.player_id))
+
+
+def test_players_of_a_room_that_has_moved_receive_events_of_a_cell_before_its_first_tick() -> None:
+    """For example those of a timer, which runs before the cells of the first tick are assigned."""
+    room, runtime, seats, _ = create_court(Court)
+    for name, seat in seats.items():
+        at = -90.0 if name in ("ann", "bob") else 90.0
+        seat.player.entity = room.pawns.spawn(x=at, y=at)
+    runtime.step()
+    seats["bob"].player.entity.despawn()
+    seats["cid"].player.watch(room.cell_at(-90, -90))
+    runtime.step()
+    sessions = CourtSessions()
+    _, checkpoint = decode_room(encode_room(runtime))
+    moved: Any = create_runtime(Court, checkpoint, sessions=sessions).room
+    moved.broadcast("said", to=moved.players["ann"].entity)
+    receivers = [name for name, session in sessions.restored.items() if session.outbox.last_number]
+    assert receivers == ["ann", "bob", "cid"]
 
 
 def test_an_event_about_an_entity_follows_its_channel(court: Any) -> None:

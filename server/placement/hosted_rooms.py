@@ -7,6 +7,7 @@ the same new room create it once: the others wait for the first one.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -98,6 +99,10 @@ class HostedRooms:
             NoSuchRoomType: this build does not host it.
         """
         return self._host.get_room_class(room_type)
+
+    def check_options(self, room_type: str, options: Mapping[str, Any], *, may_create: bool = False) -> None:
+        """Check the options of a player before it is placed; see `tickwire.server.rooms.host.RoomHost`."""
+        self._host.check_options(room_type, options, may_create=may_create)
 
     async def wait_until_unfrozen(self, room_id: str) -> None:
         """Wait while a room is migrating: it soon resumes here or runs elsewhere. The caller has a deadline."""

@@ -35,7 +35,6 @@ from tickwire.server.placement.hosted_rooms import HostedRooms
 from tickwire.server.placement.room_list import RoomListService
 from tickwire.server.placement.room_quota import RoomQuota
 from tickwire.server.placement.ticket_service import TicketService
-from tickwire.server.rooms.options_types import parse_options
 from tickwire.server.rooms.seat import Seat, SeatRequest
 from tickwire.server.rooms.subscriber import Subscriber
 from tickwire.server.shard_identity import ShardIdentity
@@ -134,7 +133,7 @@ class JoinService:
         self, subscriber: Subscriber, join: Join, options: dict[str, Any], sealed: bytes
     ) -> Seat | Redirect:
         request = self._create_place_request(subscriber, join)
-        self._check_options(join.room_type, options)
+        self._rooms.check_options(join.room_type, options)  # before it takes a seat
         placement = await self._place(subscriber, request)
         ticket = self.tickets.create(placement, subscriber.player_id, is_guest=subscriber.is_guest)
         ticket = msgspec.structs.replace(ticket, options=sealed)
@@ -149,14 +148,6 @@ class JoinService:
         except BaseException:  # a cancellation too: the session may have ended in the meantime
             self._rooms.publisher.seat_released(placement.room_id, subscriber.player_id, placement.epoch)
             raise
-
-    def _check_options(self, room_type: str, options: dict[str, Any]) -> None:
-        """Check the options of a Join before it takes a seat or uses its ticket.
-
-        Raises:
-            InvalidArgument: they do not have the type that `on_join` declares.
-        """
-        parse_options(self._rooms.get_room_class(room_type).options_type, options)
 
     async def _place(self, subscriber: Subscriber, request: PlaceRequest) -> Placement:
         """Place a player. A new room that the request describes counts against the quota of the player.
@@ -212,7 +203,7 @@ class JoinService:
             raise NoSuchRoom("the ticket's room has ended: join by type or name")
         if ticket.options:
             options = decode_options(ticket.options, dict[str, Any], "options")
-        self._check_options(ticket.room_type, options)
+        self._rooms.check_options(ticket.room_type, options)  # before it uses the ticket
         self.tickets.mark_used(ticket)
         try:
             runtime = await self._rooms.get_or_create(ticket, options)

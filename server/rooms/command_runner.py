@@ -21,6 +21,9 @@ from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.seat import Seat
 from tickwire.server.rooms.transactions import Decision, RecordReads, RecordVersion, Transaction
 
+_ANSWERS = (InvalidValue, MalformedMessage, CommandRefused)
+"""Exceptions in the decoding of arguments that are answers to the player."""
+
 
 class _Call(NamedTuple):
     """A call of the game's code for one command.
@@ -82,6 +85,8 @@ class CommandRunner:
             return self._refuse(message.id, ErrorCode.INVALID_ARGUMENT, f"{message.name}: {error}")
         except MalformedMessage as error:
             return self._refuse(message.id, ErrorCode.MALFORMED, f"the payload is not msgpack: {error}")
+        except (CommandRefused, RoomCodeRaised) as error:
+            return self._fail(message.id, error)
         return self._call(seat, message.id, call)
 
     def _take(self, seat: Seat, declaration: CommandDeclaration) -> int:
@@ -93,7 +98,11 @@ class CommandRunner:
         return seat.limits.take(declaration.name, declaration.options, self._room.tick, self._room.tick_rate_hz)
 
     def _prepare(self, seat: Seat, message: Command, declaration: CommandDeclaration) -> _Call:
-        arguments = declaration.decode(message.payload)
+        try:
+            arguments = declaration.decode(message.payload)
+        except BaseException:  # any type: see server/rooms/containment.py
+            with self._hooks.contain(declaration.name, seat.player, message.payload, answers=_ANSWERS):
+                raise
         # Not from the instance: an attribute of the room may have the same name.
         method = getattr(type(self._room), declaration.name)
         call = partial(method, self._room, seat.player, **arguments)
@@ -106,7 +115,7 @@ class CommandRunner:
 
     def _call(self, seat: Seat, id: int, call: _Call) -> Reply | Decision:
         try:
-            hook = self._hooks.contain(call.hook, *call.arguments, may_refuse=True)
+            hook = self._hooks.contain(call.hook, *call.arguments, answers=(CommandRefused,))
             with self._fan_out.charged(seat), hook:
                 with self.record_reads.collect() as versions:
                     answer = call.method()
@@ -115,11 +124,14 @@ class CommandRunner:
                 payload = call.encode(answer)
         except NoSuchCommand as error:
             return self._refuse(id, ErrorCode.NO_SUCH_COMMAND, error.reason)
-        except CommandRefused as refused:
-            return refuse_command(id, ErrorCode.COMMAND_FAILED, refused.reason)
-        except RoomCodeRaised:
-            return refuse_command(id, ErrorCode.COMMAND_FAILED, "the room failed to run the command")
+        except (CommandRefused, RoomCodeRaised) as error:
+            return self._fail(id, error)
         return Reply(id, ok=True, payload=payload)
+
+    def _fail(self, id: int, error: CommandRefused | RoomCodeRaised) -> Reply:
+        """Reply to a command that the game's code has refused, or whose code raised an exception."""
+        reason = error.reason if isinstance(error, CommandRefused) else "the room failed to run the command"
+        return refuse_command(id, ErrorCode.COMMAND_FAILED, reason)
 
     def _refuse(self, id: int, code: ErrorCode, message: str, *, retry_after_ms: int = 0) -> Reply:
         """Refuse a command that the room did not run, and count it."""

@@ -6,6 +6,8 @@
     KeyboardInterrupt             the same. The shard receives SIGINT from the event loop, never as an exception
     CommandRefused                passes through in commands and hooks that may refuse (on_join); elsewhere the same
 
+The types of arguments and options are code of the game, too: `__post_init__` of a struct runs while they are decoded.
+
 Pure.
 """
 
@@ -92,7 +94,7 @@ def contain(
     counters: RoomCounters,
     *,
     arguments: tuple[Any, ...] = (),
-    may_refuse: bool = False,
+    answers: tuple[type[Exception], ...] = (),
 ) -> Iterator[None]:
     """Run a game's code, and log and count an exception that leaves it.
 
@@ -101,18 +103,18 @@ def contain(
         room: the room whose code runs.
         counters: the counters of the shard.
         arguments: the arguments of the hook, for the log.
-        may_refuse: whether CommandRefused is a valid answer of the hook.
+        answers: exceptions that are a valid answer to the player, such as CommandRefused.
 
     Raises:
         RoomCodeRaised: the code raised an exception of any type.
-        CommandRefused: the code raised it, and `may_refuse` is set.
+        One of `answers`: the code raised it.
     """
     try:
         yield
     except BaseException as error:
-        if may_refuse and isinstance(error, CommandRefused):
+        if isinstance(error, answers):
             raise
-        default = "the command fails" if may_refuse else "the room continues"
+        default = "the command fails" if answers else "the room continues"
         report_error(room, counters, HookCall(hook, arguments), error, CONSEQUENCES.get(hook, default))
         raise RoomCodeRaised(hook) from error
 

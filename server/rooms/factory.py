@@ -100,7 +100,8 @@ def create_room(
         InvalidArgument: the options do not have the type that `on_create` declares.
         RoomFailed: the game's code raised an exception.
     """
-    parsed = parse_options(room_class.create_options_type, options)
+    pending = PendingRoom(spec.room_type, spec.room_id)
+    parsed = parse_options("on_create", room_class.create_options_type, options, pending, context.counters)
     runtime = _construct(room_class, spec, context, spec.labels, seed)
     try:
         with runtime.hooks.contain("on_create", parsed):

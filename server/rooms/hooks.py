@@ -49,11 +49,11 @@ class HookRunner:
         self._now_s = now_s
 
     @contextmanager
-    def contain(self, hook: str, *arguments: Any, may_refuse: bool = False) -> Iterator[None]:
+    def contain(self, hook: str, *arguments: Any, answers: tuple[type[Exception], ...] = ()) -> Iterator[None]:
         """Run the game's code inside a `with`; see `tickwire.server.rooms.containment.contain`."""
         started_s = self._now_s()
         try:
-            with contain(hook, self._room, self._counters, arguments=arguments, may_refuse=may_refuse):
+            with contain(hook, self._room, self._counters, arguments=arguments, answers=answers):
                 yield
         finally:
             now_s = self._now_s()

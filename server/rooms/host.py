@@ -30,6 +30,7 @@ from tickwire.server.rooms.factory import (
     restore_error,
     restore_room,
 )
+from tickwire.server.rooms.options_types import parse_options
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.room_restart import (
     LEFT_REASON,
@@ -140,6 +141,24 @@ class RoomHost:
         except KeyError:
             known = ", ".join(sorted(self.room_types)) or "none"
             raise NoSuchRoomType(f"room type {room_type!r} is not hosted here; known are: {known}") from None
+
+    def check_options(self, room_type: str, options: Mapping[str, Any], *, may_create: bool) -> None:
+        """Check the options of a player before it is placed.
+
+        Args:
+            room_type: the type of the room.
+            options: as the client has sent them.
+            may_create: whether the player may have to create the room with them.
+
+        Raises:
+            NoSuchRoomType: this build does not host it.
+            InvalidArgument: they do not have the types that `on_join` and, if `may_create`, `on_create` declare.
+            RoomFailed: the code of these types raised an exception.
+        """
+        room_class, pending = self.get_room_class(room_type), PendingRoom(room_type, "")
+        parse_options("on_join", room_class.options_type, options, pending, self.counters)
+        if may_create:
+            parse_options("on_create", room_class.create_options_type, options, pending, self.counters)
 
     def create(self, spec: RoomSpec, options: Mapping[str, Any]) -> RoomRuntime:
         """Create a new room and start its ticks.

@@ -20,7 +20,9 @@ from typing import Any, get_origin
 import msgspec
 from msgspec.inspect import DataclassType, StructType, TypedDictType
 
-from tickwire.server.errors import InvalidArgument
+from tickwire.server.errors import InvalidArgument, RoomFailed
+from tickwire.server.rooms.containment import RoomCodeRaised, RoomIdentity, contain
+from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.plain_types import check_plain
 
 _UNTYPED = (Any, object, Mapping, dict)
@@ -61,19 +63,28 @@ def _resolve(what: str, parameter: inspect.Parameter, names: dict[str, Any]) -> 
     return hint
 
 
-def parse_options(kind: Any, options: Mapping[str, Any]) -> Any:
+def parse_options(
+    hook: str, kind: Any, options: Mapping[str, Any], room: RoomIdentity, counters: RoomCounters
+) -> Any:
     """Return the options of a Join in the type that a hook declares.
 
     Args:
+        hook: the hook that receives them.
         kind: from `find_options_type`.
         options: the options as the client has sent them. Unknown ones are ignored.
+        room: the room, for the log.
+        counters: the counters of the shard.
 
     Raises:
         InvalidArgument: an option is missing or does not have its type; the message says which.
+        RoomFailed: the type is the game's, and its code raised another exception.
     """
     if kind is Any:
         return options
     try:
-        return msgspec.convert(options, kind)
+        with contain(hook, room, counters, arguments=(options,), answers=(msgspec.ValidationError,)):
+            return msgspec.convert(options, kind)
     except msgspec.ValidationError as error:
         raise InvalidArgument(f"options: {error}"[:TEXT_CHARACTERS_MAX]) from error
+    except RoomCodeRaised as error:
+        raise RoomFailed("the room failed to read the options") from error

@@ -171,7 +171,7 @@ class RoomRuntime:
             raise RoomFull(f"all {self.room.max_players} seats are taken")
         if request.player_id in self.room.players:
             raise RoomFull("the player already has a seat in this room")
-        options = parse_options(self.room.options_type, request.options)
+        options = parse_options("on_join", self.room.options_type, request.options, self.room, self.counters)
         seat = Seat(self, request, on_ended)
         self._is_settled = False
         self.closes_at_s = math.inf

@@ -74,7 +74,7 @@ class SeatLifecycle:
         row_counts = [len(table) for table in room.all_tables()]
         room.players[seat.player_id] = seat.player
         try:
-            with self._hooks.contain("on_join", seat.player, options, may_refuse=True):
+            with self._hooks.contain("on_join", seat.player, options, answers=(CommandRefused,)):
                 room.on_join(seat.player, options)
                 return self._create_joined(seat)
         except (CommandRefused, RoomCodeRaised) as error:

@@ -175,6 +175,40 @@ def test_a_payload_that_is_not_msgpack_or_too_deep_is_malformed(ann: Customer) -
     assert reply.error is ErrorCode.MALFORMED
 
 
+class Coupon(msgspec.Struct):
+    """Its check has a mistake: an unknown code is a KeyError."""
+
+    code: str
+
+    def __post_init__(self) -> None:
+        if self.code == "expired":
+            raise ValueError("the coupon has expired")
+        if self.code == "void":
+            raise CommandRefused("the coupon is void")
+        {"tea": 1, "bun": 2}[self.code]
+
+
+class Shop(Kiosk):
+    room_type = "shop"
+
+    @command
+    def redeem(self, player: Player, coupon: Coupon) -> None:
+        self.calls.append(coupon.code)
+
+
+def test_an_exception_of_a_type_of_the_game_fails_the_command_only() -> None:
+    ann = Customer(Shop)
+    refused = ann.refuse("redeem", {"coupon": {"code": "expired"}})
+    assert refused == (ErrorCode.INVALID_ARGUMENT, "redeem: the coupon has expired - at `$.coupon`")
+    assert ann.refuse("redeem", {"coupon": {"code": "void"}}) == (ErrorCode.COMMAND_FAILED, "the coupon is void")
+    assert ann.runtime.counters.room_errors.total() == 0
+    failed = ErrorCode.COMMAND_FAILED, "the room failed to run the command"
+    assert ann.refuse("redeem", {"coupon": {"code": "x"}}) == failed
+    assert ann.runtime.counters.room_errors == {"shop": 1}
+    assert ann.call("redeem", {"coupon": {"code": "tea"}}) is None
+    assert ann.calls == ["tea"]
+
+
 def test_an_unknown_command_is_refused_and_counted(ann: Customer) -> None:
     assert ann.refuse("sell") == (ErrorCode.NO_SUCH_COMMAND, "unknown command 'sell'")
     for name in ("calls", "on_join", "broadcast", "_send", "x" * 5000):

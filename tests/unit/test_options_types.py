@@ -10,9 +10,10 @@ import pytest
 from msgspec import Meta
 
 from tests.harness.recording_subscriber import RecordingSubscriber
-from tests.harness.runtimes import create_runtime
+from tests.harness.runtimes import create_host, create_runtime
 from tickwire import Player, Room
-from tickwire.server.errors import InvalidArgument, RoomFull
+from tickwire.server.errors import InvalidArgument, RoomFailed, RoomFull
+from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import SeatRequest
 
@@ -63,6 +64,37 @@ def test_options_that_do_not_fit_never_reach_the_room() -> None:
 def test_a_room_is_not_created_with_options_that_do_not_fit() -> None:
     with pytest.raises(InvalidArgument, match=r"options: Expected `int` >= 10 - at `\$\.size`"):
         create_runtime(TeamField, options={"size": 5})
+
+
+class Invitation(msgspec.Struct):
+    """Its check has a mistake: an unknown host is a KeyError."""
+
+    host: str = "ann"
+
+    def __post_init__(self) -> None:
+        {"ann": 1}[self.host]
+
+
+class PartyHall(Room):
+    room_type = "party"
+
+    def on_create(self, options: Invitation) -> None: ...
+    def on_join(self, player: Player, options: Invitation) -> None: ...
+
+
+def test_an_exception_of_a_type_of_the_game_fails_the_join_only() -> None:
+    counters = RoomCounters()
+    with pytest.raises(RoomFailed):
+        create_runtime(PartyHall, options={"host": "eve"}, counters=counters)
+    runtime = create_runtime(PartyHall, counters=counters)
+    with pytest.raises(RoomFailed):
+        seat(runtime, host="eve")
+    assert (runtime.seats, counters.room_errors) == ([], {"party": 2})
+    seat(runtime, host="ann")
+    host = create_host(PartyHall)
+    with pytest.raises(RoomFailed):
+        host.check_options("party", {"host": "eve"}, may_create=False)
+    assert host.counters.room_errors == {"party": 1}
 
 
 class Inherited(TeamField):

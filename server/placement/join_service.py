@@ -86,6 +86,14 @@ class JoinService:
         except MatchmakingError as error:
             raise to_client_error(error) from error
 
+    def check_options(self, room_type: str, options: Mapping[str, Any]) -> None:
+        """Check the options of a player before it is queued for a match, whose room it may have to create.
+
+        Raises:
+            NoSuchRoomType, InvalidArgument, RoomFailed: see `tickwire.server.rooms.host.RoomHost.check_options`.
+        """
+        self._rooms.check_options(room_type, options, may_create=True)
+
     async def list_rooms(self, request: ListRooms) -> RoomList:
         """See `tickwire.server.edge.services.RoomJoiner.list_rooms`."""
         self._rooms.get_room_class(request.room_type)

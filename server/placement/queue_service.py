@@ -167,11 +167,9 @@ class QueueService:
         wait_ms = self._quota.wait_ms(subscriber.player_id, subscriber.address, share=_room_share(mode))
         if wait_ms:
             raise RateLimited("too many rooms were created for matches of this player", retry_after_ms=wait_ms)
-        player = SkillRequest(
-            subscriber.player_id,
-            decode_options(request.options, dict[str, Any], "options"),
-            is_guest=subscriber.is_guest,
-        )
+        room_options = decode_options(request.options, dict[str, Any], "options")
+        self._join_service.check_options(mode.rules.room_type, room_options)
+        player = SkillRequest(subscriber.player_id, room_options, is_guest=subscriber.is_guest)
         status = _create_status(mode.name, QueueState.WAITING)
         successor = _QueuedSession(subscriber, mode.name, mode.default_skill, status, self._now_s())
         if queued is not None and queued.lookup is not None:

@@ -40,6 +40,16 @@ async def fleet(shard_settings: Settings) -> AsyncIterator[tuple[Shard, Shard]]:
         yield a, b
 
 
+async def test_a_match_request_whose_options_do_not_fit_the_room_is_refused_at_once(
+    fleet: tuple[Shard, Shard],
+) -> None:
+    async with connect(fleet[0].url) as client:
+        with pytest.raises(Refused, match=r"options: Expected `bool`, got `str` - at `\$\.is_stranger`") as refused:
+            await client.match("pairs", options={"is_stranger": "yes"})
+    assert refused.value.error.code is ErrorCode.INVALID_ARGUMENT
+    assert len(fleet[0].parts.queue_service) == 0
+
+
 async def test_client_that_resumes_on_the_wrong_shard_is_redirected(fleet: tuple[Shard, Shard]) -> None:
     for room_type, name in (("garden", "home"), ("duel", "")):
         async with connect(fleet[0].url) as client:

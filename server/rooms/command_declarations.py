@@ -22,6 +22,9 @@ from tickwire.server.rooms.plain_types import check_plain
 from tickwire.server.rooms.transactions import Transaction
 
 BURST_MAX = 1_000_000
+DAY_S = 86_400
+RATE_PER_S_MIN = 1 / DAY_S
+"""A client waits for the next call, at most a day. The wait in a Reply has 32 bits, and a timer of a browser 31."""
 _VALUES = (bool, int, float, str, bytes, list, dict)
 """Types that an argument can have, and a player cannot."""
 _NIL = b"\xc0"
@@ -158,8 +161,9 @@ def _find_result(hint: Any) -> Any:
 
 def _check_options(what: str, options: CommandOptions) -> None:
     rate, burst = options.rate_per_s, options.burst
-    if rate is not None and (isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf):
-        raise TypeError(f"{what}: rate_per_s is {rate!r}; must be a number above 0")
+    is_number = isinstance(rate, int | float) and not isinstance(rate, bool)
+    if rate is not None and not (is_number and RATE_PER_S_MIN <= rate < math.inf):
+        raise TypeError(f"{what}: rate_per_s is {rate!r}; must be a number, 1/{DAY_S} or more")
     if isinstance(burst, bool) or not isinstance(burst, int) or not 1 <= burst <= BURST_MAX:
         raise TypeError(f"{what}: burst is {burst!r}; must be a whole number, 1 to {BURST_MAX}")
     if rate is None and burst != 1:

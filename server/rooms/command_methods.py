@@ -45,8 +45,8 @@ def command(method: Any = None, /, *, rate_per_s: float | None = None, burst: in
 
     Args:
         method: the method.
-        rate_per_s: the number of calls per second that one player may make on average. Above it the command is
-            refused with RATE_LIMITED, and clients send it again after the time in the reply.
+        rate_per_s: the number of calls per second that one player may make on average, 1/86400 or more. Above it the
+            command is refused with RATE_LIMITED, and clients send it again after the time in the reply.
         burst: the number of calls that a player may make at once.
     """
     options = CommandOptions(rate_per_s, burst)

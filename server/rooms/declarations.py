@@ -28,6 +28,7 @@ from tickwire.server.rooms.state_declarations import StateDeclarations, check_sa
 
 ROOM_TYPE = re.compile(r"[^/\x00-\x1f\x7f]{1,64}")
 """No slash, because the key of a durable room consists of its type, a slash and its name."""
+TICK_RATE_HZ_MIN = 0.01
 TICK_RATE_HZ_MAX = 1000.0
 CHECKSUM_TICKS_MAX = 200
 """Below the maximum age of a baseline, so that every channel with entities is sent in time."""
@@ -167,7 +168,7 @@ def _check_numbers(cls: type[RoomDeclarations]) -> None:
     limits: tuple[tuple[str, float, float], ...] = (
         ("max_players", 1, math.inf),
         ("checksum_ticks", 1, CHECKSUM_TICKS_MAX),
-        ("tick_rate_hz", 0.01, TICK_RATE_HZ_MAX),
+        ("tick_rate_hz", TICK_RATE_HZ_MIN, TICK_RATE_HZ_MAX),
         ("fan_out_max", 1, math.inf),
         ("empty_timeout_s", 0, math.inf),
         *HISTORY_NUMBERS,

@@ -7,12 +7,15 @@ import pytest
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
 from tickwire import Player, Room, Transaction, command, grant
+from tickwire.schemas.codec import decode_server, encode_server
 from tickwire.schemas.messages import Command, ErrorCode, Reply
 from tickwire.server.migration.room_codec import decode_room, encode_room
 from tickwire.server.persistence.world_codec import decode_world, encode_world
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint
+from tickwire.server.rooms.command_declarations import RATE_PER_S_MIN
 from tickwire.server.rooms.command_limits import CommandLimits
 from tickwire.server.rooms.command_methods import CommandOptions
+from tickwire.server.rooms.declarations import TICK_RATE_HZ_MAX, TICK_RATE_HZ_MIN
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest
 from tickwire.server.rooms.transactions import Decision
@@ -109,6 +112,16 @@ class Ringers:
 
     def restore(self, checkpoint: SessionCheckpoint, /) -> RecordingSubscriber:
         return RecordingSubscriber(checkpoint.player_id)
+
+
+@pytest.mark.parametrize("tick_rate_hz", [TICK_RATE_HZ_MIN, TICK_RATE_HZ_MAX])
+def test_the_wait_of_the_slowest_limit_fits_a_reply_and_a_timer_of_a_browser(tick_rate_hz: float) -> None:
+    limits, options = CommandLimits(), CommandOptions(rate_per_s=RATE_PER_S_MIN)
+    assert limits.take("ring", options, tick=5, tick_rate_hz=tick_rate_hz) == 0
+    wait_ms = limits.take("ring", options, tick=5, tick_rate_hz=tick_rate_hz)
+    assert 86_400_000 <= wait_ms < 2**31
+    reply = Reply(1, ok=False, error=ErrorCode.RATE_LIMITED, retry_after_ms=wait_ms)
+    assert decode_server(encode_server(reply)) == reply
 
 
 def test_a_slow_limit_of_a_slow_room_waits_for_whole_ticks() -> None:

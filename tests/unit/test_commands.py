@@ -349,9 +349,10 @@ def test_a_command_that_cannot_work_is_refused_when_the_class_is_defined(method:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"rate_per_s": 0}, "rate_per_s is 0; must be a number above 0"),
-        ({"rate_per_s": "fast"}, "rate_per_s is 'fast'; must be a number above 0"),
-        ({"rate_per_s": float("inf")}, "rate_per_s is inf; must be a number above 0"),
+        ({"rate_per_s": 0}, "rate_per_s is 0; must be a number, 1/86400 or more"),
+        ({"rate_per_s": "fast"}, "rate_per_s is 'fast'; must be a number, 1/86400 or more"),
+        ({"rate_per_s": float("inf")}, "rate_per_s is inf; must be a number, 1/86400 or more"),
+        ({"rate_per_s": 1e-7}, "rate_per_s is 1e-07; must be a number, 1/86400 or more"),
         ({"rate_per_s": 1, "burst": 0}, "burst is 0; must be a whole number, 1 to 1000000"),
         ({"burst": 2}, "a burst limits nothing without a rate; set rate_per_s"),
     ],

@@ -65,9 +65,11 @@ class EventLog:
     def _add(self, listener: Listener, name: str | None) -> Callable[[], None]:
         remove = self._listeners.add("event", listener)
         self._listening[name] += 1
+        # All are removed first: a listener may add another one.
         waiting = [event for event in self._undelivered if name in (None, event.name)]
         for event in waiting:
             self._undelivered.remove(event)
+        for event in waiting:
             self._listeners.notify("event", event)
         is_added = True
 
@@ -87,8 +89,9 @@ class EventLog:
         """Store an event of the room and deliver it."""
         decoded = room_event_from(event)
         self._store(decoded)
-        self._listeners.notify("event", decoded)
-        if not (self._listening[None] or self._listening[decoded.name]):
+        if self._listening[None] or self._listening[decoded.name]:
+            self._listeners.notify("event", decoded)
+        else:
             self._undelivered.append(decoded)
 
     def goodbye_received(self, goodbye: Goodbye) -> None:

@@ -106,6 +106,11 @@ def _column_lines(columns: Iterable[ColumnApi], *, mark: str = "") -> Iterator[s
 
 
 def _command_lines(room: RoomApi, command: CommandApi) -> Iterator[str]:
+    if command.name == "then":
+        raise ConfigError(
+            f"rooms: {room.name}.then cannot be called in JavaScript, which takes its owner for a promise; "
+            "rename the command"
+        )
     for argument in command.arguments:
         check_sent(f"{room.name}.{command.name}: {argument.name}", argument.type)
     notes = ((argument.name, describe_field(argument)) for argument in command.arguments)

@@ -217,6 +217,18 @@ def test_arguments_that_javascript_cannot_send_are_refused() -> None:
     assert "set(args: { values: Record<string, Colour> }): Promise<Record<number, unknown>>;" in text
 
 
+class HasThen(Room):
+    room_type = "then"
+
+    @command
+    def then(self, player: Player) -> None: ...
+
+
+def test_a_command_that_would_make_the_commands_a_promise_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"then\.then cannot be called in JavaScript"):
+        typescript(HasThen)
+
+
 class Promise(Event):
     made: bool
 

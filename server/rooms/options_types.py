@@ -48,6 +48,29 @@ def find_options_type(cls: type, hook: str) -> Any:
     return Any
 
 
+def check_durable_options(cls: type, kind: Any) -> None:
+    """Check that a durable room can be created without options.
+
+    A player who resumes has sent no Join; if the room was never saved, it is created again for this player.
+
+    Args:
+        cls: the class of the room.
+        kind: the type of the options that its `on_create` declares.
+
+    Raises:
+        TypeError: an option has no default.
+    """
+    if kind is Any:
+        return
+    try:
+        msgspec.convert({}, kind)
+    except msgspec.ValidationError as error:
+        text = "the options of a durable room need defaults, because it may be created without a Join"
+        raise TypeError(f"{cls.__name__}.on_create: {text}: {error}") from error
+    except NameError:
+        pass  # refers to a class that is defined later
+
+
 def _resolve(what: str, parameter: inspect.Parameter, names: dict[str, Any]) -> Any:
     annotations = types.SimpleNamespace(__annotations__={"options": parameter.annotation})
     try:

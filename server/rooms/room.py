@@ -48,7 +48,7 @@ from tickwire.server.rooms.history_declarations import history_ticks
 from tickwire.server.rooms.input_types import Input
 from tickwire.server.rooms.inputs import InputBatch
 from tickwire.server.rooms.lag_compensation import RoomHistory, RoomSnapshot
-from tickwire.server.rooms.options_types import find_options_type
+from tickwire.server.rooms.options_types import check_durable_options, find_options_type
 from tickwire.server.rooms.player import Player
 from tickwire.server.rooms.reasons import to_reason
 from tickwire.server.rooms.room_tasks import RoomTasks, TaskResult
@@ -139,6 +139,8 @@ class Room:
         cls.commands = find_commands(cls, find_hooks(Room))
         cls.options_type = find_options_type(cls, "on_join")
         cls.create_options_type = find_options_type(cls, "on_create")
+        if cls.durable:
+            check_durable_options(cls, cls.create_options_type)
         cls.schema_changes.check(cls.tables)
 
     def __init__(self, *, room_id: str, name: str, seed: int) -> None:

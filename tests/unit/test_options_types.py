@@ -75,6 +75,21 @@ class Invitation(msgspec.Struct):
         {"ann": 1}[self.host]
 
 
+class MapChoice(msgspec.Struct):
+    size: int
+
+
+def needs_size(self: Any, options: MapChoice) -> None: ...
+
+
+def test_the_options_of_a_durable_room_need_defaults_because_it_may_be_created_without_a_join() -> None:
+    text = "Meadow.on_create: the options of a durable room need defaults, .*: Object missing required field `size`"
+    with pytest.raises(TypeError, match=text):
+        type("Meadow", (Room,), {"on_create": needs_size, "durable": True})
+    type("Meadow", (Room,), {"on_create": needs_size})
+    type("Meadow", (TeamField,), {"durable": True})
+
+
 class PartyHall(Room):
     room_type = "party"
 

@@ -4,12 +4,14 @@ Plain values are None, booleans, numbers, text, bytes, lists and maps. Structs a
 scalars numbers, and numpy arrays lists.
 
 All MessagePack and JSON of peers is decoded here, with at most DEPTH_MAX levels and one exception for all errors.
-msgspec alone raises three (DecodeError, UnicodeDecodeError, RecursionError). Pure.
+msgspec alone raises three (DecodeError, UnicodeDecodeError, RecursionError). The only extension type of MessagePack
+is the timestamp: a store and the web client have no form for others. Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import msgspec
@@ -69,7 +71,7 @@ def decode_payload(data: bytes, kind: type[T] | Any = Any) -> T | Any:
         InvalidValue: the value does not have the type `kind`.
     """
     may_be_deep = len(data.translate(None, _NO_MSGPACK_CONTAINERS)) > DEPTH_MAX
-    return _decode(msgspec.msgpack.decode, data, kind, may_be_deep=may_be_deep)
+    return _decode(_decode_msgpack, data, kind, may_be_deep=may_be_deep)
 
 
 def decode_json(data: bytes, kind: type[T] | Any = Any) -> T | Any:
@@ -81,6 +83,13 @@ def decode_json(data: bytes, kind: type[T] | Any = Any) -> T | Any:
     """
     may_be_deep = len(data.translate(None, _NO_JSON_CONTAINERS)) > DEPTH_MAX
     return _decode(msgspec.json.decode, data, kind, may_be_deep=may_be_deep)
+
+
+def _refuse_extension(code: int, data: memoryview) -> Any:
+    raise MalformedMessage(f"extension type {code} is not supported")
+
+
+_decode_msgpack = partial(msgspec.msgpack.decode, ext_hook=_refuse_extension)
 
 
 def _decode(decode: Callable[..., Any], data: bytes, kind: Any, *, may_be_deep: bool) -> Any:

@@ -105,6 +105,14 @@ def test_invalid_messagepack_is_malformed(data: bytes) -> None:
         decode_json(data)
 
 
+@pytest.mark.parametrize("kind", [Any, dict[str, Any]])
+def test_an_extension_that_is_no_timestamp_is_no_plain_value(kind: Any) -> None:
+    for wrap in (lambda value: value, lambda value: [value] * 100):
+        data = encode_payload({"a": wrap(msgspec.msgpack.Ext(5, b"x"))})
+        with pytest.raises(MalformedMessage, match="extension type 5"):
+            decode_payload(data, kind)
+
+
 def test_wrong_type_is_refused() -> None:
     assert decode_payload(b"\x81\xa1a\xa1b", dict[str, str]) == {"a": "b"}
     with pytest.raises(MalformedMessage, match="Expected `str`"):

@@ -81,6 +81,7 @@ def find_input_fields(cls: type[RoomDeclarations]) -> tuple[Field, ...]:
     try:
         fields = tuple(column.field(name) for name, column in kind.columns.items())
         size = input_bytes(fields)
+        kind(*[0] * len(fields))  # as the tick creates it
     except (TypeError, ValueError) as error:
         raise TypeError(f"{kind.__name__}: {error}") from error
     if size > INPUT_PAYLOAD_BYTES_MAX:

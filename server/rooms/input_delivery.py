@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import lru_cache
+from typing import Any
 
 from tickwire.schemas.inputs import InputReader
 from tickwire.schemas.messages import Input
@@ -73,8 +74,9 @@ class InputDelivery:
                 for message in seat.inbox:
                     if self._has_history:
                         self._record_lag(seat, message)
-                    values = create(*read(message.payload))
+                    values: Any = message
                     try:
+                        values = create(*read(message.payload))
                         on_input(seat.player, values)
                     except BaseException as error:  # any type: see server/rooms/containment.py
                         if not self._errors.ignores("on_input", (seat.player, values), error):
@@ -97,9 +99,9 @@ class InputDelivery:
                 payloads.append(message.payload)
             newest.clear()
             self._counters.inputs_applied += len(players)
-            values = self._room.input_type(*self._reader.read_many(payloads))
-            batch = InputBatch(players, values)
+            batch: Any = players
             try:
+                batch = InputBatch(players, self._room.input_type(*self._reader.read_many(payloads)))
                 self._room.on_inputs(batch)
             except BaseException as error:  # any type: see server/rooms/containment.py
                 if not self._errors.ignores("on_inputs", (batch,), error):

@@ -12,6 +12,7 @@ from tests.harness.runtimes import create_runtime
 from tickwire import Input, InputBatch, Player, Room, Table, angle, boolean, real, sint, uint
 from tickwire.schemas.fields import pack_input
 from tickwire.schemas.messages import Input as InputMessage
+from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.seat import Seat, SeatRequest
 
 
@@ -55,8 +56,10 @@ class WideBeach(Beach):
         self.received += [("batch", inputs.values), ("kites", kites)]
 
 
-def play(kind: type[Beach], *names: str) -> tuple[Beach, list[tuple[str, KiteInput]]]:
-    runtime = create_runtime(kind)
+def play(
+    kind: type[Beach], *names: str, counters: RoomCounters | None = None
+) -> tuple[Beach, list[tuple[str, KiteInput]]]:
+    runtime = create_runtime(kind, counters=counters)
     room = runtime.room
     assert isinstance(room, Beach)
     for number, name in enumerate(names):
@@ -94,6 +97,43 @@ def test_players_without_an_entity_are_left_out_of_the_columns() -> None:
     assert received[0][1].pull.tolist() == [0.5, 0.75, 1.0]
     assert received[1][1].pull.tolist() == [0.5, 1.0]
     assert room.kites.x.tolist() == [0.5, 1.0]
+
+
+class FragileInput(KiteInput):
+    """Its check is code of the game, and has a mistake."""
+
+    def __post_init__(self) -> None:
+        if np.any(self.wind):
+            raise KeyError("wind")
+
+
+class Cliff(Beach):
+    room_type = "cliff"
+    input_type = FragileInput
+    error_policy = "ignore"
+
+
+class WideCliff(WideBeach):
+    room_type = "wide cliff"
+    input_type = FragileInput
+    error_policy = "ignore"
+
+
+@pytest.mark.parametrize(("kind", "failures"), [(Cliff, 2), (WideCliff, 1)])
+def test_an_exception_of_the_class_is_one_of_the_hook(kind: type[Beach], failures: int) -> None:
+    counters = RoomCounters()
+    room, received = play(kind, "ann", "bob", counters=counters)
+    assert (room.tick, received) == (1, [])
+    assert counters.room_errors == {kind.room_type: failures}
+    assert counters.tick_failures == {"ignored": failures}
+
+
+def test_the_fields_of_a_class_must_be_positional() -> None:
+    class NamedInput(Input, kw_only=True):  # type: ignore[call-arg]
+        pull = boolean()
+
+    with pytest.raises(TypeError, match="NamedInput: Extra positional arguments provided"):
+        type("Harbour", (Room,), {"input_type": NamedInput})
 
 
 def test_an_input_that_a_test_creates_has_zero_for_missing_fields() -> None:

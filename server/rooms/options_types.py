@@ -26,11 +26,13 @@ from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.plain_types import check_plain
 
 _UNTYPED = (Any, object, Mapping, dict)
+_POSITIONS = {"on_create": 1, "on_join": 2}
+"""The positions of the options among the parameters of the hooks."""
 TEXT_CHARACTERS_MAX = 1000
 
 
 def find_options_type(cls: type, hook: str) -> Any:
-    """Return the type of the last parameter of a hook; Any if it declares no struct.
+    """Return the type of the options of a hook; Any if it declares no struct.
 
     Without an annotation the type is that of the base class, because `super()` passes the options on.
 
@@ -42,7 +44,7 @@ def find_options_type(cls: type, hook: str) -> Any:
         if hook not in vars(base):
             continue
         method = inspect.unwrap(vars(base)[hook])
-        parameter = list(inspect.signature(method).parameters.values())[-1]
+        parameter = list(inspect.signature(method).parameters.values())[: _POSITIONS[hook] + 1][-1]
         if parameter.annotation is not inspect.Parameter.empty:
             return _resolve(what, parameter, getattr(method, "__globals__", {}))
     return Any

@@ -135,6 +135,15 @@ def test_without_an_annotation_the_type_is_that_of_the_base_class() -> None:
     assert runtime.room.joined == [{"team": 50}]  # type: ignore[attr-defined]
 
 
+def has_more(self: Any, player: Player, options: TeamOptions, more=None): ...  # type: ignore[no-untyped-def]
+def takes_all(self: Any, *arguments): ...  # type: ignore[no-untyped-def]
+
+
+def test_the_options_are_found_by_their_position() -> None:
+    kinds = [type("Meadow", (Room,), {"on_join": hook}) for hook in (has_more, takes_all)]
+    assert [kind.options_type for kind in kinds] == [TeamOptions, Any]
+
+
 class WithPlayer(msgspec.Struct):
     friend: Player | None = None
 

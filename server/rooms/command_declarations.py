@@ -119,7 +119,8 @@ def _declare(what: str, name: str, method: Any, options: CommandOptions) -> Comm
         text = f"{what}: {error} in its annotations: import the name at run time, at the top of the module"
         raise TypeError(text) from error
     parameters = list(inspect.signature(method).parameters.values())
-    if len(parameters) < 2 or not all(_is_by_name(parameter) for parameter in parameters[2:]):
+    has_player = len(parameters) >= 2 and parameters[1].kind is not inspect.Parameter.KEYWORD_ONLY
+    if not has_player or not all(_is_by_name(parameter) for parameter in parameters[2:]):
         raise TypeError(f"{what} must have the parameters (self, player, ...), each argument with a name of its own")
     if hints.get(parameters[1].name) in _VALUES:
         raise TypeError(f"{what}: the first parameter is the player; write (self, player, {parameters[1].name}, ...)")

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 
 from tickwire.server.rooms.command_methods import CommandOptions
 
+PLAYERS_MAX = 256
+"""The players of a room whose limits are kept after they have left."""
 SavedLimits = Mapping[str, tuple[float, int]]
 """By command: the calls that a player had left, and the tick at which it had them."""
 
@@ -46,3 +48,29 @@ class CommandLimits:
     def save(self) -> dict[str, tuple[float, int]]:
         """Return the limits for a checkpoint."""
         return dict(self._left)
+
+
+class RecentLimits:
+    """The limits of the last players who have called a limited command, for those who leave and join again."""
+
+    __slots__ = ("_limits",)
+
+    def __init__(self) -> None:
+        self._limits: dict[str, CommandLimits] = {}  # the last caller at the end
+
+    def __len__(self) -> int:
+        return len(self._limits)
+
+    def renew(self, player_id: str, limits: CommandLimits | None) -> CommandLimits:
+        """Return the limits of a player who calls a command, and keep them.
+
+        Args:
+            player_id: the player.
+            limits: those of its seat; None while it has called no limited command from this seat.
+        """
+        kept = self._limits.pop(player_id, None)
+        limits = limits or kept or CommandLimits()
+        self._limits[player_id] = limits
+        if len(self._limits) > PLAYERS_MAX:
+            del self._limits[next(iter(self._limits))]
+        return limits

@@ -11,7 +11,7 @@ from tickwire.schemas.messages import Command, ErrorCode, Reply
 from tickwire.schemas.payloads import decode_payload, encode_payload
 from tickwire.server.rooms.checkpoint import to_plain_dict
 from tickwire.server.rooms.command_declarations import CommandDeclaration
-from tickwire.server.rooms.command_limits import CommandLimits
+from tickwire.server.rooms.command_limits import RecentLimits
 from tickwire.server.rooms.containment import CommandRefused, NoSuchCommand, RoomCodeRaised
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.fan_out import FanOutMeter
@@ -56,13 +56,22 @@ class CommandRunner:
             room's own data.
     """
 
-    __slots__ = ("_counters", "_fan_out", "_hooks", "_room", "record_reads", "transactions_applied")
+    __slots__ = (
+        "_counters",
+        "_fan_out",
+        "_hooks",
+        "_recent_limits",
+        "_room",
+        "record_reads",
+        "transactions_applied",
+    )
 
     def __init__(self, room: Room, hooks: HookRunner, fan_out: FanOutMeter, counters: RoomCounters) -> None:
         self._room = room
         self._hooks = hooks
         self._fan_out = fan_out
         self._counters = counters
+        self._recent_limits = RecentLimits()
         self.record_reads = RecordReads()
         self.transactions_applied = 0
 
@@ -93,8 +102,7 @@ class CommandRunner:
         """Take one call of a command; return how long the player must wait for it, in milliseconds."""
         if declaration.options.rate_per_s is None:
             return 0
-        if seat.limits is None:
-            seat.limits = CommandLimits()
+        seat.limits = self._recent_limits.renew(seat.player_id, seat.limits)
         return seat.limits.take(declaration.name, declaration.options, self._room.tick, self._room.tick_rate_hz)
 
     def _prepare(self, seat: Seat, message: Command, declaration: CommandDeclaration) -> _Call:

@@ -13,7 +13,7 @@ from tickwire.server.migration.room_codec import decode_room, encode_room
 from tickwire.server.persistence.world_codec import decode_world, encode_world
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint
 from tickwire.server.rooms.command_declarations import RATE_PER_S_MIN
-from tickwire.server.rooms.command_limits import CommandLimits
+from tickwire.server.rooms.command_limits import PLAYERS_MAX, CommandLimits, RecentLimits
 from tickwire.server.rooms.command_methods import CommandOptions
 from tickwire.server.rooms.declarations import TICK_RATE_HZ_MAX, TICK_RATE_HZ_MIN
 from tickwire.server.rooms.runtime import RoomRuntime
@@ -67,6 +67,34 @@ def test_a_player_may_call_a_burst_and_then_at_the_rate() -> None:
         runtime.step()
     assert [ring(ann) for _ in range(4)] == [0, 0, 0, 500]
     assert runtime.counters.command_refusals == {"RATE_LIMITED": 5}
+
+
+def test_a_player_who_leaves_and_joins_again_keeps_its_limits() -> None:
+    runtime = create_runtime(Steeple)
+    ann = enter(runtime, "ann")
+    assert [ring(ann) for _ in range(4)] == [0, 0, 0, 500]
+    ann.leave("left")
+    ann = enter(runtime, "ann")
+    assert [ring(ann), ring(enter(runtime, "bob"))] == [500, 0]
+    ann.leave("left")
+    for _ in range(20 * 60):
+        runtime.step()
+    assert ring(enter(runtime, "ann")) == 0
+
+
+def test_the_limits_of_players_who_have_left_are_bounded() -> None:
+    recent = RecentLimits()
+    first = recent.renew("p0", None)
+    for number in range(1, PLAYERS_MAX):
+        recent.renew(f"p{number}", None)
+    assert recent.renew("p0", None) is first, "the oldest one, which is now the newest"
+    second = recent.renew("p1", None)
+    for number in range(PLAYERS_MAX, 2 * PLAYERS_MAX - 1):
+        recent.renew(f"p{number}", None)
+    assert recent.renew("p1", None) is second
+    assert len(recent) == PLAYERS_MAX
+    assert recent.renew("p0", None) is not first
+    assert recent.renew("p0", first) is first, "the limits of a seat"
 
 
 def test_a_call_that_was_refused_for_its_arguments_counts() -> None:

@@ -169,6 +169,7 @@ class Seat:
     __slots__ = (
         "_fan_out_meter",
         "_input_size",
+        "_may_misfit",
         "_may_restart",
         "_newest_inputs",
         "_on_ended",
@@ -238,6 +239,7 @@ class Seat:
         self.is_restored = checkpoint is not None
         self._received_seq = 0
         self._may_restart = False
+        self._may_misfit = False  # inputs for another room, sent before the client read Joined, may still arrive
         self._recent: tuple[TickBaselines, ...] = ()
         self._sent_interests: list[tuple[int, InterestSet]] = []
         self._on_ended = on_ended
@@ -275,7 +277,8 @@ class Seat:
         """Queue an input for the next tick. An input whose number is not above the last one is ignored.
 
         After a second `Joined` the first input with number 1 starts a new sequence: the client may count from 1
-        again, while an input that it sent before it read `Joined` still carries an old number.
+        again, while an input that it sent before it read `Joined` still carries an old number. It may also have the
+        size of another room's inputs, and is ignored then: the first input that fits ends that.
 
         Raises:
             Malformed: the payload does not have the size of the declared inputs.
@@ -283,10 +286,13 @@ class Seat:
         is_old = message.seq <= self._received_seq and not (self._may_restart and message.seq == FIRST_SEQ)
         if is_old or not self.is_open:
             return
+        if len(message.payload) != self._input_size:
+            if self._may_misfit:
+                return
+            raise Malformed(f"an input must have {self._input_size} bytes, not {len(message.payload)}")
+        self._may_misfit = False
         if message.seq == FIRST_SEQ:
             self._may_restart = False
-        if len(message.payload) != self._input_size:
-            raise Malformed(f"an input must have {self._input_size} bytes, not {len(message.payload)}")
         self._received_seq = message.seq
         newest = self._newest_inputs
         if newest is not None:
@@ -365,7 +371,7 @@ class Seat:
         self.acknowledged_seq = 0  # the last acknowledgement may also have been lost
         if not keeps_world:
             self._received_seq = self.applied_seq = 0
-            self._may_restart = True
+            self._may_restart = self._may_misfit = True
         self._runtime.player_resumed(self, keeps_world=keeps_world)
 
     def _find_view(self, last_tick: int) -> ClientView | None:
@@ -408,6 +414,7 @@ class Seat:
         self.subscriber = subscriber
         self.connection = subscriber.connection
         self.has_events = subscriber.outbox.unsent > 0
+        self._may_restart = self._may_misfit = True
 
     def defer(self, change: Callable[[], None]) -> bool:
         """Postpone a change while the room is in transfer to another shard.

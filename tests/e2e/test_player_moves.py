@@ -17,7 +17,7 @@ from tests.harness.shard_process import running
 from tests.harness.tokens import AUTH, token_of
 from tickwire.client.client import Client, connect
 from tickwire.matchmaking import Placement, PlaceRequest
-from tickwire.schemas.messages import Command, Event, Join, Joined, Left, Redirect, Welcome
+from tickwire.schemas.messages import Command, Event, Input, Join, Joined, Left, Redirect, Reply, Welcome
 from tickwire.server.config import Settings
 from tickwire.server.shard import Shard
 
@@ -287,3 +287,15 @@ async def test_a_player_that_leaves_during_a_move_has_no_seat(settings: Settings
         assert anns == [joined.room_id, "left"]
         await seats_are(shard, hub=0, field=0)
         assert (await ann.join("field", options={"team": 1})).room_type == "field"
+
+
+async def test_inputs_for_the_room_before_may_arrive_after_a_move(settings: Settings) -> None:
+    async with running(settings) as shard, raw_client(shard.url, hello(token=token_of("ann"))) as raw:
+        await raw.say(Join("field", options=msgspec.msgpack.encode({"team": 1})))
+        await raw.next(Joined)
+        await raw.say(Command(1, "back"), Input(1, 0, bytes(4)))
+        await eventually(lambda: any(isinstance(runtime.room, Hub) for runtime in shard.parts.host))
+        await eventually(lambda: "ann" in hub_of(shard).players)
+        await raw.say(Input(2, 0, bytes(4)), Command(2, "move", msgspec.msgpack.encode({"room_type": "field"})))
+        assert (await raw.next(Reply)).id == 1
+        assert (await raw.next(Reply)).ok, "the client had not received Joined when it sent the input"

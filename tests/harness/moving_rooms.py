@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from tickwire import CommandRefused, MoveOutcome, Player, Room, Table, command, uint
+from tickwire import CommandRefused, Input, MoveOutcome, Player, Room, Table, command, uint
 
 
 class Pads(Table):
@@ -43,6 +43,10 @@ class PlayingFieldOptions(msgspec.Struct):
     is_refused: bool = False
 
 
+class FieldInput(Input):
+    steps = uint(bits=8)
+
+
 class PlayingField(Room):
     """A small durable room that wants a team, and refuses players on request."""
 
@@ -50,6 +54,7 @@ class PlayingField(Room):
     max_players = 2
     durable = True
     empty_timeout_s = 0.5
+    input_type = FieldInput
     pads: Pads
 
     def on_join(self, player: Player, options: PlayingFieldOptions) -> None:

@@ -7,6 +7,7 @@ import pytest
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.unit.test_runtime import garden, seated, step_input
 from tickwire.schemas.messages import Input
+from tickwire.server.errors import Malformed
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat
 
@@ -72,3 +73,29 @@ def test_repeated_inputs_are_applied_once() -> None:
 def test_old_inputs_are_ignored_before_joined_is_sent_again() -> None:
     runtime, seat, subscriber = played()
     assert acknowledged(runtime, seat, subscriber, 1, 2, 49, 50) == 50
+
+
+@pytest.mark.parametrize("numbers", [[51], [1]], ids=["the client counts on", "the client counts from 1"])
+def test_inputs_for_another_room_are_ignored_until_one_fits(numbers: list[int]) -> None:
+    runtime = garden()
+    seat, subscriber = seated(runtime)
+    seat.attach(subscriber)  # moved from a room with other inputs
+    for seq in (49, 50):
+        seat.push_input(Input(seq, 0, b"of another room"))
+    assert acknowledged(runtime, seat, subscriber, *numbers) == numbers[-1]
+    with pytest.raises(Malformed, match="an input must have"):
+        seat.push_input(Input(52, 0, b"of another room"))
+
+
+def test_inputs_for_the_room_before_count_until_the_client_counts_from_1() -> None:
+    runtime = garden()
+    seat, subscriber = seated(runtime)
+    seat.attach(subscriber)
+    assert acknowledged(runtime, seat, subscriber, 49, 50, 1, 2) == 2
+
+
+def test_inputs_for_a_room_that_has_restarted_with_others_are_ignored() -> None:
+    runtime, seat, subscriber = played()
+    seat.resumed("", 0)
+    seat.push_input(Input(51, 0, b"of the class before"))
+    assert acknowledged(runtime, seat, subscriber, 52) == 52

@@ -88,6 +88,8 @@ class RoomTransactionService:
             # Meanwhile a command may have completed the attempt, or the room may have moved.
             if attempt.is_decided or runtime.room.transactions.first is not attempt.pending:
                 return True
+            if runtime.is_frozen:
+                return False
 
     def _abandon(self, runtime: RoomRuntime, error: str) -> None:
         """Give up the transactions of a closed room. A durable room has saved them and commits them once restored."""

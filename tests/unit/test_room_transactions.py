@@ -193,6 +193,26 @@ async def test_a_failed_move_with_an_unknown_outcome_is_reported_once(
     assert room.notes == [(1, "committed")]
 
 
+async def test_a_repetition_that_is_due_in_a_move_waits_for_the_end_of_the_move(
+    bank: LedgerBank, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tickwire.server.persistence.room_transactions.RETRY_S", 0.001)
+    monkeypatch.setattr("tickwire.server.persistence.transactions.RETRY_AFTER_MS", 1)
+    runtime = bank.create()
+    room = casino_of(runtime)
+    bank.ledger.errors = [RuntimeError("requested fault, after which nothing is pending in the ledger")] * 1000
+    room.pay(1)
+    await eventually(lambda: bank.transactions.results["unavailable"] > 0 and not bank.transactions.waiting)
+    bank.host.freeze(runtime)
+    await bank.transactions.wait_settled(runtime)
+    bank.ledger.errors.clear()
+    await bank.finish()
+    assert (room.notes, bank.ledger.holdings) == ([], {}), "its state may be in transfer"
+    bank.host.unfreeze(runtime)
+    await bank.finish()
+    assert room.notes == [(1, "committed")]
+
+
 async def test_an_exception_of_the_callback_is_contained_and_the_next_transaction_runs(bank: LedgerBank) -> None:
     room = casino_of(bank.create())
     with capture_logs() as logs:

@@ -94,7 +94,9 @@ class PlayerMoves:
         """Start the moves that the game has requested since the last call."""
         self.has_new = False
         for seat, move in list(self._moves.items()):
-            if move.cancel is None:
+            if not seat.is_open:
+                del self._moves[seat]  # on_join has requested the move, and refused the player or failed
+            elif move.cancel is None:
                 move.cancel = seat.start_move(move.request)
                 if move.cancel is None:
                     self.end(seat, "the player is disconnected")
@@ -139,7 +141,7 @@ class PlayerMoves:
             if move.cancel is not None:
                 move.cancel()
         for seat, move in moves.items():
-            if reports:
+            if reports and seat.is_open:
                 self._report(seat, move, refusal)
 
     def _report(self, seat: MovingSeat, move: _Move, refused: str) -> None:

@@ -10,7 +10,8 @@ from tests.harness.moving_rooms import Hub, PlayingField
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_host, create_runtime
 from tests.harness.tick_simulation import SimulatedClock
-from tickwire import MoveOutcome, MoveRefused, Room
+from tickwire import CommandRefused, MoveOutcome, MoveRefused, Player, Room
+from tickwire.server.errors import JoinRefused
 from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.move_request import LEFT_REASON, OPTIONS_BYTES_MAX
 from tickwire.server.rooms.runtime import RoomRuntime
@@ -168,4 +169,26 @@ def test_a_player_without_a_room_is_not_moved() -> None:
     seat.leave("left")
     player.move_to("field", then=room.moved)
     assert isinstance(room, Room)
+    assert room.outcomes == []
+
+
+class Antechamber(Hub):
+    """Moves each player on, and refuses it."""
+
+    room_type = "antechamber"
+
+    def on_join(self, player: Player, options: Any) -> None:
+        player.move_to("field", then=self.moved)
+        raise CommandRefused("go elsewhere")
+
+
+def test_a_join_that_fails_undoes_its_move() -> None:
+    runtime = create_runtime(Antechamber)
+    subscriber = RecordingSubscriber("ann")
+    with pytest.raises(JoinRefused):
+        runtime.seat(SeatRequest(subscriber, "ann"))
+    runtime.step()
+    assert (subscriber.moves, len(runtime.moves)) == ([], 0), "the session may have another seat meanwhile"
+    room = runtime.room
+    assert isinstance(room, Antechamber)
     assert room.outcomes == []

@@ -103,7 +103,11 @@ class Outbox:
             self._discard_oldest()
 
     def append(self, other: Outbox) -> None:
-        """Append the events of another outbox, of which none was sent."""
+        """Append the events of another outbox, of which none was sent. Those that it has discarded keep numbers."""
+        if lost := other.last_number - len(other):
+            while self._frames:  # the numbers of the events that are kept are successive
+                self._discard_oldest()
+            self.last_number += lost
         for frame in other._frames:
             self.push(frame)
 

@@ -111,6 +111,26 @@ def test_discarded_unsent_events_are_flagged_until_the_client_resumes() -> None:
     assert len(numbers(outbox.dequeue())) == EVENTS_MAX
 
 
+def test_an_outbox_continues_with_the_events_of_another() -> None:
+    outbox = filled(3)
+    outbox.dequeue()
+    outbox.append(filled(2))
+    assert numbers(outbox.dequeue()) == [4, 5]
+    assert outbox.rewind(1) == 0
+    assert numbers(outbox.dequeue()) == [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("is_sent", [True, False])
+def test_events_that_another_outbox_has_lost_are_missing_in_the_numbers(is_sent: bool) -> None:
+    outbox = filled(3)
+    if is_sent:
+        outbox.dequeue()
+    outbox.append(filled(EVENTS_MAX + 10))
+    assert numbers(outbox.dequeue()) == list(range(14, 14 + EVENTS_MAX))
+    assert outbox.rewind(3) == 10
+    assert numbers(outbox.dequeue()) == list(range(14, 14 + EVENTS_MAX))
+
+
 def test_a_client_ahead_of_a_restored_outbox_receives_all_new_events() -> None:
     outbox = filled(2)
     outbox.dequeue()

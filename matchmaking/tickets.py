@@ -17,7 +17,8 @@ import msgspec
 
 from tickwire.matchmaking.errors import BadTicket
 
-TICKET_CHARACTERS_MAX = 3072
+TICKET_CHARACTERS_MAX = 5120
+"""A ticket with the longest labels has 2,300 characters, and the options of a move 1,400 more."""
 
 
 def new_ticket_id() -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tickwire.matchmaking import BadTicket, Ticket, TicketKeys, UsedTickets, sign, verify
+from tickwire.server.rooms.move_request import OPTIONS_BYTES_MAX
 
 OLD = TicketKeys({"k1": b"one" * 11}, "k1")
 BOTH = TicketKeys({"k1": b"one" * 11, "k2": b"two" * 11}, "k2")
@@ -71,5 +73,7 @@ def test_ticket_ids_are_unique() -> None:
 
 def test_the_largest_ticket_can_be_verified() -> None:
     labels = {f"{n}" + "k" * 63: "v" * 64 for n in range(8)}
-    ticket = Ticket("r" * 12, "p" * 128, "s" * 64, 2**53, 1.0, room_type="t" * 64, name="ü" * 64, labels=labels)
+    ticket = Ticket("r" * 12, "p" * 128, "s" * 64, 2**53, 1.0, room_type="t" * 64, name="🏰" * 64, labels=labels)
+    assert verify(sign(ticket, BOTH), BOTH, 0.0) == ticket
+    ticket = msgspec.structs.replace(ticket, options=bytes(OPTIONS_BYTES_MAX))  # of a player whom a room has moved
     assert verify(sign(ticket, BOTH), BOTH, 0.0) == ticket

@@ -188,6 +188,8 @@ class Tag(Room):
         self.transact(Transaction(tuple(moves), reply=prizes, key=f"{self.room_id}/round {self.round}"), self.paid)
 
     def paid(self, outcome: TransactionOutcome) -> None:
+        if outcome.refused:
+            return
         for player_id, coins in outcome.transaction.reply.items():
             if player_id in self.players:
                 self.players[player_id].send(Paid(coins))

@@ -16,7 +16,7 @@ from tickwire.examples import tag
 from tickwire.examples.tag import PRIZES, RUNNERS_MIN, Tag
 from tickwire.schemas.fields import pack_input
 from tickwire.schemas.messages import Command, ErrorCode, Input, Reply
-from tickwire.server.errors import InvalidArgument
+from tickwire.server.errors import InvalidArgument, NotSavable
 from tickwire.server.migration.room_codec import decode_room, encode_room
 from tickwire.server.persistence.room_transactions import RoomTransactionService
 from tickwire.server.persistence.transactions import TransactionService
@@ -209,6 +209,22 @@ async def test_the_best_players_of_a_round_are_paid_once() -> None:
     assert ann.player.holdings == {"coins": PRIZES[0]}
     runtime.step()
     assert events(ann, "paid") == [{"coins": PRIZES[0]}]
+
+
+async def test_players_of_a_round_that_cannot_be_paid_receive_no_message_of_it() -> None:
+    ledger: Any = MemoryLedger()
+    ledger.errors = [NotSavable("requested refusal")]
+    transactions = TransactionService(ledger, ledger, on_fenced=lambda key: None, timeout_s=20.0)
+    service = RoomTransactionService(transactions, lambda: 0.0)
+    runtime = create_runtime(Tag)
+    runtime.start(service.commit, TaskRunner(RoomCounters()))
+    ann, _ = joined(runtime, "ann", "bob")
+    run(runtime, 17)
+    room = tag_of(runtime)
+    assert room.phase == "results"
+    await eventually(lambda: len(room.transactions) == 0)
+    runtime.step()
+    assert events(ann, "paid") == []
 
 
 def test_a_round_continues_on_another_shard() -> None:

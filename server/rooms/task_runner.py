@@ -50,19 +50,21 @@ class TaskRunner:
     async def _run(
         self, room: RoomIdentity, task: RoomTask, on_ended: Callable[[RoomTask, TaskResult], bool]
     ) -> None:
+        limit = asyncio.timeout(task.timeout_s)
         try:
-            async with asyncio.timeout(task.timeout_s):
+            async with limit:
                 result, kind = TaskResult(await task.coroutine), "completed"
-        except TimeoutError as error:
-            result, kind = TaskResult(error=error), "timed_out"
-            log.error("room_task_timed_out", timeout_s=task.timeout_s, **_describe(room, task))
         except BaseException as error:  # the boundary to the game's code
             current = asyncio.current_task()
             is_cancelled = isinstance(error, asyncio.CancelledError) and current is not None and current.cancelling()
             if is_cancelled or isinstance(error, GeneratorExit):
                 raise
             result, kind = TaskResult(error=error), "failed"
-            log.exception("room_task_failed", **_describe(room, task))
+            if isinstance(error, TimeoutError) and limit.expired():  # otherwise a time limit of the game's own
+                kind = "timed_out"
+                log.error("room_task_timed_out", timeout_s=task.timeout_s, **_describe(room, task))
+            else:
+                log.exception("room_task_failed", **_describe(room, task))
         if on_ended(task, result):
             self._counters.room_tasks[kind] += 1
 

@@ -98,7 +98,7 @@ async def test_a_result_is_delivered_between_ticks(host: RoomHost) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [ValueError("no answer"), SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError()]
+    "error", [ValueError("no answer"), TimeoutError(), SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError()]
 )
 async def test_an_error_is_logged_and_delivered(host: RoomHost, error: BaseException) -> None:
     room = library(host)

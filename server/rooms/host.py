@@ -335,9 +335,9 @@ class RoomHost:
 
     def unfreeze(self, runtime: RoomRuntime) -> None:
         """Resume the ticks of a frozen room."""
+        runtime.start(self._commit, self.tasks)  # first: hooks that were postponed may run tasks
         runtime.handover.unfreeze()
         self.tick_scheduler.add(runtime)
-        runtime.start(self._commit, self.tasks)
 
     def attach(self, runtime: RoomRuntime) -> None:
         """Add a room that `prepare` has restored, and start its ticks.

@@ -10,12 +10,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from tests.harness.polling import eventually
+from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_host, create_runtime
-from tickwire import Room, TaskCancelled, TaskRefused, TaskResult
+from tickwire import Player, Room, TaskCancelled, TaskRefused, TaskResult
 from tickwire.server.errors import RoomFailed
 from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.rooms.room_tasks import TASKS_MAX
+from tickwire.server.rooms.seat import SeatRequest
 
 
 class Library(Room):
@@ -60,6 +62,9 @@ class Library(Room):
 
     def fail(self, result: TaskResult) -> None:
         raise RuntimeError("requested failure in a callback")
+
+    def on_leave(self, player: Player) -> None:
+        self.run(self.answer(player.id), self.note)
 
     def on_dispose(self) -> None:
         with pytest.raises(TaskRefused, match="ended"):
@@ -189,6 +194,19 @@ async def test_before_a_reload_tasks_are_cancelled_and_reported(host: RoomHost) 
     again.may_answer.set()
     again.run(again.answer(2), again.note)
     await eventually(lambda: len(again.results) == 1)
+
+
+async def test_a_hook_that_waited_for_the_end_of_a_move_runs_tasks(host: RoomHost) -> None:
+    room = library(host)
+    runtime = host.get("r")
+    assert runtime is not None
+    seat = runtime.seat(SeatRequest(RecordingSubscriber("ann"), "ann"))
+    host.freeze(runtime)
+    runtime.seal()
+    seat.leave("left")
+    room.may_answer.set()
+    host.unfreeze(runtime)
+    await eventually(lambda: [result.value for result in room.results] == ["ann"])
 
 
 async def test_a_room_that_was_not_created_runs_no_task(host: RoomHost, recwarn: pytest.WarningsRecorder) -> None:

@@ -109,8 +109,8 @@ async def _move(session: SeatedSession, context: SessionContext, seat: Seat, req
             result.leave("disconnected")
             return
         context.counters.joins["moved"] += 1
+        # The queue is not notified: a match that was found meanwhile is still the player's.
         _change_seat(session, seat, result, substitute, request.reason)
-        context.queue.session_seated(session)
     elif isinstance(result, Redirect):
         if has_seat:
             _send_away(session, context, seat, result, request.reason)

@@ -17,13 +17,23 @@ import pytest
 
 from tests.harness.handoffs import hand_over
 from tests.harness.polling import eventually, eventually_joins
+from tests.harness.raw_client import hello, raw_client
 from tests.harness.redis_process import RedisProcess
 from tests.harness.shard_process import admin, running, settings_of
 from tickwire.client.client import Client, Disconnected, NotMatched, Refused, connect
 from tickwire.client.open_room import OpenRoom
 from tickwire.client.options import JoinOptions
 from tickwire.matchmaking import Ticket, TicketKeys, sign
-from tickwire.schemas.messages import ErrorCode, Joined, QueueState
+from tickwire.schemas.messages import (
+    ErrorCode,
+    Join,
+    Joined,
+    MatchRequest,
+    MatchStatus,
+    QueueState,
+    Redirect,
+    Welcome,
+)
 from tickwire.server.assembly import create_ticket_keys
 from tickwire.server.config import Settings
 from tickwire.server.edge.auth.authenticator import issue_token
@@ -679,6 +689,29 @@ async def test_backfill_seats_a_new_player_after_one_was_moved(fleet: tuple[Shar
         newcomer = await three.match("team")
         assert newcomer.room_id == seats[0].room_id, "a match needs two players"
         assert len(runtime.room.players) == 2
+
+
+async def test_a_player_who_is_moved_keeps_a_match_that_was_found(shard_settings: Settings) -> None:
+    async with (
+        running(shard_settings) as shard,
+        raw_client(shard.url, hello()) as one,
+        raw_client(shard.url, hello()) as two,
+    ):
+        welcome = await one.next(Welcome)
+        await one.say(Join("garden"))
+        joined = await one.next(Joined)
+        for client in (one, two):
+            await client.say(MatchRequest("team"))
+        redirect = await one.next(Redirect)
+        runtime = shard.parts.host.get(joined.room_id)
+        assert runtime is not None
+        [player] = runtime.room.players.values()
+        player.move_to("duel")
+        assert (await one.next(Joined)).room_type == "duel"
+        resume = hello(resume_token=welcome.resume_token, room_id=joined.room_id, attempt=1)
+        async with raw_client(shard.url, resume) as again:
+            assert (await again.next(MatchStatus)).state is QueueState.FOUND, "the client may not have received it"
+            assert (await again.next(Redirect)).ticket == redirect.ticket
 
 
 async def test_locked_or_full_room_requests_no_backfill(fleet: tuple[Shard, Shard]) -> None:

@@ -177,7 +177,7 @@ class SessionReceiver(Receiver[Connection]):
 
     def _start_join(self, join: Join) -> None:
         session = self.session
-        session.is_redirected = False
+        session.is_redirected, session.unread_redirect = False, None
         session.state = SessionState.JOINING
         session.joining = self._context.spawn(self._join(join), f"join {session.session_id}")
 

@@ -18,6 +18,7 @@ import structlog
 from tickwire.schemas.messages import Join, Joined, Message, Redirect
 from tickwire.server.edge.context import SessionContext
 from tickwire.server.edge.join import request_seat
+from tickwire.server.edge.unread_redirect import REPEATED_S, UnreadRedirect
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
 from tickwire.server.rooms.move_request import MoveRequest
 from tickwire.server.rooms.outbox import Outbox
@@ -31,6 +32,7 @@ class SeatedSession(Subscriber, Protocol):
     """A session, as far as a move uses it."""
 
     is_redirected: bool
+    unread_redirect: UnreadRedirect | None
 
     @property
     def seat(self) -> Seat | None:
@@ -144,6 +146,7 @@ def _send_away(session: SeatedSession, context: SessionContext, old: Seat, redir
     session.send_message(redirect)
     session.seat_lost(reason)
     session.is_redirected = session.connection is not None
+    session.unread_redirect = UnreadRedirect(redirect, old.room_id, reason, context.now_s() + REPEATED_S)
     context.queue.cancel(session, "the player was moved to another shard")
     log.info("player_moved", url=redirect.url, **_describe(session, old, reason))
     old.give_up_for_move()

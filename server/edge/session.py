@@ -37,6 +37,7 @@ from tickwire.server.edge.seat_moves import start_move
 from tickwire.server.edge.session_history import SessionHistory
 from tickwire.server.edge.session_messages import encode_message
 from tickwire.server.edge.token_bucket import TokenBucket
+from tickwire.server.edge.unread_redirect import UnreadRedirect
 from tickwire.server.errors import Unavailable
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
 from tickwire.server.rooms.handover import MOVES_MS
@@ -83,6 +84,7 @@ class Session:
         list_bucket: limits its lists of rooms; None before the first.
         commands: runs its commands.
         is_redirected: whether its last join was redirected to another shard.
+        unread_redirect: of its last move to another shard, while its client may not have received it.
     """
 
     __slots__ = (
@@ -113,6 +115,7 @@ class Session:
         "seat_changes",
         "session_id",
         "state",
+        "unread_redirect",
     )
 
     def __init__(self, identity: Identity, *, schema_version: int, context: SessionContext) -> None:
@@ -125,6 +128,7 @@ class Session:
         self.outbox = Outbox()
         self.state = SessionState.IDLE
         self.is_redirected = False
+        self.unread_redirect: UnreadRedirect | None = None
         self._context = context
         self._counters = context.counters
         self.commands = CommandProcessor(context)
@@ -279,7 +283,7 @@ class Session:
 
     def take_seat(self, seat: Seat) -> None:
         """Take the seat that a join has found."""
-        self.seat = seat
+        self.seat, self.unread_redirect = seat, None
         self.state = SessionState.SEATED
         if self.connection is None:
             seat.disconnected()

@@ -17,6 +17,7 @@ from tickwire.server.edge.context import SessionContext
 from tickwire.server.edge.receiver import DiscardingReceiver
 from tickwire.server.edge.session import Session, SessionState
 from tickwire.server.edge.session_messages import create_welcome
+from tickwire.server.edge.unread_redirect import UnreadRedirect
 
 
 def attach_connection(
@@ -50,13 +51,19 @@ def attach_connection(
         session.room_id,
         is_joining=session.state is SessionState.JOINING,
     )
-    if hello.room_id and hello.room_id == session.left_room_id:  # the client may not have received Left
+    unread = session.unread_redirect
+    missed = unread if unread is not None and unread.is_missed(hello.room_id, now_s) else None
+    if missed is not None:
+        welcome = msgspec.structs.replace(welcome, room_id=hello.room_id)  # which it leaves again
+    elif hello.room_id and hello.room_id == session.left_room_id:  # the client may not have received Left
         welcome = msgspec.structs.replace(welcome, left_reason=session.left_reason)
     session.send_message(welcome)
     session.close_reason = ""
     session.note_connection("opened" if is_new else "resumed", connection.address)
     if not is_new:
         _resume(session, context, hello)
+    if missed is not None:
+        _repeat_redirect(session, missed)
     return True
 
 
@@ -106,6 +113,12 @@ def _resume(session: Session, context: SessionContext, hello: Hello) -> None:
     elif session.outbox.unsent:
         session.flush_events()
     context.queue.session_resumed(session)
+
+
+def _repeat_redirect(session: Session, missed: UnreadRedirect) -> None:
+    for message in missed.messages:
+        session.send_message(message)
+    session.is_redirected = session.connection is not None
 
 
 def ends_session(connection: Connection) -> bool:

@@ -16,7 +16,10 @@ from tests.harness.raw_client import hello, raw_client
 from tests.harness.shard_process import running
 from tests.harness.tokens import AUTH, token_of
 from tickwire.client.client import Client, connect
+from tickwire.client.core import ClientCore
+from tickwire.client.updates import Redirected
 from tickwire.matchmaking import Placement, PlaceRequest
+from tickwire.schemas.codec import encode_server
 from tickwire.schemas.messages import Command, Event, Input, Join, Joined, Left, Redirect, Reply, Welcome
 from tickwire.server.config import Settings
 from tickwire.server.shard import Shard
@@ -221,6 +224,38 @@ async def test_the_client_cannot_choose_the_options_of_a_move(settings: Settings
             assert (await there.next(Joined)).room_id == field.room_id
             event = await there.next(Event)
             assert msgspec.msgpack.decode(event.payload) == {"team": 3}
+
+
+async def test_a_client_that_missed_the_redirect_receives_it_when_it_resumes(settings: Settings) -> None:
+    async with (
+        running(settings, "a") as a,
+        running(settings, "b") as b,
+        player(b, "bob") as (bob, _),
+        player(a, "eve") as (eve, _),
+        raw_client(a.url, hello(token=token_of("ann"))) as raw,
+    ):
+        field = await join_at(b, bob, "field", {"team": 1})
+        hub = await join_at(a, eve, "hub")
+        welcome = await raw.next(Welcome)
+        await raw.say(Join("hub", room_name=hub.room_name))
+        await raw.next(Joined)
+        hub_of(a).players["ann"].move_to("field", name=field.room_name, options={"team": 3}, reason=REASON)
+        redirect = await raw.next(Redirect)
+        raw.cut()
+        core = ClientCore()
+        core.state.enter(hub)
+        resume = hello(token=token_of("ann"), resume_token=welcome.resume_token, room_id=hub.room_id, attempt=1)
+        async with raw_client(a.url, resume) as again:
+            answer = await again.next(Welcome)
+            assert (answer.room_id, answer.generation) == (hub.room_id, 2), "its client still believes to be there"
+            update = core.receive(encode_server(await again.next(Redirect)), now_us=0)
+            assert update == Redirected(redirect, is_move=True)
+            assert (await again.next(Left)).reason == REASON
+        aware = hello(token=token_of("ann"), resume_token=answer.resume_token, attempt=2)
+        async with raw_client(a.url, aware) as again:
+            assert (await again.next(Welcome)).room_id == "", "the client has received Left"
+            await again.say(Join("hub", room_name=hub.room_name))
+            assert isinstance(await again.any(), Joined), "and no Redirect again"
 
 
 async def test_a_durable_room_is_restored_for_a_player_who_is_moved_to_it(settings: Settings) -> None:

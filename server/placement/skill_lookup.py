@@ -2,7 +2,7 @@
 
     started --result--> the skill of the game
     started --exception, invalid result, SKILL_TIMEOUT_S--> `Mode.default_skill`; logged and counted
-    started --cancel--> nothing: the player does not wait any more
+    started --cancel--> nothing, also if `skill_of` catches the cancellation: the player does not wait any more
 
 A lookup is a task of its own, because `skill_of` may wait. It ends with the request that it belongs to.
 """
@@ -79,19 +79,23 @@ class SkillLookups:
         try:
             async with asyncio.timeout(SKILL_TIMEOUT_S):
                 skill = await self._find(mode, request)
-        except Exception as error:  # the game's code, a store that does not answer, or the deadline
+        except BaseException as error:  # the game's code, a store that does not answer, or the deadline
+            # A CancelledError is an error of the game if only something was cancelled that the lookup awaits.
+            if _is_cancelled() or isinstance(error, GeneratorExit):
+                raise
             self.failures += 1
             skill = mode.default_skill
-            text = f"no result within {SKILL_TIMEOUT_S:g} s" if isinstance(error, TimeoutError) else str(error)
+            is_late = isinstance(error, TimeoutError)
             log.error(
                 "skill_lookup_failed",
                 mode=mode.name,
                 player_id=request.player_id,
                 default=skill,
-                error=text,
+                error=f"no result within {SKILL_TIMEOUT_S:g} s" if is_late else str(error) or type(error).__name__,
                 exc_info=error,
             )
-        on_found(skill)
+        if not _is_cancelled():
+            on_found(skill)
 
     async def _find(self, mode: Mode, request: SkillRequest) -> float:
         """Return the player's skill.
@@ -108,3 +112,9 @@ class SkillLookups:
         if not math.isfinite(skill):
             raise ValueError(f"the skill of a player must be a finite number, not {skill}")
         return skill
+
+
+def _is_cancelled() -> bool:
+    """Return whether the running task was cancelled."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

@@ -56,6 +56,8 @@ async def test_skill_is_computed_from_the_profile_of_the_player(shard: Shard) ->
         ("fail", "the rating service is down"),
         ("nan", "must be a finite number, not nan"),
         ("wait", "no result within 0.05 s"),
+        ("shared call", "CancelledError"),
+        ("exit", "no rating service is configured"),
         ("profile without rating", "rating"),
     ],
 )
@@ -94,6 +96,18 @@ async def test_a_request_can_be_cancelled_during_the_lookup(shard: Shard) -> Non
         await eventually(lambda: len(skills) == 1)
     await eventually(lambda: len(skills) == 0)
     assert skills.failures == 0
+
+
+async def test_a_lookup_that_catches_its_cancellation_has_no_effect(shard: Shard) -> None:
+    service = shard.parts.queue_service
+    async with raw_client(shard.url, hello(token=token_of("ann"))) as ann:
+        await ann.next(Welcome)
+        request = MatchRequest("rated", options=encode_payload({"how": "catch the cancellation"}))
+        await ann.say(request)
+        await eventually(lambda: len(service.skills) == 1)
+        await ann.say(MatchCancel())
+        await eventually(lambda: len(service.skills) == 0)
+        assert (len(service), service.results["enqueued"]) == (0, 0)
 
 
 async def test_a_request_for_another_mode_replaces_one_whose_skill_is_looked_up(shard: Shard) -> None:

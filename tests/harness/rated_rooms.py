@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 from tickwire import Room
 from tickwire.matchmaking.queue import Mode, Rules, SkillRequest
@@ -24,6 +25,16 @@ async def find_rating(request: SkillRequest) -> float:
             return float("nan")
         case "wait":
             await asyncio.Event().wait()
+        case "shared call":
+            shared = asyncio.get_running_loop().create_future()
+            shared.cancel()
+            await shared
+        case "exit":
+            raise SystemExit("no rating service is configured")
+        case "catch the cancellation":
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            return 1.0
     await asyncio.sleep(0)
     return float(request.profile["rating"])
 

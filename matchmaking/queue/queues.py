@@ -15,7 +15,7 @@ from contextlib import suppress
 
 import msgspec
 
-from tickwire.matchmaking.errors import MatchmakingError
+from tickwire.matchmaking.errors import MatchmakerUnavailable, MatchmakingError
 from tickwire.matchmaking.matchmaker import Matchmaker
 from tickwire.matchmaking.queue.agent import QueueAgent
 from tickwire.matchmaking.queue.assignment import Assigner
@@ -96,6 +96,7 @@ class Queues:
         self.agents: dict[str, QueueAgent] = {}
         self.leaders: dict[str, Leader] = {}
         self.region = region
+        self._is_explaining = False
         self._scripts: dict[str, ScriptRunner] = {}
         self.script_runners: list[ScriptRunner] = []
         for mode, seats in modes:
@@ -163,12 +164,21 @@ class Queues:
         """Explain why a player waits, or return None if the player does not wait.
 
         The explanation is for the nearest region of the player, and considers the oldest TICKETS_INSPECTED_MAX
-        tickets.
+        tickets. It runs in a thread, one at a time: more would take the interpreter from the ticks.
 
         Raises:
             KeyError: the mode does not exist on this shard.
-            MatchmakerUnavailable: Redis does not answer.
+            MatchmakerUnavailable: Redis does not answer, or this shard explains another wait now.
         """
+        if self._is_explaining:
+            raise MatchmakerUnavailable("this shard explains another wait now; try again")
+        self._is_explaining = True
+        try:
+            return await self._explain(mode, player_id)
+        finally:
+            self._is_explaining = False
+
+    async def _explain(self, mode: str, player_id: str) -> Explanation | None:
         found = await self._inspect(mode, limit=TICKETS_INSPECTED_MAX, player_id=player_id)
         if not found.own:
             return None

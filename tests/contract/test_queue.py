@@ -677,6 +677,32 @@ async def test_a_ticket_beyond_the_inspected_ones_is_explained(
     await queues.close()
 
 
+async def test_one_wait_is_explained_at_a_time(create_queue: Callable[[Mode], QueueFixture]) -> None:
+    is_running, may_end = threading.Event(), threading.Event()
+
+    def match(*arguments: Any, **more: Any) -> list[Match]:
+        is_running.set()
+        may_end.wait(60)
+        return find_matches(*arguments, **more)
+
+    queue = create_queue(Mode("own", DUEL.rules, match=match))
+    queues = Queues([(queue.mode, 2)], queue.matchmaker, shard_id="a", region="")
+    agent = queue.agent()
+    queue.enqueue(agent, "p1")
+    await agent.sync()
+    first = asyncio.create_task(queues.explain("own", "p1"))
+    await eventually(is_running.is_set)
+    try:
+        with pytest.raises(MatchmakerUnavailable, match="explains another wait"):
+            await queues.explain("own", "p1")
+    finally:
+        may_end.set()
+    for explanation in (await first, await queues.explain("own", "p1")):
+        assert explanation is not None
+        assert explanation.blocked_by == "players"
+    await queues.close()
+
+
 @pytest.mark.parametrize("is_complete", [False, True])
 async def test_party_is_cancelled_when_a_member_leaves(
     create_queue: Callable[[Mode], QueueFixture], is_complete: bool

@@ -290,6 +290,8 @@ class Session:
         self.joins += 1
         self.seat_changes += 1
         self._last_room_id = seat.room_id
+        if seat.room_id == self.left_room_id:
+            self.left_room_id = self.left_reason = ""
         # A guest with a ticket has the player id of the ticket in the room.
         seat_player_id = seat.player_id if seat.player_id != self.player_id else ""
         self.note("seated", room_id=seat.room_id, seat_player_id=seat_player_id)

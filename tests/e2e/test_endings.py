@@ -10,7 +10,7 @@ from tests.harness.raw_client import hello, raw_client
 from tests.harness.shard_process import running
 from tests.harness.tokens import AUTH, token_of
 from tickwire.client.client import Client, connect
-from tickwire.schemas.messages import Join, Joined, Welcome
+from tickwire.schemas.messages import Join, Joined, Leave, Left, Welcome
 from tickwire.server.config import Settings
 
 
@@ -127,3 +127,28 @@ async def test_a_player_that_was_kicked_while_it_was_disconnected_receives_the_r
                 welcome = await bob.next(Welcome)
                 assert (welcome.room_id, welcome.left_reason) == ("", reason)
                 bob.cut()
+
+
+async def test_the_reason_of_an_earlier_seat_is_not_sent_after_another_join(settings: Settings) -> None:
+    async with running(settings) as shard, connect(shard.url, token=token_of("ann")) as ann:
+        joined = await ann.join("alarm")
+        async with raw_client(shard.url, hello(token=token_of("bob"))) as bob:
+            welcome = await bob.next(Welcome)
+            await bob.say(Join("alarm", room_id=joined.room_id))
+            await bob.next(Joined)
+            await ann.command("kick", {"player": "bob", "reason": "you were idle"})
+            await bob.next(Left)
+            await bob.say(Join("alarm", room_id=joined.room_id))
+            await bob.next(Joined)
+            bob.cut()
+        again = hello(token=token_of("bob"), resume_token=welcome.resume_token, room_id=joined.room_id, attempt=1)
+        async with raw_client(shard.url, again) as bob:
+            welcome = await bob.next(Welcome)
+            assert (welcome.room_id, welcome.left_reason) == (joined.room_id, "")
+            await bob.say(Leave())
+            await bob.next(Left)  # the client loses its connection before it reads this
+            bob.cut()
+        again = hello(token=token_of("bob"), resume_token=welcome.resume_token, room_id=joined.room_id, attempt=2)
+        async with raw_client(shard.url, again) as bob:
+            welcome = await bob.next(Welcome)
+            assert (welcome.room_id, welcome.left_reason) == ("", "")

@@ -74,7 +74,7 @@ export const cards: Game<"cards"> = ({ client, room, stage, say, report, players
 
   const subscriptions = [
     client.on("state", show),
-    room.on("round", ({ winner }) => say("table", `${room.table("hands").value(winner, "name") ?? "somebody"} takes the round`)),
+    room.on("round", ({ winner }) => say("table", `${room.table("hands").value(winner, "name") ?? "a player who left"} won the round`)),
   ];
   if (room.isJoined) show();
   return {

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import math
 import re
 
 import msgspec
 
 from tickwire.matchmaking.queue.match_function import find_matches
-from tickwire.matchmaking.queue.rules import MatchFunction, Rules, SkillOf, SkillRequest, no_skill
+from tickwire.matchmaking.queue.rules import (
+    SKILL_MAX,
+    MatchFunction,
+    Rules,
+    SkillOf,
+    SkillRequest,
+    is_valid_skill,
+    no_skill,
+)
 
 _NAME = re.compile(r"[A-Za-z0-9_.\-]{1,64}")
 
@@ -34,8 +41,9 @@ class Mode(msgspec.Struct, frozen=True):
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
             raise ValueError(f"the name of a mode must be 1 to 64 of A-Z a-z 0-9 _ . -, not {self.name[:80]!r}")
-        if not math.isfinite(self.default_skill):
-            raise ValueError(f"the default_skill of mode {self.name!r} must be finite, not {self.default_skill}")
+        if not is_valid_skill(self.default_skill):
+            limits = f"{-SKILL_MAX:g} to {SKILL_MAX:g}"
+            raise ValueError(f"the default_skill of mode {self.name!r} must be {limits}, not {self.default_skill}")
         try:
             inspect.signature(self.skill_of).bind(SkillRequest(""))
         except (TypeError, ValueError) as error:

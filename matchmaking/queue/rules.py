@@ -137,6 +137,15 @@ SkillOf = Callable[[SkillRequest], float | Awaitable[float]]
 """Returns the skill of a player. A coroutine function may wait for up to two seconds; a plain one must not block."""
 
 
+SKILL_MAX = 1e12
+"""The greatest absolute value of a skill. Sums and squares of greater ones may exceed the range of numbers."""
+
+
+def is_valid_skill(skill: float) -> bool:
+    """Return whether players with this skill can be matched; NaN and infinity are invalid."""
+    return abs(skill) <= SKILL_MAX
+
+
 def no_skill(request: SkillRequest) -> float:
     """Return the same skill for all players."""
     return 0.0

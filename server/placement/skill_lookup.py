@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import math
 from collections.abc import Callable
 from typing import Protocol
 
 import structlog
 
 from tickwire.matchmaking.queue import Mode, SkillRequest
+from tickwire.matchmaking.queue.rules import SKILL_MAX, is_valid_skill
 from tickwire.server.errors import Unavailable
 from tickwire.server.storage.player_store import PlayerStore
 
@@ -101,7 +101,7 @@ class SkillLookups:
         """Return the player's skill.
 
         Raises:
-            ValueError: the skill is not a finite number.
+            ValueError: the skill is not a number, or too great.
             Exception: any other of `skill_of`, or of the store.
         """
         if not request.is_guest:  # no record of a guest is stored
@@ -109,8 +109,8 @@ class SkillLookups:
             request = SkillRequest(request.player_id, request.options, record.profile)
         found = mode.skill_of(request)
         skill = float(await found if inspect.isawaitable(found) else found)
-        if not math.isfinite(skill):
-            raise ValueError(f"the skill of a player must be a finite number, not {skill}")
+        if not is_valid_skill(skill):
+            raise ValueError(f"the skill of a player must be {-SKILL_MAX:g} to {SKILL_MAX:g}, not {skill}")
         return skill
 
 

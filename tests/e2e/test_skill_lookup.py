@@ -54,7 +54,8 @@ async def test_skill_is_computed_from_the_profile_of_the_player(shard: Shard) ->
     ("how", "words"),
     [
         ("fail", "the rating service is down"),
-        ("nan", "must be a finite number, not nan"),
+        ("nan", "must be -1e+12 to 1e+12, not nan"),
+        ("huge", "must be -1e+12 to 1e+12, not 1e+308"),
         ("wait", "no result within 0.05 s"),
         ("shared call", "CancelledError"),
         ("exit", "no rating service is configured"),

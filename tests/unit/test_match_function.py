@@ -14,6 +14,8 @@ from hypothesis import strategies as st
 
 from tests.harness.queue_factories import backfill, rules, ticket
 from tickwire.matchmaking.queue import Backfill, Match, Mode, QueueTicket, Rules, find_matches, match_function
+from tickwire.matchmaking.queue.quality import measure_quality
+from tickwire.matchmaking.queue.rules import SKILL_MAX
 
 
 def matched(
@@ -273,3 +275,15 @@ def test_tickets_that_never_fit_do_not_block_younger_ones(
     law = rules(teams=2, team_size=4)
     found = [groups(matched([*parties, *alone], law, now_s=20, seed=seed)) for seed in range(100)]
     assert {frozenset(one.ticket_id for one in alone)} in found
+
+
+@pytest.mark.parametrize("window", [1.0, math.inf])
+def test_the_greatest_skills_are_matched_and_measured(window: float) -> None:
+    law = rules(teams=2, team_size=2, skill_window=window)
+    extremes = (SKILL_MAX, SKILL_MAX, -SKILL_MAX, SKILL_MAX, -SKILL_MAX, SKILL_MAX, -SKILL_MAX, -SKILL_MAX)
+    tickets = {f"t{n}": ticket(f"t{n}", skill, seq=n) for n, skill in enumerate(extremes)}
+    made = find_matches(list(tickets.values()), (), law, now_ms=0, rng=random.Random(0))
+    assert len(made) == 2
+    for match in made:
+        quality = measure_quality(match, tickets, region="", now_ms=0)
+        assert math.isfinite(quality.skill_spread + quality.team_gap)

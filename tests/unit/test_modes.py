@@ -48,7 +48,7 @@ def test_a_mode_with_another_skill_function_or_default_is_refused() -> None:
     rules = Rules(room_type="duel")
     with pytest.raises(ValueError, match=r"the skill_of of mode 'versus' is called with \(request\): missing"):
         Mode("versus", rules, skill_of=lambda player_id, options: 0.0)  # type: ignore[arg-type, misc]
-    with pytest.raises(ValueError, match="the default_skill of mode 'versus' must be finite, not nan"):
+    with pytest.raises(ValueError, match="the default_skill of mode 'versus' must be -1e"):
         Mode("versus", rules, default_skill=float("nan"))
 
 

@@ -61,6 +61,7 @@ __all__ = [
 
 EventType = TypeVar("EventType")
 MATCH_S_MAX = 300.0
+ROOMS_PER_LIST_MAX = 100
 RECONNECT_S = 60.0
 
 
@@ -258,7 +259,10 @@ class Client:
         Raises:
             Refused: the type is unknown, a label is invalid, or the client asks too often (RATE_LIMITED).
             Disconnected, TimeoutError, MessageTooLarge: as `join`.
+            ValueError: the limit is not in 1 to ROOMS_PER_LIST_MAX.
         """
+        if not 1 <= limit <= ROOMS_PER_LIST_MAX:
+            raise ValueError(f"the limit of a list of rooms must be 1 to {ROOMS_PER_LIST_MAX}, not {limit}")
         data, number = self.core.list_rooms(room_type, labels, limit)
         async with self._list_lock:  # an Error does not say which of several requests it answers
             answer = await self._session.requests.send(Request(ListRooms, data, number))

@@ -438,6 +438,9 @@ async def test_lists_of_rooms_are_checked_and_limited(shard_settings: Settings) 
         with pytest.raises(Refused) as refused:
             await client.list_rooms("garden", labels={"a b": "c"})
         assert refused.value.error.code is ErrorCode.MALFORMED
+        for limit in (-1, 0, 101, 1 << 16):
+            with pytest.raises(ValueError, match="must be 1 to 100"):
+                await client.list_rooms("garden", limit=limit)
         answers = await asyncio.gather(*(client.list_rooms("garden") for _ in range(40)), return_exceptions=True)
         codes = {answer.error.code for answer in answers if isinstance(answer, Refused)}
         assert codes == {ErrorCode.RATE_LIMITED}

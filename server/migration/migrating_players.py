@@ -16,7 +16,8 @@ from tickwire.matchmaking import MatchmakingError, SessionHandoffs
 from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.payloads import decode_payload
 from tickwire.server.migration.session_transfer import SessionTransfer
-from tickwire.server.placement.queue_service import QueueService, TransferredPosition
+from tickwire.server.placement.queue_service import QueueService
+from tickwire.server.placement.queued_session import TransferredPosition
 from tickwire.server.rooms.ports import SessionRestorer
 from tickwire.server.rooms.runtime import RoomRuntime
 

@@ -18,7 +18,7 @@ from tickwire.server.migration.reconnect_pace import RECONNECTS_PER_S, Reconnect
 from tickwire.server.migration.room_codec import RoomTooLarge, encode_room
 from tickwire.server.observability.traces import span
 from tickwire.server.persistence.transactions import TransactionService
-from tickwire.server.placement.queue_service import TransferredPosition
+from tickwire.server.placement.queued_session import TransferredPosition
 from tickwire.server.placement.ready_shards import ReadyShards
 from tickwire.server.rooms.containment import RoomCodeRaised
 from tickwire.server.rooms.runtime import RoomRuntime

@@ -23,7 +23,8 @@ from tickwire.schemas.payloads import decode_payload, encode_payload
 from tickwire.server.edge.session import Session, SessionState
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.placement.client_errors import to_client_error
-from tickwire.server.placement.queue_service import QueueService, TransferredPosition
+from tickwire.server.placement.queue_service import QueueService
+from tickwire.server.placement.queued_session import TransferredPosition
 from tickwire.server.placement.ready_shards import ReadyShards
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
 

@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import structlog
@@ -29,7 +29,6 @@ import structlog
 from tickwire.matchmaking import MatchmakerUnavailable, Ticket
 from tickwire.matchmaking.labels import from_pairs
 from tickwire.matchmaking.queue import (
-    Entry,
     MatchRoom,
     Mode,
     QueueAgent,
@@ -40,12 +39,18 @@ from tickwire.matchmaking.queue import (
     SkillRequest,
 )
 from tickwire.matchmaking.queue.rules import no_skill
-from tickwire.schemas.messages import MatchRequest, MatchStatus, QueueState, Redirect
+from tickwire.schemas.messages import MatchRequest, QueueState, Redirect
 from tickwire.server.errors import NoSuchMode, RateLimited, Unavailable
 from tickwire.server.observability.traces import record_span
 from tickwire.server.placement.client_errors import decode_options, to_client_error
 from tickwire.server.placement.join_service import JoinService
 from tickwire.server.placement.match_request import QueueOptions, decode_match_request
+from tickwire.server.placement.queued_session import (
+    QueuedSession,
+    RunningLookup,
+    TransferredPosition,
+    create_status,
+)
 from tickwire.server.placement.room_quota import RoomQuota
 from tickwire.server.placement.skill_lookup import SkillLookups
 from tickwire.server.rooms.subscriber import Subscriber
@@ -53,67 +58,6 @@ from tickwire.server.rooms.subscriber import Subscriber
 log = structlog.get_logger(__name__)
 
 _ENDED = {"cancelled": QueueState.CANCELLED, "left": QueueState.CANCELLED, "timed_out": QueueState.TIMED_OUT}
-
-
-class TransferredPosition(msgspec.Struct, frozen=True, rename={"enqueued_ms": "came_ms"}):
-    """A queue position on its way to another shard.
-
-    Args:
-        mode: the name of the mode.
-        skill: of the player.
-        entry: the player's entry in the queue.
-        enqueued_ms: when the player was enqueued, UTC, ms since 1970.
-    """
-
-    mode: str
-    skill: float
-    entry: Entry
-    enqueued_ms: int
-
-
-class _Lookup(NamedTuple):
-    """The lookup of a player's skill, before the player is enqueued.
-
-    Args:
-        cancel: cancels it.
-        complete: enqueues the player now, with this skill.
-    """
-
-    cancel: Callable[[], object]
-    complete: Callable[[float], None]
-
-
-class _QueuedSession(msgspec.Struct, eq=False):
-    """A session that is in a queue, or has a match and has not taken its seat yet.
-
-    Args:
-        since_s: when the player was enqueued, UTC, seconds since 1970.
-        entry_id: its entry in the queue.
-        redirect: to the match; None before it is found.
-        expires_at_s: when the ticket of the redirect expires.
-        cancel_reason: why the request is being cancelled; empty if it is not.
-        unanswered_cancels: MatchCancel messages without an answer.
-        next_request: enqueues the next request when this one has ended.
-        lookup: the lookup of the skill; None without one, or once it has ended.
-    """
-
-    subscriber: Subscriber
-    mode: str
-    skill: float
-    status: MatchStatus
-    since_s: float
-    entry_id: str = ""
-    redirect: Redirect | None = None
-    expires_at_s: float = 0.0
-    cancel_reason: str = ""
-    unanswered_cancels: int = 0
-    next_request: Callable[[], None] | None = None
-    lookup: _Lookup | None = None
-
-    @property
-    def is_cancelling(self) -> bool:
-        """Return whether a cancel was sent, and Redis has not decided it yet."""
-        return bool(self.cancel_reason)
 
 
 class QueueService:
@@ -147,7 +91,7 @@ class QueueService:
         self._quota = quota
         self.skills = skills
         self._now_s = now_s
-        self._queued: dict[str, _QueuedSession] = {}
+        self._queued: dict[str, QueuedSession] = {}
 
     def __len__(self) -> int:
         return len(self._queued)
@@ -170,8 +114,8 @@ class QueueService:
         room_options = decode_options(request.options, dict[str, Any], "options")
         self._join_service.check_options(mode.rules.room_type, room_options)
         player = SkillRequest(subscriber.player_id, room_options, is_guest=subscriber.is_guest)
-        status = _create_status(mode.name, QueueState.WAITING)
-        successor = _QueuedSession(subscriber, mode.name, mode.default_skill, status, self._now_s())
+        status = create_status(mode.name, QueueState.WAITING)
+        successor = QueuedSession(subscriber, mode.name, mode.default_skill, status, self._now_s())
         if queued is not None and queued.lookup is not None:
             self._abandon_lookup(queued)
             self._look_up(successor, player, options)
@@ -192,7 +136,7 @@ class QueueService:
             self._answer_cancels(queued)  # too late: the other players know of the match
         elif queued.lookup is not None:
             self._abandon_lookup(queued)
-            queued.status = _create_status(queued.mode, QueueState.CANCELLED)
+            queued.status = create_status(queued.mode, QueueState.CANCELLED)
             queued.status = msgspec.structs.replace(queued.status, reason=reason)
             self._answer_cancels(queued)
         else:
@@ -269,8 +213,8 @@ class QueueService:
         if agent is None:
             log.warning("queue_position_lost", mode=position.mode, session_id=subscriber.session_id)
             return
-        status = _create_status(position.mode, QueueState.WAITING)
-        queued = _QueuedSession(
+        status = create_status(position.mode, QueueState.WAITING)
+        queued = QueuedSession(
             subscriber, position.mode, position.skill, status, position.enqueued_ms / 1000, position.entry.entry_id
         )
         self._queued[subscriber.session_id] = queued
@@ -284,10 +228,10 @@ class QueueService:
 
     # -- notifications ---------------------------------------------------------------------------------------
 
-    def _receive_notification(self, queued: _QueuedSession, notification: QueuePosition | QueueNotification) -> None:
+    def _receive_notification(self, queued: QueuedSession, notification: QueuePosition | QueueNotification) -> None:
         if isinstance(notification, QueuePosition):
             if not queued.is_cancelling:
-                queued.status = _create_status(queued.mode, QueueState.WAITING, notification)
+                queued.status = create_status(queued.mode, QueueState.WAITING, notification)
                 self._send_status(queued)
         elif self._queued.get(queued.subscriber.session_id) is not queued:
             self.results["left" if notification.kind != "found" else "unclaimed"] += 1  # the session has ended
@@ -296,9 +240,9 @@ class QueueService:
         else:
             self._set_ended(queued, notification)
 
-    def _set_found(self, queued: _QueuedSession, room: MatchRoom, team: int) -> None:
+    def _set_found(self, queued: QueuedSession, room: MatchRoom, team: int) -> None:
         queued.cancel_reason, queued.next_request = "", None
-        queued.status = _create_status(queued.mode, QueueState.FOUND)
+        queued.status = create_status(queued.mode, QueueState.FOUND)
         queued.redirect = self._create_redirect(queued, room, team)
         queued.expires_at_s = self._tickets.expiry_s()
         self.results["found"] += 1
@@ -309,13 +253,13 @@ class QueueService:
         self._send_status(queued)
         self._answer_cancels(queued)
 
-    def _set_ended(self, queued: _QueuedSession, notification: QueueNotification) -> None:
+    def _set_ended(self, queued: QueuedSession, notification: QueueNotification) -> None:
         self._queued.pop(queued.subscriber.session_id, None)
         state, reason = _ENDED[notification.kind], notification.reason
         if queued.is_cancelling and state is QueueState.CANCELLED:
             reason = queued.cancel_reason
         self.results["left" if queued.is_cancelling else notification.kind] += 1
-        queued.status = msgspec.structs.replace(_create_status(queued.mode, state), reason=reason)
+        queued.status = msgspec.structs.replace(create_status(queued.mode, state), reason=reason)
         if queued.unanswered_cancels:
             self._answer_cancels(queued)
         elif queued.next_request is None:
@@ -323,7 +267,7 @@ class QueueService:
         if queued.next_request is not None:
             queued.next_request()
 
-    def _answer_cancels(self, queued: _QueuedSession) -> None:
+    def _answer_cancels(self, queued: QueuedSession) -> None:
         """Answer each MatchCancel. A FOUND with a reason is such an answer; no Redirect follows it."""
         answer = queued.status
         if answer.state is not QueueState.CANCELLED:
@@ -332,7 +276,7 @@ class QueueService:
             queued.subscriber.send_message(answer)
         queued.unanswered_cancels = 0
 
-    def _create_redirect(self, queued: _QueuedSession, room: MatchRoom, team: int) -> Redirect:
+    def _create_redirect(self, queued: QueuedSession, room: MatchRoom, team: int) -> Redirect:
         subscriber = queued.subscriber
         ticket = Ticket(
             room_id=room.room_id,
@@ -349,12 +293,12 @@ class QueueService:
         )
         return self._tickets.create_redirect(ticket, room.url)
 
-    def _send_status(self, queued: _QueuedSession) -> None:
+    def _send_status(self, queued: QueuedSession) -> None:
         queued.subscriber.send_message(queued.status)
         if queued.redirect is not None:
             queued.subscriber.send_message(queued.redirect)
 
-    def _current(self, subscriber: Subscriber) -> _QueuedSession | None:
+    def _current(self, subscriber: Subscriber) -> QueuedSession | None:
         """Return the request of a session, or None without one, or if its match's reservation has expired."""
         queued = self._queued.get(subscriber.session_id)
         if queued is not None and queued.redirect is not None and self._now_s() >= queued.expires_at_s:
@@ -362,7 +306,7 @@ class QueueService:
             return None
         return queued
 
-    def _look_up(self, queued: _QueuedSession, player: SkillRequest, options: QueueOptions) -> None:
+    def _look_up(self, queued: QueuedSession, player: SkillRequest, options: QueueOptions) -> None:
         """Look the player's skill up, and enqueue the session when it is known.
 
         Raises:
@@ -377,11 +321,11 @@ class QueueService:
             queued.skill, queued.lookup = skill, None
             self._try_enqueue(queued, options)
 
-        queued.lookup = _Lookup(self.skills.start(mode, player, complete), complete)
+        queued.lookup = RunningLookup(self.skills.start(mode, player, complete), complete)
         self._queued[queued.subscriber.session_id] = queued
         self._send_status(queued)
 
-    def _abandon_lookup(self, queued: _QueuedSession) -> None:
+    def _abandon_lookup(self, queued: QueuedSession) -> None:
         """End a request whose skill is being looked up; no other player has seen it."""
         if queued.lookup is not None:
             queued.lookup.cancel()
@@ -389,7 +333,7 @@ class QueueService:
         self._queued.pop(queued.subscriber.session_id, None)
         self.results["left"] += 1
 
-    def _enqueue(self, queued: _QueuedSession, options: QueueOptions) -> None:
+    def _enqueue(self, queued: QueuedSession, options: QueueOptions) -> None:
         """Enqueue a session.
 
         Raises:
@@ -408,14 +352,14 @@ class QueueService:
         self.results["enqueued"] += 1
         self._send_status(queued)
 
-    def _enqueue_next(self, queued: _QueuedSession, player: SkillRequest, options: QueueOptions) -> None:
+    def _enqueue_next(self, queued: QueuedSession, player: SkillRequest, options: QueueOptions) -> None:
         """Start a request that waited for the cancel of the previous one."""
         try:
             self._look_up(queued, player, options)
         except Unavailable as error:
             self._send_cancelled(queued, str(error))
 
-    def _try_enqueue(self, queued: _QueuedSession, options: QueueOptions) -> None:
+    def _try_enqueue(self, queued: QueuedSession, options: QueueOptions) -> None:
         """Enqueue a session whose client has received WAITING."""
         try:
             self._enqueue(queued, options)
@@ -423,11 +367,11 @@ class QueueService:
             self._queued.pop(queued.subscriber.session_id, None)
             self._send_cancelled(queued, str(error))
 
-    def _send_cancelled(self, queued: _QueuedSession, reason: str) -> None:
-        cancelled = _create_status(queued.mode, QueueState.CANCELLED)
+    def _send_cancelled(self, queued: QueuedSession, reason: str) -> None:
+        cancelled = create_status(queued.mode, QueueState.CANCELLED)
         queued.subscriber.send_message(msgspec.structs.replace(cancelled, reason=reason))
 
-    def _start_cancel(self, queued: _QueuedSession, reason: str) -> None:
+    def _start_cancel(self, queued: QueuedSession, reason: str) -> None:
         queued.cancel_reason = reason
         self._find_agent(queued.mode).dequeue(queued.entry_id)
 
@@ -447,11 +391,3 @@ class QueueService:
 def _room_share(mode: Mode) -> float:
     """Return the share of a room that one player of a match counts for."""
     return 1 / (mode.rules.players_min or mode.rules.players_max)
-
-
-def _create_status(mode: str, state: QueueState, position: QueuePosition | None = None) -> MatchStatus:
-    if position is None:
-        return MatchStatus(state, mode=mode)
-    return MatchStatus(
-        state, position.position, position.recent_wait_ms, mode, waiting_for=min(position.missing, 255)
-    )

@@ -318,7 +318,7 @@ class Client:
         Raises:
             CommandFailed: the room rejected the command, or its arguments (INVALID_ARGUMENT).
             TypeError: both a payload and arguments are passed.
-            ClientError: the client is in no room, left it before the reply arrived, or too many commands wait.
+            ClientError: the client is in no room, lost its seat before the reply arrived, or too many commands wait.
             SessionLost: the session was lost; whether the command ran is unknown.
             TimeoutError: no reply within `timeout_s`; whether the command ran is unknown.
             Disconnected: the connection was closed for good; whether the command ran is unknown.

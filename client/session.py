@@ -181,7 +181,7 @@ class ClientSession:
         self.requests.welcomed(update)
 
     def _seat_lost(self, reason: str) -> None:
-        self.commands.fail(ClientError("the client left the room"))
+        self.commands.fail(ClientError("the seat was lost"))
         move, self._move = self._move, None
         if move is not None:
             self.on_move(move)  # before the listener: a join that it starts comes second

@@ -211,7 +211,7 @@ async def test_closed_room_ends_the_calls_that_wait_in_it() -> None:
 
     async with server(script) as url, connect(url) as client:
         await client.join("arena")
-        with pytest.raises(ClientError, match="closed before the room answered 'scores'"):
+        with pytest.raises(ClientError, match="the seat was lost before the room answered 'scores'"):
             await client.command("scores")
         for call in (client.send_input({"dx": 1.0}), client.command("scores")):
             with pytest.raises(ClientError, match="join first"):

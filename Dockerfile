@@ -24,6 +24,7 @@ COPY server server
 COPY client client
 COPY examples examples
 COPY loadtest loadtest
+COPY testing testing
 RUN /build/bin/python -m pip wheel --quiet --wheel-dir /wheels --constraint constraints.txt '.[loadtest,traces]'
 
 # -- an environment from those wheels alone, without tools to install more

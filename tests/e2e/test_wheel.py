@@ -18,7 +18,7 @@ from tests.harness.polling import eventually
 from tickwire.server.dev.local_stores import free_port
 
 ROOT = Path(__file__).parents[2]
-OURS = ("server", "client", "schemas", "matchmaking", "loadtest", "examples", "benchmarks", "tests")
+OURS = ("server", "client", "schemas", "matchmaking", "loadtest", "testing", "examples", "benchmarks", "tests")
 
 TEMPLATE = "server/dev/new_game/rooms.py.in"
 

@@ -9,7 +9,18 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 ON_BOTH_SIDES = {"Event", "Input"}
 """The base class in the API for games, and the message that carries its values (schemas/messages.py)."""
-FOLDERS = ("client", "server", "schemas", "matchmaking", "loadtest", "examples", "tickwire", "benchmarks", "tests")
+FOLDERS = (
+    "client",
+    "server",
+    "schemas",
+    "matchmaking",
+    "loadtest",
+    "testing",
+    "examples",
+    "tickwire",
+    "benchmarks",
+    "tests",
+)
 
 
 def test_each_class_name_is_used_once() -> None:

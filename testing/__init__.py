@@ -1,0 +1,32 @@
+"""The test kit for games: rooms without sockets, stores and sleeps.
+
+    from tickwire.testing import RoomHarness, Network, seeds
+
+The names are imported when the first of them is used, so that the pytest plugin costs other projects nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tickwire.testing.schedule import Choice as Choice
+    from tickwire.testing.schedule import Schedule as Schedule
+
+_MODULES = {
+    "Choice": "schedule",
+    "Schedule": "schedule",
+}
+"""The modules of the public names. The imports above repeat them for type checkers."""
+
+__all__ = ["Choice", "Schedule"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

@@ -1,0 +1,125 @@
+"""The current run of a test: the harnesses that it has created, and the parts of the test kit that observe them.
+
+`@seeds` and `check_determinism` call a test several times. They cannot pass anything to the harnesses that the test
+creates, so a harness registers itself here. Without a run, `register` returns a schedule and `tick_done` returns.
+Imports nothing of the server, because the pytest plugin imports it in every project.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from tickwire.testing.schedule import Choice, Schedule, SchedulePlan
+
+CHOICES_MAX = 200_000
+"""A recorded run has at most this many choices, about 40 MB. A longer one is not shrunk."""
+
+
+class ObservedHarness(Protocol):
+    """A harness, as the test kit sees it. `tickwire.testing.harness.RoomHarness` is one."""
+
+    @property
+    def runtime(self) -> Any:
+        """The RoomRuntime that runs now."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of the run."""
+
+    @property
+    def tick(self) -> int:
+        """The number of the newest tick."""
+
+
+class TickObserver(Protocol):
+    """Is called after each tick of each harness of a run."""
+
+    def __call__(self, number: int, harness: ObservedHarness, /) -> None:
+        """Observe a tick.
+
+        Args:
+            number: the number of the harness in the run, from 1.
+            harness: the harness.
+        """
+
+
+class TooManyChoices(Exception):
+    """The run has more than CHOICES_MAX choices."""
+
+
+class TestRun:
+    """One call of a test.
+
+    Args:
+        plan: the choices that the run keeps; None keeps all.
+        is_recording: whether `choices` receives them.
+        on_tick: called after each tick of each harness.
+
+    Attributes:
+        choices: the kept choices, if the run records them.
+        last: the newest harness that has ticked; None before the first tick.
+    """
+
+    __test__ = False  # pytest collects no class of this name
+
+    def __init__(
+        self, plan: SchedulePlan | None = None, *, is_recording: bool = False, on_tick: TickObserver | None = None
+    ) -> None:
+        self.plan = plan
+        self.choices: list[Choice] = []
+        self.last: ObservedHarness | None = None
+        self._is_recording = is_recording
+        self._on_tick = on_tick
+        self._numbers: weakref.WeakKeyDictionary[ObservedHarness, int] = weakref.WeakKeyDictionary()
+        self._count = 0
+
+    def register(self, harness: ObservedHarness, seed: int) -> Schedule:
+        """Add a harness, and return its schedule."""
+        self._count += 1
+        self._numbers[harness] = self._count
+        prefix = f"room {self._count}: " if self._count > 1 else ""
+        reference = weakref.ref(harness)
+        self.last = harness
+
+        def observe(stream: str, number: int, effect: str, amount: float) -> None:
+            if len(self.choices) >= CHOICES_MAX:
+                raise TooManyChoices
+            source = reference()
+            tick = 0 if source is None else source.tick
+            self.choices.append(Choice(stream, number, effect, amount, tick))
+
+        return Schedule(seed, self.plan, prefix=prefix, observe=observe if self._is_recording else None)
+
+    def tick_done(self, harness: ObservedHarness) -> None:
+        """Observe a tick of a harness."""
+        self.last = harness
+        if self._on_tick is not None:
+            self._on_tick(self._numbers.get(harness, 0), harness)
+
+
+_current: TestRun | None = None
+
+
+@contextmanager
+def running(run: TestRun) -> Iterator[TestRun]:
+    """Make a run the current one inside a `with`. Tests run one at a time on the main thread."""
+    global _current  # noqa: PLW0603 a harness has no other way to find its run
+    previous, _current = _current, run
+    try:
+        yield run
+    finally:
+        _current = previous
+
+
+def register(harness: ObservedHarness, seed: int) -> Schedule:
+    """Register a new harness with the current run, and return its schedule."""
+    return Schedule(seed) if _current is None else _current.register(harness, seed)
+
+
+def tick_done(harness: ObservedHarness) -> None:
+    """Notify the current run of a tick of a harness."""
+    if _current is not None:
+        _current.tick_done(harness)

@@ -49,11 +49,6 @@ class SchedulePlan(NamedTuple):
 
     kept: Mapping[str, frozenset[int]] = {}
 
-    @property
-    def count(self) -> int:
-        """The number of kept choices."""
-        return sum(map(len, self.kept.values()))
-
 
 class ChoiceStream:
     """The choices of one source of chance, in order. `Schedule.stream` creates it.

@@ -34,8 +34,8 @@ class ObservedHarness(Protocol):
         """The number of the newest tick."""
 
 
-class TickObserver(Protocol):
-    """Is called after each tick of each harness of a run."""
+class HarnessObserver(Protocol):
+    """Observes each tick of each harness of a run."""
 
     def __call__(self, number: int, harness: ObservedHarness, /) -> None:
         """Observe a tick.
@@ -66,7 +66,7 @@ class TestRun:
     __test__ = False  # pytest collects no class of this name
 
     def __init__(
-        self, plan: SchedulePlan | None = None, *, is_recording: bool = False, on_tick: TickObserver | None = None
+        self, plan: SchedulePlan | None = None, *, is_recording: bool = False, on_tick: HarnessObserver | None = None
     ) -> None:
         self.plan = plan
         self.choices: list[Choice] = []

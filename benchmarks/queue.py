@@ -155,8 +155,9 @@ def run(*, quick: bool) -> Report:
 
 
 async def _match(stores: local_stores.LocalStores, name: str, seconds: float) -> QueueTurn:
-    matchmaker = Matchmaker(RedisConnection.from_url(stores.redis_url), namespace=name, rng=random.Random(1))
-    await matchmaker.connection.client.execute_command(
+    connection = RedisConnection.from_url(stores.redis_url)
+    matchmaker = Matchmaker(connection, namespace=name, rng=random.Random(1))
+    await connection.client.execute_command(
         "FLUSHALL"
     )  # otherwise the rooms of the previous turn expire meanwhile, at a cost
     shard = ShardInfo("a", "ws://a", "1", room_types=("fan",), rooms_max=10_000_000, load_max=1e9)

@@ -14,7 +14,7 @@ import msgspec
 from tickwire.matchmaking.clock import FleetClock
 from tickwire.matchmaking.errors import BadRequest
 from tickwire.matchmaking.labels import Labels, check_labels, from_pairs, to_pairs
-from tickwire.matchmaking.script_runner import ScriptRunner
+from tickwire.matchmaking.scripts import Scripts
 from tickwire.matchmaking.ttls import Ttls
 
 ROOMS_LISTED_MAX = 200
@@ -117,7 +117,7 @@ class Directory:
         clock: set with each heartbeat.
     """
 
-    def __init__(self, scripts: ScriptRunner, ttls: Ttls, clock: FleetClock) -> None:
+    def __init__(self, scripts: Scripts, ttls: Ttls, clock: FleetClock) -> None:
         self._clock = clock
         self._scripts = scripts
         self._ttls = ttls

@@ -15,7 +15,7 @@ from typing import Literal
 import msgspec
 
 from tickwire.matchmaking.errors import MatchmakerUnavailable, StaleLease
-from tickwire.matchmaking.script_runner import ScriptRunner
+from tickwire.matchmaking.scripts import Scripts
 from tickwire.matchmaking.ttls import Ttls
 
 OFFER_MS = 10_000
@@ -49,7 +49,7 @@ class Handoffs:
         ttls: the lifetime of a lease.
     """
 
-    def __init__(self, scripts: ScriptRunner, ttls: Ttls) -> None:
+    def __init__(self, scripts: Scripts, ttls: Ttls) -> None:
         self._scripts = scripts
         self._ttls = ttls
 

@@ -16,7 +16,7 @@ import msgspec
 from tickwire.matchmaking.directory import Access
 from tickwire.matchmaking.errors import MatchmakerUnavailable, StaleLease
 from tickwire.matchmaking.labels import Labels, to_pairs
-from tickwire.matchmaking.script_runner import ScriptRunner
+from tickwire.matchmaking.scripts import Scripts
 from tickwire.matchmaking.ttls import Ttls
 
 
@@ -69,7 +69,7 @@ class Leases:
         ttls: the lifetime of a lease.
     """
 
-    def __init__(self, scripts: ScriptRunner, ttls: Ttls) -> None:
+    def __init__(self, scripts: Scripts, ttls: Ttls) -> None:
         self._scripts = scripts
         self._ttls = ttls
 

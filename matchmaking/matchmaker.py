@@ -1,5 +1,7 @@
 """The matchmaker: assigns players to shards and rooms, and records the owner and the seats of each room, in Redis.
 
+Tests of rooms run it on the in-process store of `tickwire.testing` instead.
+
 All keys of a fleet carry one hash tag, so that they are in one slot of a Redis Cluster. Each queue has a hash tag of
 its own (matchmaking/queue). Every call ends within the deadline. If Redis does not reply by then, the call raises
 MatchmakerUnavailable, and its change may or may not have been made; every call is safe to repeat.
@@ -17,6 +19,7 @@ from tickwire.matchmaking.handoffs import Handoffs
 from tickwire.matchmaking.leases import Leases
 from tickwire.matchmaking.placement import RoomPlacement
 from tickwire.matchmaking.redis_connection import RedisConnection
+from tickwire.matchmaking.scripts import ScriptConnection
 from tickwire.matchmaking.session_handoffs import SessionHandoffs
 from tickwire.matchmaking.ttls import Ttls
 
@@ -29,6 +32,7 @@ class Matchmaker:
         namespace: the prefix of all keys, for fleets that share a Redis.
         ttls: the lifetimes of entries.
         rng: picks the shards that are compared for a new room, and seeds match functions.
+        clock: shows the same time on all shards; by default one that follows this machine's clocks.
 
     Attributes:
         scripts: runs scripts on the fleet's keys.
@@ -42,18 +46,19 @@ class Matchmaker:
 
     def __init__(
         self,
-        connection: RedisConnection,
+        connection: ScriptConnection,
         *,
         namespace: str = "tickwire",
         ttls: Ttls | None = None,
         rng: random.Random | None = None,
+        clock: FleetClock | None = None,
     ) -> None:
         self.connection = connection
         self.namespace = namespace
         self.ttls = ttls or Ttls()
         self.rng = rng or random.Random()  # noqa: S311 - spreads load, keeps no secret
         self.scripts = connection.create_script_runner(namespace)
-        self.clock = FleetClock(time.monotonic, time.time)
+        self.clock = clock or FleetClock(time.monotonic, time.time)
         self.directory = Directory(self.scripts, self.ttls, self.clock)
         self.leases = Leases(self.scripts, self.ttls)
         self.handoffs = Handoffs(self.scripts, self.ttls)
@@ -81,7 +86,7 @@ class Matchmaker:
     async def aclose(self) -> None:
         """Close all connections."""
         await self.scripts.aclose()
-        await self.connection.client.aclose()
+        await self.connection.aclose()
 
     async def ping(self) -> None:
         """Check that Redis answers.

@@ -27,7 +27,7 @@ from tickwire.matchmaking.errors import (
     RoomNotFound,
 )
 from tickwire.matchmaking.labels import Labels, check_labels, from_pairs, to_pairs
-from tickwire.matchmaking.script_runner import ScriptRunner
+from tickwire.matchmaking.scripts import Scripts
 from tickwire.matchmaking.ttls import Ttls
 
 CODE_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
@@ -108,7 +108,7 @@ class RoomPlacement:
         rng: picks the two shards that are compared for a new room.
     """
 
-    def __init__(self, scripts: ScriptRunner, ttls: Ttls, rng: random.Random) -> None:
+    def __init__(self, scripts: Scripts, ttls: Ttls, rng: random.Random) -> None:
         self._scripts = scripts
         self._ttls = ttls
         self._rng = rng

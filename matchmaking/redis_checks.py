@@ -12,7 +12,7 @@ from tickwire.matchmaking.errors import MatchmakerUnavailable
 from tickwire.matchmaking.loop_timeout import LoopTimeout
 from tickwire.matchmaking.redis_client import Client
 from tickwire.matchmaking.redis_errors import REDIS_ERRORS
-from tickwire.matchmaking.script_runner import ScriptRunner
+from tickwire.matchmaking.scripts import Scripts
 
 
 class _Missing(msgspec.Struct, frozen=True):
@@ -20,7 +20,7 @@ class _Missing(msgspec.Struct, frozen=True):
     keys: Sequence[str]
 
 
-async def check_permissions(scripts: ScriptRunner) -> None:
+async def check_permissions(scripts: Scripts) -> None:
     """Check that the user of Redis may run all commands that the scripts run.
 
     Raises:

@@ -46,3 +46,7 @@ class RedisConnection(msgspec.Struct, frozen=True, kw_only=True):
             address=self.address,
             observe=self.observe,
         )
+
+    async def aclose(self) -> None:
+        """Close all connections of the client."""
+        await self.client.aclose()

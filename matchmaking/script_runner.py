@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from hashlib import sha1
@@ -25,6 +25,7 @@ from tickwire.matchmaking.errors import MatchmakerUnavailable, MatchmakingError
 from tickwire.matchmaking.loop_timeout import LoopTimeout
 from tickwire.matchmaking.redis_client import Client
 from tickwire.matchmaking.redis_errors import REDIS_ERRORS, describe_error, is_script_fault
+from tickwire.matchmaking.scripts import CallCounters
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -42,13 +43,6 @@ class Call(msgspec.Struct, eq=False):
     keys: tuple[str, ...]
     args: tuple[bytes, ...]
     reply: asyncio.Future[bytes]
-
-
-class CallCounters(msgspec.Struct):
-    """Calls and failures since the start."""
-
-    calls: int = 0
-    failures: Counter[str] = msgspec.field(default_factory=Counter)
 
 
 class ScriptRunner:
@@ -92,21 +86,7 @@ class ScriptRunner:
         reply_type: type[T],
         packed: Sequence[bytes] = (),
     ) -> T:
-        """Run one script of `lua/`.
-
-        Args:
-            script: the path of the script below `lua/`, without the extension, such as "rooms/place".
-            request: the request of the script.
-            reply_type: the type of its reply.
-            packed: msgpack values that the script stores or returns without decoding them.
-
-        Returns:
-            The decoded reply.
-
-        Raises:
-            MatchmakerUnavailable: Redis does not answer in time, or cannot write for now. The script may have run.
-            MatchmakingError: the script failed because of an error in it, or its reply is invalid.
-        """
+        """Run one script of `lua/`. See `tickwire.matchmaking.scripts.Scripts.run`."""
         if self._is_closed:
             raise MatchmakerUnavailable("the connection to Redis is closed")
         if len(self._waiting) >= WAITING_CALLS_MAX:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from tickwire.matchmaking.script_runner import ScriptRunner
+from tickwire.matchmaking.scripts import Scripts
 
 TAKEN_MS = 30_000
 """How long a handoff that was taken is kept for a repeated call, at most."""
@@ -27,7 +27,7 @@ class SessionHandoffs:
         scripts: runs scripts on the fleet's keys.
     """
 
-    def __init__(self, scripts: ScriptRunner) -> None:
+    def __init__(self, scripts: Scripts) -> None:
         self._scripts = scripts
 
     async def put(self, name: str, data: bytes, *, ttl_ms: int) -> None:

@@ -19,6 +19,7 @@ import msgspec
 from tickwire.matchmaking import Matchmaker, ShardInfo, TicketKeys, Ttls
 from tickwire.matchmaking.loop_timeout import LoopTimeout
 from tickwire.matchmaking.queue import Queues
+from tickwire.matchmaking.redis_connection import RedisConnection
 from tickwire.server import __version__
 from tickwire.server.admin.api import AdminApi
 from tickwire.server.admin.ban_enforcer import BanEnforcer
@@ -154,7 +155,8 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
 
     identity = ShardIdentity(shard_id, settings.region, settings.build or __version__)
     health, metrics, isolation = Health(), Metrics(__version__), FaultIsolation()
-    matchmaker = create_matchmaker(settings.redis, observe=metrics.observe_redis)
+    redis = create_redis_connection(settings.redis, observe=metrics.observe_redis)
+    matchmaker = create_matchmaker(settings.redis, redis)
     fleet_now_s = matchmaker.clock.now_s
     host = RoomHost(
         load_room_types(settings.rooms),
@@ -250,9 +252,7 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
     room_sender = RoomSender(migration, ready_shards, transactions, players, on_moved=room_moved)
     room_receiver = RoomReceiver(migration, join_service, hosted_rooms, saver, players)
 
-    redis_setup = RedisSetup(
-        matchmaker.connection.client, (matchmaker.scripts, *queues.script_runners), settings.redis.deadline_s
-    )
+    redis_setup = RedisSetup(redis.client, (matchmaker.scripts, *queues.script_runners), settings.redis.deadline_s)
     admin_service = AdminService(
         AdminContext(
             info=lambda: lease_keeper.shard,
@@ -330,24 +330,35 @@ def create_shard_info(identity: ShardIdentity, settings: Settings, host: RoomHos
     )
 
 
-def create_matchmaker(
-    redis: RedisSettings, *, observe: Callable[[float], object] = lambda seconds: None
-) -> Matchmaker:
+def create_matchmaker(redis: RedisSettings, connection: RedisConnection | None = None) -> Matchmaker:
     """Create the matchmaker of a fleet; it connects when it is first used.
 
     Args:
         redis: the settings of its Redis.
-        observe: receives the duration of each round trip, seconds.
+        connection: closed with the matchmaker; by default a new one.
 
     Raises:
         ConfigError: the URL is not a URL of Redis.
     """
     lease_ms = int(redis.lease_s * 1000)
     ttls = Ttls(lease_ms, lease_ms, int(redis.reservation_s * 1000))
+    return Matchmaker(connection or create_redis_connection(redis), namespace=redis.namespace, ttls=ttls)
+
+
+def create_redis_connection(
+    redis: RedisSettings, *, observe: Callable[[float], object] = lambda seconds: None
+) -> RedisConnection:
+    """Create a connection to the Redis of the settings; it connects when it is first used.
+
+    Args:
+        redis: the settings.
+        observe: receives the duration of each round trip, seconds.
+
+    Raises:
+        ConfigError: the URL is not a URL of Redis.
+    """
     try:
-        return Matchmaker.from_url(
-            redis.url, namespace=redis.namespace, ttls=ttls, deadline_s=redis.deadline_s, observe=observe
-        )
+        return RedisConnection.from_url(redis.url, deadline_s=redis.deadline_s, observe=observe)
     except ValueError as error:
         raise ConfigError(f"redis.url: {error}") from error
 

@@ -26,7 +26,7 @@ import structlog
 from tickwire.matchmaking.errors import MatchmakerUnavailable, MatchmakingError
 from tickwire.matchmaking.queue.slices import run_in_slices
 from tickwire.matchmaking.queue.ticket import Backfill, Entry
-from tickwire.matchmaking.script_runner import ScriptRunner
+from tickwire.matchmaking.scripts import Scripts
 from tickwire.retry_delay import RetryDelay
 
 log = structlog.get_logger(__name__)
@@ -151,7 +151,7 @@ class QueueAgent:
         self,
         shard_id: str,
         region: str,
-        scripts: ScriptRunner,
+        scripts: Scripts,
         *,
         now_s: Callable[[], float],
         now_ms: Callable[[], int],

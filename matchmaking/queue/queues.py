@@ -27,7 +27,7 @@ from tickwire.matchmaking.queue.quality import MatchQuality
 from tickwire.matchmaking.queue.regional_queue import RegionalQueue
 from tickwire.matchmaking.queue.relaxation import QueueSnapshot
 from tickwire.matchmaking.queue.ticket import Backfill, QueueTicket
-from tickwire.matchmaking.script_runner import ScriptRunner
+from tickwire.matchmaking.scripts import Scripts
 
 TICKETS_INSPECTED_MAX = 500
 
@@ -97,8 +97,8 @@ class Queues:
         self.leaders: dict[str, Leader] = {}
         self.region = region
         self._is_explaining = False
-        self._scripts: dict[str, ScriptRunner] = {}
-        self.script_runners: list[ScriptRunner] = []
+        self._scripts: dict[str, Scripts] = {}
+        self.script_runners: list[Scripts] = []
         for mode, seats in modes:
             # Two runners, so that the agent does not wait for the longer calls of the leader.
             slot = f"{matchmaker.namespace}:{mode.name}"

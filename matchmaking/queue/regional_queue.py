@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from tickwire.matchmaking.queue.mode import Mode
-from tickwire.matchmaking.script_runner import ScriptRunner
+from tickwire.matchmaking.scripts import Scripts
 
 
 class RegionalQueue(msgspec.Struct, frozen=True):
@@ -19,4 +19,4 @@ class RegionalQueue(msgspec.Struct, frozen=True):
 
     mode: Mode
     region: str
-    scripts: ScriptRunner
+    scripts: Scripts

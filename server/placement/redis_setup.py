@@ -12,7 +12,7 @@ import structlog
 
 from tickwire.matchmaking.redis_checks import check_permissions, find_eviction_policy
 from tickwire.matchmaking.redis_client import Client
-from tickwire.matchmaking.script_runner import ScriptRunner
+from tickwire.matchmaking.scripts import Scripts
 
 log = structlog.get_logger(__name__)
 
@@ -31,7 +31,7 @@ class RedisSetup:
         may_evict: whether Redis evicts keys when its memory is full; None if that is unknown.
     """
 
-    def __init__(self, client: Client, runners: Sequence[ScriptRunner], timeout_s: float) -> None:
+    def __init__(self, client: Client, runners: Sequence[Scripts], timeout_s: float) -> None:
         self.may_evict: bool | None = None
         self._client = client
         self._runners = runners

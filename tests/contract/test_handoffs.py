@@ -1,13 +1,16 @@
-"""The guarantees of handovers, on a real Redis: a room has one owner at each moment."""
+"""The guarantees of handovers, on Redis and on the in-process store: a room has one owner at each moment.
+
+Tests that take `redis_matchmaker` run on Redis alone: only Redis has keys, and loses them.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
 
+from tests.harness.matchmaker_stores import MatchmakerStore, RedisStore
 from tickwire.matchmaking import (
     HandoffOffer,
     Matchmaker,
@@ -22,13 +25,21 @@ from tickwire.server.migration.handoff_steps import HandoffSteps
 ROOM = msgspec.msgpack.encode({"x": b"\xff\xfe", "n": 1})
 
 
-@pytest.fixture
-async def matchmaker(redis_url: str, redis_namespace: str) -> AsyncIterator[Matchmaker]:
-    made = Matchmaker.from_url(redis_url, namespace=redis_namespace, ttls=Ttls(5000, 5000, 5000, 100))
+async def create_fleet(store: MatchmakerStore) -> Matchmaker:
+    made = store.create(ttls=Ttls(5000, 5000, 5000, 100))
     for shard in ("a", "b", "c"):
         await made.directory.register(ShardInfo(shard, f"ws://{shard}", "1", room_types=("garden",)))
-    yield made
-    await made.aclose()
+    return made
+
+
+@pytest.fixture
+async def matchmaker(store: MatchmakerStore) -> Matchmaker:
+    return await create_fleet(store)
+
+
+@pytest.fixture
+async def redis_matchmaker(redis_store: RedisStore) -> Matchmaker:
+    return await create_fleet(redis_store)
 
 
 async def room_of(matchmaker: Matchmaker, name: str = "home") -> tuple[HandoffOffer, int, str]:
@@ -186,11 +197,10 @@ async def test_a_drain_request_is_returned_with_the_heartbeat(matchmaker: Matchm
     assert await matchmaker.directory.request_drain("nobody") is None
 
 
-async def test_all_keys_of_a_handover_expire(matchmaker: Matchmaker, redis_namespace: str) -> None:
-    offer, *_ = await sent(matchmaker)
-    client = matchmaker.connection.client
-    for key in (f"{{{redis_namespace}}}:handover:{offer.room_id}",):
-        assert 0 < await client.pttl(key) <= 10_000
+async def test_all_keys_of_a_handover_expire(redis_matchmaker: Matchmaker, redis_store: RedisStore) -> None:
+    offer, *_ = await sent(redis_matchmaker)
+    key = f"{{{redis_store.namespace}}}:handover:{offer.room_id}"
+    assert 0 < await redis_store.run("PTTL", key) <= 10_000
 
 
 async def test_a_source_learns_that_its_room_was_claimed(matchmaker: Matchmaker) -> None:
@@ -200,9 +210,8 @@ async def test_a_source_learns_that_its_room_was_claimed(matchmaker: Matchmaker)
 
 
 async def test_a_source_keeps_its_room_if_redis_loses_the_handoff(
-    matchmaker: Matchmaker, redis_namespace: str
+    redis_matchmaker: Matchmaker, redis_store: RedisStore
 ) -> None:
-    offer, *_ = await sent(matchmaker)
-    client = matchmaker.connection.client
-    await client.delete(*[key async for key in client.scan_iter(f"{{{redis_namespace}}}*")])
-    assert not await HandoffSteps(matchmaker, "a").is_claimed(offer.room_id)
+    offer, *_ = await sent(redis_matchmaker)
+    await redis_store.run("DEL", *await redis_store.run("KEYS", f"{{{redis_store.namespace}}}*"))
+    assert not await HandoffSteps(redis_matchmaker, "a").is_claimed(offer.room_id)

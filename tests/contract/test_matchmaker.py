@@ -1,4 +1,8 @@
-"""The guarantees of the matchmaker, on a real Redis."""
+"""The guarantees of the matchmaker, on a real Redis and on the in-process store of `tickwire.testing`.
+
+Tests that take `redis_matchmaker` or `redis_url` run on Redis alone: only Redis loses keys, loads scripts, and has
+round trips and a connection.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,6 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -15,6 +18,7 @@ import pytest
 from redis.asyncio import Redis
 
 from tests.harness.handoffs import hand_over
+from tests.harness.matchmaker_stores import MatchmakerStore, RedisStore
 from tests.harness.polling import eventually
 from tickwire.matchmaking import (
     BadRequest,
@@ -35,6 +39,7 @@ from tickwire.matchmaking import (
 
 TYPES = ("arena", "duel")
 BRIEF_S = 1.5
+EXPIRED_S = BRIEF_S + 0.1
 
 
 async def registered(matchmaker: Matchmaker, *shard_ids: str, **about: Any) -> None:
@@ -43,21 +48,26 @@ async def registered(matchmaker: Matchmaker, *shard_ids: str, **about: Any) -> N
 
 
 @pytest.fixture
-async def matchmaker(redis_url: str, redis_namespace: str) -> AsyncIterator[Matchmaker]:
-    made = Matchmaker.from_url(redis_url, namespace=redis_namespace)
+async def matchmaker(store: MatchmakerStore) -> Matchmaker:
+    made = store.create()
     await registered(made, "a", "b")
-    yield made
-    await made.aclose()
+    return made
 
 
 @pytest.fixture
-async def hasty(redis_url: str, redis_namespace: str) -> AsyncIterator[Matchmaker]:
+async def redis_matchmaker(redis_store: RedisStore) -> Matchmaker:
+    made = redis_store.create()
+    await registered(made, "a", "b")
+    return made
+
+
+@pytest.fixture
+async def hasty(store: MatchmakerStore) -> Matchmaker:
     """Leases and reservations last for BRIEF_S only: longer than a loaded machine needs for a few calls."""
     ttls = Ttls(shard_ms=30_000, lease_ms=int(BRIEF_S * 1000), reservation_ms=int(BRIEF_S * 1000))
-    made = Matchmaker.from_url(redis_url, namespace=redis_namespace, ttls=ttls)
+    made = store.create(ttls=ttls)
     await registered(made, "a", "b")
-    yield made
-    await made.aclose()
+    return made
 
 
 def wish(player: str, shard: str = "a", seats: int = 4, **wanted: Any) -> PlaceRequest:
@@ -274,7 +284,7 @@ async def test_a_member_of_a_party_that_has_lost_its_seat_gets_another_if_one_is
         await place(matchmaker, "f2", seats=3, party=party, name="x")
 
 
-async def test_unused_seats_of_a_party_are_released(hasty: Matchmaker) -> None:
+async def test_unused_seats_of_a_party_are_released(hasty: Matchmaker, store: MatchmakerStore) -> None:
     first = await place(hasty, "f1", seats=3, party=Party("late", 3), name="x")
     await hasty.leases.confirm_seat(first.room_id, "f1", shard_id=first.shard_id, epoch=first.epoch)
 
@@ -285,6 +295,7 @@ async def test_unused_seats_of_a_party_are_released(hasty: Matchmaker) -> None:
         except PlacementFull:
             return False
 
+    await store.wait(EXPIRED_S)
     await eventually(two_more)
 
 
@@ -297,8 +308,8 @@ async def test_invalid_parties_are_refused(matchmaker: Matchmaker, party: Party)
 # -- reservations -------------------------------------------------------------------------------------------
 
 
-async def test_an_expired_reservation_frees_the_seat(redis_url: str, redis_namespace: str) -> None:
-    brief = Matchmaker.from_url(redis_url, namespace=redis_namespace, ttls=Ttls(reservation_ms=int(BRIEF_S * 1000)))
+async def test_an_expired_reservation_frees_the_seat(store: MatchmakerStore) -> None:
+    brief = store.create(ttls=Ttls(reservation_ms=int(BRIEF_S * 1000)))
     await registered(brief, "a", "b")
     named, anywhere = await place(brief, "p1", seats=1, name="x"), await place(brief, "p1", seats=1)
     with pytest.raises(PlacementFull):
@@ -310,27 +321,31 @@ async def test_an_expired_reservation_frees_the_seat(redis_url: str, redis_names
         except PlacementFull:
             return False
 
+    await store.wait(EXPIRED_S)
     await eventually(is_free)
     assert (await place(brief, "p3", anywhere.shard_id, seats=1)).room_id == anywhere.room_id
-    await brief.aclose()
 
 
-async def test_a_seated_player_keeps_the_seat_after_another_request(hasty: Matchmaker) -> None:
+async def test_a_seated_player_keeps_the_seat_after_another_request(
+    hasty: Matchmaker, store: MatchmakerStore
+) -> None:
     placed = await place(hasty, "p1", seats=1, name="x")
     await hasty.leases.confirm_seat(placed.room_id, "p1", shard_id=placed.shard_id, epoch=placed.epoch)
     await place(hasty, "p1", seats=1, name="x")
-    await asyncio.sleep(BRIEF_S + 0.1)  # longer than a reservation lasts
+    await store.wait(EXPIRED_S)  # longer than a reservation lasts
     await tell(hasty, placed, seats=1, players=("p1",))
     with pytest.raises(PlacementFull):
         await place(hasty, "p2", seats=1, name="x")
 
 
-async def test_a_local_seat_is_taken_at_once_and_a_remote_one_is_reserved(hasty: Matchmaker) -> None:
+async def test_a_local_seat_is_taken_at_once_and_a_remote_one_is_reserved(
+    hasty: Matchmaker, store: MatchmakerStore
+) -> None:
     placed = await place(hasty, "p1", "a", 2, name="x")
     assert not placed.is_seated
     there = await place(hasty, "p2", placed.shard_id, 2, name="x", seat_here=True)
     assert there.is_seated
-    await asyncio.sleep(BRIEF_S + 0.1)  # longer than reservations last
+    await store.wait(EXPIRED_S)  # longer than reservations last
     await tell(hasty, placed, seats=2, players=("p2",))
     assert (await place(hasty, "p3", seats=2, name="x")).room_id == placed.room_id
     with pytest.raises(PlacementFull):
@@ -360,7 +375,9 @@ async def test_publishing_a_room_keeps_seats_taken_meanwhile(matchmaker: Matchma
 # -- leases -------------------------------------------------------------------------------------------------
 
 
-async def made_again(matchmaker: Matchmaker, first: Placement, *, is_durable: bool) -> Placement:
+async def made_again(
+    store: MatchmakerStore, matchmaker: Matchmaker, first: Placement, *, is_durable: bool
+) -> Placement:
     """Wait until the lease of a named room has ended, and place a player in the room that is made for its name."""
     second = first
 
@@ -369,22 +386,23 @@ async def made_again(matchmaker: Matchmaker, first: Placement, *, is_durable: bo
         second = await place(matchmaker, "p2", "b", name=first.name, is_durable=is_durable)
         return second.epoch != first.epoch
 
+    await store.wait(EXPIRED_S)
     await eventually(is_made_again)
     return second
 
 
-async def test_a_named_room_that_starts_new_has_a_new_id(hasty: Matchmaker) -> None:
+async def test_a_named_room_that_starts_new_has_a_new_id(hasty: Matchmaker, store: MatchmakerStore) -> None:
     first = await place(hasty, "p1", name="lobby")
-    second = await made_again(hasty, first, is_durable=False)
+    second = await made_again(store, hasty, first, is_durable=False)
     assert second.epoch > first.epoch
     assert second.room_id != first.room_id, "a key that a game makes of the id is not repeated"
     with pytest.raises(StaleLease):
         await tell(hasty, first)
 
 
-async def test_a_room_whose_lease_ended_gets_a_greater_epoch(hasty: Matchmaker) -> None:
+async def test_a_room_whose_lease_ended_gets_a_greater_epoch(hasty: Matchmaker, store: MatchmakerStore) -> None:
     first = await place(hasty, "p1", name="lobby", is_durable=True)
-    second = await made_again(hasty, first, is_durable=True)
+    second = await made_again(store, hasty, first, is_durable=True)
     assert second.epoch > first.epoch
     assert second.room_id == first.room_id, "its world is restored: it is the same room"
     await hasty.leases.renew([(second.room_id, second.epoch)], second.shard_id)
@@ -396,7 +414,9 @@ async def test_a_room_whose_lease_ended_gets_a_greater_epoch(hasty: Matchmaker) 
         await tell(hasty, first)
 
 
-async def test_owner_that_was_paused_is_refused_after_its_successor_ended(hasty: Matchmaker) -> None:
+async def test_owner_that_was_paused_is_refused_after_its_successor_ended(
+    hasty: Matchmaker, store: MatchmakerStore
+) -> None:
     first = await place(hasty, "p1", name="lobby")
     second = first
 
@@ -405,6 +425,7 @@ async def test_owner_that_was_paused_is_refused_after_its_successor_ended(hasty:
         second = await place(hasty, "p2", "b", name="lobby")
         return second.epoch != first.epoch
 
+    await store.wait(EXPIRED_S)
     await eventually(is_taken_over)
     await hasty.leases.release(second.room_id, shard_id=second.shard_id, epoch=second.epoch)
     renewal = await hasty.leases.renew([(first.room_id, first.epoch)], first.shard_id)
@@ -442,14 +463,13 @@ async def test_a_handover_keeps_the_seats(matchmaker: Matchmaker) -> None:
 
 
 async def test_owner_that_was_paused_is_refused_after_the_next_lease_ended(
-    matchmaker: Matchmaker, redis_url: str
+    matchmaker: Matchmaker, store: MatchmakerStore
 ) -> None:
     first = await place(matchmaker, "p1")
     other = "b" if first.shard_id == "a" else "a"
     owner = {"shard_id": first.shard_id, "epoch": first.epoch}
     epoch = await hand_over(matchmaker, first.room_id, to=other, **owner)
-    async with Redis.from_url(redis_url) as redis:
-        await redis.delete(f"{{{matchmaker.namespace}}}:room:{first.room_id}")
+    await store.end_lease(first.room_id)
     with pytest.raises(StaleLease):
         await tell(matchmaker, first)
     await tell(matchmaker, msgspec.structs.replace(first, shard_id=other, epoch=epoch))
@@ -500,56 +520,57 @@ async def forget_all(matchmaker: Matchmaker, redis_url: str) -> None:
 
 
 async def test_new_names_are_refused_until_the_fleet_has_published_its_names(
-    matchmaker: Matchmaker, redis_url: str
+    redis_matchmaker: Matchmaker, redis_url: str
 ) -> None:
-    placed = await place(matchmaker, "p1", name="lobby", seats=2)
+    placed = await place(redis_matchmaker, "p1", name="lobby", seats=2)
     for _ in range(3):
-        await place(matchmaker, "p", name="another", seats=2)
-    await forget_all(matchmaker, redis_url)
+        await place(redis_matchmaker, "p", name="another", seats=2)
+    await forget_all(redis_matchmaker, redis_url)
     for shard in "ab":
         info = ShardInfo(shard, f"ws://{shard}", "1", room_types=TYPES)
-        assert not (await matchmaker.directory.heartbeat(shard, load=0.0, players=0, rooms=0)).is_known
-        await matchmaker.directory.register(info, was_registered=True)
+        assert not (await redis_matchmaker.directory.heartbeat(shard, load=0.0, players=0, rooms=0)).is_known
+        await redis_matchmaker.directory.register(info, was_registered=True)
     with pytest.raises(MatchmakerUnavailable, match="being restored") as refused:
-        await place(matchmaker, "p2", name="lobby", seats=2)
+        await place(redis_matchmaker, "p2", name="lobby", seats=2)
     assert 500 <= refused.value.retry_after_ms <= 3000
-    assert (await place(matchmaker, "p9")).is_new, "rooms without a name can be had"
+    assert (await place(redis_matchmaker, "p9")).is_new, "rooms without a name can be had"
     record = RoomRecord(placed.room_id, "arena", 4711, 2, "lobby", players=("p1", "p8"))
-    await matchmaker.leases.publish(record, placed.shard_id)
+    await redis_matchmaker.leases.publish(record, placed.shard_id)
     with pytest.raises(PlacementFull):
-        await place(matchmaker, "p2", name="lobby", seats=2)
-    assert (await place(matchmaker, "p3", labels={"map": "ice"})).epoch > 4711, (
+        await place(redis_matchmaker, "p2", name="lobby", seats=2)
+    assert (await place(redis_matchmaker, "p3", labels={"map": "ice"})).epoch > 4711, (
         "the epoch continues after the published one"
     )
 
 
-async def test_a_new_fleet_does_not_wait(redis_url: str, redis_namespace: str) -> None:
-    made = Matchmaker.from_url(redis_url, namespace=redis_namespace)
+async def test_a_new_fleet_does_not_wait(store: MatchmakerStore) -> None:
+    made = store.create()
     await registered(made, "a")
     assert (await place(made, "p", name="lobby")).is_new
-    await made.aclose()
 
 
-async def test_an_owner_from_before_a_flush_does_not_regain_a_name(matchmaker: Matchmaker, redis_url: str) -> None:
+async def test_an_owner_from_before_a_flush_does_not_regain_a_name(
+    redis_matchmaker: Matchmaker, redis_url: str
+) -> None:
     """Its epoch is greater than that of the room which has the name now: the clock of Redis was ahead then."""
     async with Redis.from_url(redis_url) as redis:
-        await redis.set(f"{{{matchmaker.namespace}}}:epoch", (time.time_ns() + 3600 * 10**9) // 1000)
-    old = await place(matchmaker, "p1", name="lobby")
-    await forget_all(matchmaker, redis_url)
-    await registered(matchmaker, "a", "b")
-    new = await place(matchmaker, "p2", name="lobby")
+        await redis.set(f"{{{redis_matchmaker.namespace}}}:epoch", (time.time_ns() + 3600 * 10**9) // 1000)
+    old = await place(redis_matchmaker, "p1", name="lobby")
+    await forget_all(redis_matchmaker, redis_url)
+    await registered(redis_matchmaker, "a", "b")
+    new = await place(redis_matchmaker, "p2", name="lobby")
     assert new.epoch < old.epoch
     with pytest.raises(StaleLease):
-        await tell(matchmaker, old)
-    assert (await place(matchmaker, "p3", name="lobby")).room_id == new.room_id
+        await tell(redis_matchmaker, old)
+    assert (await place(redis_matchmaker, "p3", name="lobby")).room_id == new.room_id
 
 
-async def test_epochs_keep_growing_when_the_counter_is_lost(matchmaker: Matchmaker, redis_url: str) -> None:
+async def test_epochs_keep_growing_when_the_counter_is_lost(redis_matchmaker: Matchmaker, redis_url: str) -> None:
     epochs = []
     for number in range(5):
-        epochs.append((await place(matchmaker, "p", name=f"room {number}")).epoch)
+        epochs.append((await place(redis_matchmaker, "p", name=f"room {number}")).epoch)
         async with Redis.from_url(redis_url) as redis:
-            await redis.delete(f"{{{matchmaker.namespace}}}:epoch")
+            await redis.delete(f"{{{redis_matchmaker.namespace}}}:epoch")
     assert epochs == sorted(set(epochs))
 
 
@@ -574,41 +595,41 @@ NAMED, PRIVATE, OPEN = {"name": "lobby"}, {"is_private": True}, {}
     + [("name", NAMED), ("code", PRIVATE), ("open", OPEN), ("here", OPEN), ("with", OPEN)],
 )
 async def test_an_owner_restores_any_lost_key_within_a_heartbeat(
-    matchmaker: Matchmaker, redis_url: str, kind: str, wanted: dict[str, Any]
+    redis_matchmaker: Matchmaker, redis_url: str, kind: str, wanted: dict[str, Any]
 ) -> None:
-    placed = await place(matchmaker, "p1", labels={"map": "ice"}, **wanted)
-    await matchmaker.leases.confirm_seat(placed.room_id, "p1", shard_id=placed.shard_id, epoch=placed.epoch)
+    placed = await place(redis_matchmaker, "p1", labels={"map": "ice"}, **wanted)
+    await redis_matchmaker.leases.confirm_seat(placed.room_id, "p1", shard_id=placed.shard_id, epoch=placed.epoch)
     access: Any = "private" if placed.code else "open"
     async with Redis.from_url(redis_url, decode_responses=True) as redis:
-        before = await entries(redis, matchmaker.namespace)
-        lost = [f"{{{matchmaker.namespace}}}:{key}" for key in before if key.partition(":")[0] == kind]
+        before = await entries(redis, redis_matchmaker.namespace)
+        lost = [f"{{{redis_matchmaker.namespace}}}:{key}" for key in before if key.partition(":")[0] == kind]
         assert await redis.delete(*lost) == len(lost) > 0
         for shard in "ab":  # what a shard does once a second
-            beat = partial(matchmaker.directory.heartbeat, shard, load=0.1, players=1, rooms=1)
+            beat = partial(redis_matchmaker.directory.heartbeat, shard, load=0.1, players=1, rooms=1)
             if not (await beat()).is_known:
-                await registered(matchmaker, shard)
+                await registered(redis_matchmaker, shard)
                 await beat()
         owned, players = [(placed.room_id, placed.epoch)], {placed.room_id: 1}
-        renewal = await matchmaker.leases.renew(owned, placed.shard_id, players=players)
+        renewal = await redis_matchmaker.leases.renew(owned, placed.shard_id, players=players)
         assert renewal.lost == set()
         assert (renewal.gone == {placed.room_id}) == (kind in ("owned", "room", "seats", "name", "code"))
         if renewal.gone:
-            await tell(matchmaker, placed, access=access, labels=placed.labels, players=("p1",))
-        newer = await place(matchmaker, "p2", name="it needs an epoch")
-        await matchmaker.leases.release(newer.room_id, shard_id=newer.shard_id, epoch=newer.epoch)
-        after = await entries(redis, matchmaker.namespace)
+            await tell(redis_matchmaker, placed, access=access, labels=placed.labels, players=("p1",))
+        newer = await place(redis_matchmaker, "p2", name="it needs an epoch")
+        await redis_matchmaker.leases.release(newer.room_id, shard_id=newer.shard_id, epoch=newer.epoch)
+        after = await entries(redis, redis_matchmaker.namespace)
         assert {key: after.get(key) for key in before} == before
 
 
-async def test_a_renewal_restores_lost_indexes(matchmaker: Matchmaker, redis_url: str) -> None:
-    placed = await place(matchmaker, "p1", labels={"map": "ice"})
+async def test_a_renewal_restores_lost_indexes(redis_matchmaker: Matchmaker, redis_url: str) -> None:
+    placed = await place(redis_matchmaker, "p1", labels={"map": "ice"})
     async with Redis.from_url(redis_url) as redis:
         for kind in ("open", "here", "with"):
-            async for key in redis.scan_iter(f"{{{matchmaker.namespace}}}:{kind}:*"):
+            async for key in redis.scan_iter(f"{{{redis_matchmaker.namespace}}}:{kind}:*"):
                 await redis.delete(key)
-    assert await matchmaker.directory.list_rooms("arena") == []
-    assert await is_known(matchmaker, placed)
-    assert len(await matchmaker.directory.list_rooms("arena", labels={"map": "ice"})) == 1
+    assert await redis_matchmaker.directory.list_rooms("arena") == []
+    assert await is_known(redis_matchmaker, placed)
+    assert len(await redis_matchmaker.directory.list_rooms("arena", labels={"map": "ice"})) == 1
 
 
 async def test_rooms_made_between_two_heartbeats_count(matchmaker: Matchmaker) -> None:
@@ -623,9 +644,10 @@ async def test_rooms_made_between_two_heartbeats_count(matchmaker: Matchmaker) -
 # -- the directory ------------------------------------------------------------------------------------------
 
 
-async def test_a_shard_without_heartbeats_leaves_the_directory(redis_url: str, redis_namespace: str) -> None:
-    brief = Matchmaker.from_url(redis_url, namespace=redis_namespace, ttls=Ttls(shard_ms=30))
+async def test_a_shard_without_heartbeats_leaves_the_directory(store: MatchmakerStore) -> None:
+    brief = store.create(ttls=Ttls(shard_ms=30))
     await registered(brief, "a")
+    await store.wait(0.05)
 
     async def nobody_is_left() -> bool:
         return await brief.directory.list_shards() == []
@@ -634,7 +656,6 @@ async def test_a_shard_without_heartbeats_leaves_the_directory(redis_url: str, r
     assert not (await brief.directory.heartbeat("a", load=0.0, players=0, rooms=0)).is_known
     with pytest.raises(MatchmakerUnavailable, match="not registered in the directory"):
         await place(brief, "p")
-    await brief.aclose()
 
 
 async def test_the_directory_returns_the_entry_of_a_shard(matchmaker: Matchmaker) -> None:
@@ -653,13 +674,15 @@ async def test_the_directory_returns_the_entry_of_a_shard(matchmaker: Matchmaker
     assert "c" not in {s.info.shard_id for s in await matchmaker.directory.list_shards()}
 
 
-async def test_every_key_but_the_epoch_expires(matchmaker: Matchmaker, redis_url: str, redis_namespace: str) -> None:
-    placed = await place(matchmaker, "p1", name="lobby")
-    await place(matchmaker, "p2", seats=1, labels={"map": "ice"})
-    await place(matchmaker, "p3", is_private=True, party=Party("x", 2))
-    await tell(matchmaker, placed, players=("p1",))
-    await matchmaker.leases.renew([(placed.room_id, placed.epoch)], placed.shard_id)
-    await matchmaker.directory.heartbeat("a", load=0.0, players=0, rooms=0)
+async def test_every_key_but_the_epoch_expires(
+    redis_matchmaker: Matchmaker, redis_url: str, redis_namespace: str
+) -> None:
+    placed = await place(redis_matchmaker, "p1", name="lobby")
+    await place(redis_matchmaker, "p2", seats=1, labels={"map": "ice"})
+    await place(redis_matchmaker, "p3", is_private=True, party=Party("x", 2))
+    await tell(redis_matchmaker, placed, players=("p1",))
+    await redis_matchmaker.leases.renew([(placed.room_id, placed.epoch)], placed.shard_id)
+    await redis_matchmaker.directory.heartbeat("a", load=0.0, players=0, rooms=0)
     async with Redis.from_url(redis_url, decode_responses=True) as redis:
         forever = [key async for key in redis.scan_iter(f"{{{redis_namespace}}}*") if await redis.ttl(key) == -1]
     assert forever == [f"{{{redis_namespace}}}:epoch"]
@@ -681,20 +704,22 @@ async def test_concurrent_calls_share_a_round_trip(redis_url: str, redis_namespa
     await matchmaker.aclose()
 
 
-async def test_scripts_are_loaded_again_after_a_restart_of_redis(matchmaker: Matchmaker, redis_url: str) -> None:
+async def test_scripts_are_loaded_again_after_a_restart_of_redis(
+    redis_matchmaker: Matchmaker, redis_url: str
+) -> None:
     async with Redis.from_url(redis_url) as redis:
         await redis.script_flush()
-    placed = await asyncio.gather(*(place(matchmaker, f"p{n}", name="x", seats=9) for n in range(9)))
+    placed = await asyncio.gather(*(place(redis_matchmaker, f"p{n}", name="x", seats=9) for n in range(9)))
     assert len({placement.room_id for placement in placed}) == 1
 
 
-async def test_a_cancelled_call_is_cancelled_and_the_others_are_answered(matchmaker: Matchmaker) -> None:
+async def test_a_cancelled_call_is_cancelled_and_the_others_are_answered(redis_matchmaker: Matchmaker) -> None:
     """The Redis client was seen to answer a cancellation with a result, and a shard waited for its task for ever."""
     chance = random.Random(1)
 
     async def beat() -> None:
         while True:
-            await matchmaker.directory.heartbeat("nobody", load=0.0, players=0, rooms=0)
+            await redis_matchmaker.directory.heartbeat("nobody", load=0.0, players=0, rooms=0)
 
     steady = asyncio.create_task(beat())
     async with asyncio.timeout(60):
@@ -721,23 +746,23 @@ async def test_a_closed_script_runner_refuses_calls(redis_url: str, redis_namesp
         await made.directory.list_shards()
 
 
-async def test_a_room_is_located_while_its_shard_sends_heartbeats(matchmaker: Matchmaker, redis_url: str) -> None:
+async def test_a_room_is_located_while_its_shard_sends_heartbeats(
+    matchmaker: Matchmaker, store: MatchmakerStore
+) -> None:
     placed = await place(matchmaker, "p1", name="lobby")
     home = await matchmaker.directory.locate_room(placed.room_id)
     assert home is not None
     assert (home.shard_id, home.url, home.room_type, home.name) == (placed.shard_id, placed.url, "arena", "lobby")
     assert 0 < home.lease_left_ms <= 60_000
-    prefix = f"{{{matchmaker.namespace}}}"
-    async with Redis.from_url(redis_url) as redis:
-        await redis.zincrby(f"{prefix}:shards", -4000, placed.shard_id)
-        silent = await matchmaker.directory.locate_room(placed.room_id)
-        assert silent is not None
-        assert (silent.shard_id, silent.url) == (placed.shard_id, ""), "it has missed some heartbeats"
-        await matchmaker.directory.heartbeat(placed.shard_id, load=0, players=0, rooms=0)
-        assert await matchmaker.directory.locate_room(placed.room_id) is not None
-        await redis.delete(f"{prefix}:shard:{placed.shard_id}")
-        gone = await matchmaker.directory.locate_room(placed.room_id)
-        assert gone is not None
-        assert gone.url == ""
-        await redis.delete(f"{prefix}:room:{placed.room_id}")
+    await store.delay_heartbeat(placed.shard_id, 4000)
+    silent = await matchmaker.directory.locate_room(placed.room_id)
+    assert silent is not None
+    assert (silent.shard_id, silent.url) == (placed.shard_id, ""), "it has missed some heartbeats"
+    await matchmaker.directory.heartbeat(placed.shard_id, load=0, players=0, rooms=0)
+    assert await matchmaker.directory.locate_room(placed.room_id) is not None
+    await store.forget_shard(placed.shard_id)
+    gone = await matchmaker.directory.locate_room(placed.room_id)
+    assert gone is not None
+    assert gone.url == ""
+    await store.end_lease(placed.room_id)
     assert await matchmaker.directory.locate_room(placed.room_id) is None

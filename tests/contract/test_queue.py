@@ -1,4 +1,8 @@
-"""The guarantees of the queue, on a real Redis: a ticket is in at most one match, whichever process fails."""
+"""The guarantees of the queue: a ticket is in at most one match, whichever process fails.
+
+They hold on a real Redis and on the in-process store of `tickwire.testing`. Tests that take `redis_queue` run on
+Redis alone: only Redis loses keys and has a client library.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +10,14 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
+from tests.harness.matchmaker_stores import MatchmakerStore, RedisStore
 from tests.harness.polling import eventually
 from tests.harness.queue_factories import create_leader
 from tickwire.matchmaking import Matchmaker, MatchmakerUnavailable, MatchmakingError, PlaceRequest, ShardInfo
@@ -34,12 +39,13 @@ from tickwire.matchmaking.queue import leader as leading
 from tickwire.matchmaking.queue.match_function import STEP_COST
 from tickwire.matchmaking.queue.regional_queue import RegionalQueue
 from tickwire.matchmaking.script_runner import ScriptRunner
+from tickwire.matchmaking.scripts import Scripts
 
 DUEL = Mode("duel", Rules(room_type="duel", teams=2, team_size=1, skill_window=100))
 
 
 class ManualClock:
-    """A clock that the test advances; the clock of Redis is not affected."""
+    """A clock that the test advances; the clock of the store is not affected."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -51,19 +57,17 @@ class ManualClock:
 class QueueFixture:
     """Agents and leaders of some shards, stepped by the test; records all notifications."""
 
-    def __init__(self, matchmaker: Matchmaker, mode: Mode) -> None:
+    def __init__(self, store: MatchmakerStore, matchmaker: Matchmaker, mode: Mode) -> None:
+        self.store = store
         self.matchmaker = matchmaker
         self.mode = mode
         self.now_ms = time.time_ns() // 1_000_000 - 60_000  # the clocks of the shards: a minute behind
         self.clock = ManualClock()
         self.news: dict[str, list[QueuePosition | QueueNotification]] = {}
         self.entries: dict[str, str] = {}
-        self.runners: list[ScriptRunner] = []
 
-    def create_runner(self) -> ScriptRunner:
-        prefix = f"{{{self.matchmaker.namespace}:{self.mode.name}}}"
-        self.runners.append(ScriptRunner(self.matchmaker.connection.client, prefix=prefix, deadline_s=5.0))
-        return self.runners[-1]
+    def create_runner(self) -> Scripts:
+        return self.store.create_runner(self.mode.name)
 
     def agent(self, shard: str = "a") -> QueueAgent:
         return QueueAgent(shard, "", self.create_runner(), now_s=self.clock, now_ms=lambda: self.now_ms)
@@ -92,34 +96,30 @@ class QueueFixture:
         return letter.room.room_id
 
     async def redis(self, *command: Any) -> Any:
-        async with Redis.from_url(self.url, decode_responses=True) as redis:
-            return await redis.execute_command(*command)
+        assert isinstance(self.store, RedisStore)
+        return await self.store.run(*command)
 
-    url = ""
+
+async def register_shards(store: MatchmakerStore) -> Matchmaker:
+    matchmaker = store.create()
+    for shard in "ab":
+        await matchmaker.directory.register(ShardInfo(shard, f"ws://{shard}", "1", room_types=("duel",)))
+    return matchmaker
 
 
 @pytest.fixture
-async def create_queue(redis_url: str, redis_namespace: str) -> AsyncIterator[Callable[[Mode], QueueFixture]]:
-    matchmaker = Matchmaker.from_url(redis_url, namespace=redis_namespace, deadline_s=5.0)
-    for shard in "ab":
-        await matchmaker.directory.register(ShardInfo(shard, f"ws://{shard}", "1", room_types=("duel",)))
-    fixtures: list[QueueFixture] = []
-
-    def make(mode: Mode) -> QueueFixture:
-        fixtures.append(QueueFixture(matchmaker, mode))
-        fixtures[-1].url = redis_url
-        return fixtures[-1]
-
-    yield make
-    for queue in fixtures:
-        for runner in queue.runners:
-            await runner.aclose()
-    await matchmaker.aclose()
+async def create_queue(store: MatchmakerStore) -> Callable[[Mode], QueueFixture]:
+    return partial(QueueFixture, store, await register_shards(store))
 
 
 @pytest.fixture
 def queue(create_queue: Callable[[Mode], QueueFixture]) -> QueueFixture:
     return create_queue(DUEL)
+
+
+@pytest.fixture
+async def redis_queue(redis_store: RedisStore) -> QueueFixture:
+    return QueueFixture(redis_store, await register_shards(redis_store), DUEL)
 
 
 async def test_a_listener_that_raises_does_not_affect_other_players(queue: QueueFixture) -> None:
@@ -137,8 +137,10 @@ async def test_a_listener_that_raises_does_not_affect_other_players(queue: Queue
     assert len(agent) == 0
 
 
-async def test_calls_continue_after_an_unexpected_error(queue: QueueFixture, monkeypatch: pytest.MonkeyPatch) -> None:
-    calls = queue.matchmaker.scripts
+async def test_calls_continue_after_an_unexpected_error(
+    redis_queue: QueueFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = redis_queue.matchmaker.scripts
     execute = calls._execute
 
     async def faulty(*args: Any, **more: Any) -> Any:
@@ -147,9 +149,9 @@ async def test_calls_continue_after_an_unexpected_error(queue: QueueFixture, mon
 
     monkeypatch.setattr(calls, "_execute", faulty)
     with pytest.raises(MatchmakerUnavailable):
-        await queue.matchmaker.directory.list_shards()
+        await redis_queue.matchmaker.directory.list_shards()
     assert calls._execute == execute
-    assert len(await queue.matchmaker.directory.list_shards()) == 2
+    assert len(await redis_queue.matchmaker.directory.list_shards()) == 2
 
 
 async def test_players_of_two_agents_are_matched_into_one_room(queue: QueueFixture) -> None:
@@ -166,10 +168,8 @@ async def test_players_of_two_agents_are_matched_into_one_room(queue: QueueFixtu
     letters = [news for player in ("p1", "p2") for news in queue.news[player] if isinstance(news, QueueNotification)]
     assert sorted(letter.team for letter in letters) == [1, 2]
     assert len(one) == len(two) == 0
-    assert (
-        await queue.redis("EXISTS", *[f"{{{queue.matchmaker.namespace}:duel}}:{k}" for k in ("tickets", "waiting")])
-        == 0
-    )
+    queued = await queue.store.list_queued("duel")
+    assert (queued["tickets"], queued["waiting"]) == ([], [])
 
 
 async def test_a_repeated_enqueue_has_no_effect(queue: QueueFixture) -> None:
@@ -256,6 +256,7 @@ async def test_one_leader_holds_the_lease_and_another_acquires_it_later(
     async def takes_over() -> bool:
         return await second.round()
 
+    await queue.store.wait(0.4)
     await eventually(takes_over)
     assert second.epoch > 0
     before = first.epoch
@@ -281,7 +282,7 @@ async def test_decisions_of_a_leader_that_was_paused_are_refused(queue: QueueFix
     read = await first.read()
     matches = await first.match(read)
     assert len(matches) == 1
-    await queue.redis("DEL", f"{{{queue.matchmaker.namespace}:duel}}:leader:")
+    await queue.store.end_leadership("duel")
     assert await second.round()
     assert await first.commit(matches, 0) == []
     assert first.epoch == 0
@@ -318,15 +319,16 @@ async def test_a_leader_can_end_at_any_step_and_the_next_one_continues(
     with pytest.raises(RoundKilled):
         await dying.round()
     runner.run = run  # type: ignore[method-assign]
-    await eventually(lambda: queue.matchmaker.scripts._sender is None, what="the other calls in flight have ended")
-    await queue.redis("DEL", f"{{{queue.matchmaker.namespace}:duel}}:leader:")
+    if isinstance(queue.matchmaker.scripts, ScriptRunner):
+        calls = queue.matchmaker.scripts
+        await eventually(lambda: calls._sender is None, what="the other calls in flight have ended")
+    await queue.store.end_leadership("duel")
     assert await heir.round()
     await agent.sync()
     rooms = [queue.room(player) for player in ("p1", "p2", "p3", "p4")]
     assert sorted(rooms.count(room) for room in set(rooms)) == [2, 2]
     assert [queue.ends(player) for player in ("p1", "p2", "p3", "p4")] == [["found"]] * 4
-    listed = await queue.redis("KEYS", f"{{{queue.matchmaker.namespace}}}:room:*")
-    assert len(listed) == 2, "no room was made twice"
+    assert len(await queue.store.list_room_ids()) == 2, "no room was made twice"
 
 
 async def test_of_two_regions_that_select_the_same_tickets_one_gets_them(
@@ -432,7 +434,7 @@ async def test_a_match_that_a_player_leaves_before_it_has_a_room_is_dropped(
     queue.enqueue(other, "p2")
     await other.sync()
     enqueued_ms = (await waiting_since_ms(other))["p2"]
-    await asyncio.sleep(0.01)  # the clock of Redis advances
+    await queue.store.wait(0.01)
     assert await leader.acquire_lease()
     made = await leader.commit(await leader.match(await leader.read()), 0)
     agent.dequeue(queue.entries["p1"])
@@ -447,8 +449,7 @@ async def test_a_match_that_a_player_leaves_before_it_has_a_room_is_dropped(
         assert (queue.ends("p1"), queue.ends("p2")) == (["left"], [])
         assert (other.waiting_total, leader.results["dropped"]) == (1, 1)
         assert await waiting_since_ms(other) == {"p2": enqueued_ms}, "the time that the other has waited counts"
-        listed = await queue.redis("KEYS", f"{{{queue.matchmaker.namespace}}}:room:*")
-        assert listed == [], "the room that was found for it is given back"
+        assert await queue.store.list_room_ids() == [], "the room that was found for it is given back"
     else:
         assert queue.ends("p1") == queue.ends("p2") == ["found"]
         assert queue.room("p1") == queue.room("p2")
@@ -474,19 +475,19 @@ async def test_player_that_left_a_match_can_be_enqueued_before_it_is_dropped(que
     assert queue.room("p1") == queue.room("p2")
 
 
-async def test_a_dequeue_is_answered_even_if_redis_has_lost_the_player(queue: QueueFixture) -> None:
-    agent = queue.agent()
+async def test_a_dequeue_is_answered_even_if_redis_has_lost_the_player(redis_queue: QueueFixture) -> None:
+    agent = redis_queue.agent()
     for player in ("p1", "p2"):
-        queue.enqueue(agent, player)
+        redis_queue.enqueue(agent, player)
     await agent.sync()
-    agent.dequeue(queue.entries["p1"])
-    agent.dequeue(queue.entries["p1"])
+    agent.dequeue(redis_queue.entries["p1"])
+    agent.dequeue(redis_queue.entries["p1"])
     await agent.sync()
-    assert (queue.ends("p1"), agent.waiting_total) == (["left"], 1)
-    await queue.forget(":duel}*")
-    agent.dequeue(queue.entries["p2"])
+    assert (redis_queue.ends("p1"), agent.waiting_total) == (["left"], 1)
+    await redis_queue.forget(":duel}*")
+    agent.dequeue(redis_queue.entries["p2"])
     await agent.sync()
-    assert (queue.ends("p2"), len(agent)) == (["left"], 0)
+    assert (redis_queue.ends("p2"), len(agent)) == (["left"], 0)
 
 
 async def test_seats_in_a_running_room_are_released_when_a_match_is_dropped(queue: QueueFixture) -> None:
@@ -500,8 +501,7 @@ async def test_seats_in_a_running_room_are_released_when_a_match_is_dropped(queu
         )
         await placement.place(wanted)
         await leases.release_reservation(placed.room_id, player, shard_id=placed.shard_id, epoch=placed.epoch)
-    seats = f"{{{queue.matchmaker.namespace}}}:seats:{placed.room_id}"
-    assert await queue.redis("ZRANGE", seats, 0, -1) == ["host"]
+    assert await queue.store.list_seats(placed.room_id) == ["host"]
 
 
 async def test_matching_thousands_that_never_agree_does_not_block_the_loop(
@@ -586,12 +586,11 @@ async def test_the_tickets_of_a_failed_agent_are_found_in_small_steps(queue: Que
     queue.enqueue(stays, "p1", skill=-1000)
     await stays.sync()
     assert stays.waiting_total == 1_201
-    agents = f"{{{queue.matchmaker.namespace}:duel}}:agents"
-    await queue.redis("ZADD", agents, 1, gone.agent_id)
+    await queue.store.silence_agent("duel", gone.agent_id)
     assert await leader.round()
     await stays.sync()
     assert stays.waiting_total == 1
-    assert await queue.redis("ZRANGE", agents, 0, -1) == [stays.agent_id]
+    assert (await queue.store.list_queued("duel"))["agents"] == [stays.agent_id]
 
 
 async def test_matches_of_a_region_without_a_leader_are_returned(
@@ -612,6 +611,7 @@ async def test_matches_of_a_region_without_a_leader_are_returned(
         await agent.sync()
         return queue.ends("p1") == queue.ends("p2") == ["found"]
 
+    await queue.store.wait(0.2)
     await eventually(are_matched_elsewhere)
     assert other.results["abandoned"] == 1
 
@@ -755,6 +755,7 @@ async def test_a_ticket_times_out(create_queue: Callable[[Mode], QueueFixture]) 
         await agent.sync()
         return queue.ends("p1") == queue.ends("f1") == ["timed_out"]
 
+    await queue.store.wait(0.1)
     await eventually(both_told)
 
 
@@ -776,6 +777,7 @@ async def test_the_players_of_a_failed_shard_are_removed(
         await leader.round()
         return stays.waiting_total == 0 and queue.ends("f2") == ["cancelled"]
 
+    await queue.store.wait(0.3)
     await eventually(only_ours_wait)
     assert (await leader.read()).backfills == []
     queue.clock.now_s += 10
@@ -784,43 +786,45 @@ async def test_the_players_of_a_failed_shard_are_removed(
     assert gone.waiting_total == 1, "who was forgotten enters again"
 
 
-async def test_players_are_enqueued_again_in_order_after_a_flush(queue: QueueFixture) -> None:
-    agent = queue.agent()
+async def test_players_are_enqueued_again_in_order_after_a_flush(redis_queue: QueueFixture) -> None:
+    agent = redis_queue.agent()
     for n in range(5):
-        queue.enqueue(agent, f"p{n}", skill=1000 * n)
+        redis_queue.enqueue(agent, f"p{n}", skill=1000 * n)
     await agent.sync()
-    await queue.forget("*")
-    queue.clock.now_s += 10
+    await redis_queue.forget("*")
+    redis_queue.clock.now_s += 10
     await agent.sync()
     assert agent.waiting_total == 0
     await agent.sync()
     assert agent.waiting_total == 5
-    queue.clock.now_s += 2
+    redis_queue.clock.now_s += 2
     await agent.sync()
     places = [
-        [news.position for news in queue.news[f"p{n}"] if isinstance(news, QueuePosition)][-1] for n in range(5)
+        [news.position for news in redis_queue.news[f"p{n}"] if isinstance(news, QueuePosition)][-1] for n in range(5)
     ]
     assert places == [1, 2, 3, 4, 5]
-    leader = queue.leader()
+    leader = redis_queue.leader()
     assert await leader.round()
-    assert {one.since_ms for one in leader.tickets.values()} == {queue.now_ms}, "they have waited since they entered"
+    assert {one.since_ms for one in leader.tickets.values()} == {redis_queue.now_ms}, (
+        "they have waited since they entered"
+    )
 
 
-async def test_notifications_after_a_flush_are_delivered(queue: QueueFixture) -> None:
-    agent, leader = queue.agent(), queue.leader()
+async def test_notifications_after_a_flush_are_delivered(redis_queue: QueueFixture) -> None:
+    agent, leader = redis_queue.agent(), redis_queue.leader()
     for n in range(8):
-        queue.enqueue(agent, f"p{n}")
+        redis_queue.enqueue(agent, f"p{n}")
     await agent.sync()
     await leader.round()
     await agent.sync()
-    await queue.forget(":*")
-    queue.clock.now_s += 3  # the leader reads all tickets at intervals
+    await redis_queue.forget(":*")
+    redis_queue.clock.now_s += 3  # the leader reads all tickets at intervals
     for player in ("q1", "q2"):
-        queue.enqueue(agent, player)
+        redis_queue.enqueue(agent, player)
     await agent.sync()
     await leader.round()
     await agent.sync()
-    assert queue.ends("q1") == queue.ends("q2") == ["found"]
+    assert redis_queue.ends("q1") == redis_queue.ends("q2") == ["found"]
 
 
 async def test_a_running_room_gets_players_and_requests_more_if_needed(
@@ -882,7 +886,7 @@ async def test_a_match_with_a_room_is_deleted(queue: QueueFixture) -> None:
         await leader.round()
         queue.clock.now_s += 10
     assert leader.results["found"] == 1
-    assert await queue.redis("EXISTS", f"{{{queue.matchmaker.namespace}:duel}}:matches") == 0
+    assert (await queue.store.list_queued("duel"))["matches"] == []
 
 
 async def test_invalid_matches_of_a_game_are_refused(create_queue: Callable[[Mode], QueueFixture]) -> None:
@@ -939,17 +943,17 @@ async def test_the_quality_of_each_match_is_observed(queue: QueueFixture) -> Non
     assert [news.recent_wait_ms > 0 for news in queue.news["p3"] if isinstance(news, QueuePosition)] == [True, True]
 
 
-async def test_every_key_of_a_queue_expires(queue: QueueFixture) -> None:
-    agent, leader = queue.agent(), queue.leader()
+async def test_every_key_of_a_queue_expires(redis_queue: QueueFixture) -> None:
+    agent, leader = redis_queue.agent(), redis_queue.leader()
     for n in range(3):
-        queue.enqueue(agent, f"p{n}", party=("us", 2) if n == 2 else None)
+        redis_queue.enqueue(agent, f"p{n}", party=("us", 2) if n == 2 else None)
     agent.set_backfill(Backfill("room", "", 0.0, [1], 0))
     await agent.sync()
     await leader.round()
-    keys = await queue.redis("KEYS", f"{{{queue.matchmaker.namespace}:duel}}*")
+    keys = await redis_queue.redis("KEYS", f"{{{redis_queue.matchmaker.namespace}:duel}}*")
     assert len(keys) >= 8
     for key in keys:
-        assert await queue.redis("PTTL", key) > 0, key
+        assert await redis_queue.redis("PTTL", key) > 0, key
 
 
 async def test_thousands_of_players_are_matched_once_each(queue: QueueFixture) -> None:
@@ -1140,7 +1144,7 @@ async def test_a_player_attached_before_the_first_enqueue_arrives_is_at_the_new_
     monkeypatch.setattr(one._scripts, "run", run_late)
     await one.sync()
     await two.sync()
-    await queue.redis("ZADD", f"{{{queue.matchmaker.namespace}:duel}}:agents", 1, one.agent_id)
+    await queue.store.silence_agent("duel", one.agent_id)
     assert await leader.round()
     await two.sync()
     assert queue.ends("p1") == []
@@ -1186,7 +1190,7 @@ async def test_the_end_of_the_previous_agent_does_not_affect_attached_players(
         queue.enqueue(one, player, skill=0.0 if player == "p1" else 1000.0)
     await one.sync()
     await pass_on(queue, "p1", one, two)
-    await queue.redis("ZADD", f"{{{queue.matchmaker.namespace}:duel}}:agents", 1, one.agent_id)
+    await queue.store.silence_agent("duel", one.agent_id)
     queue.clock.now_s += 60
     await leader.round()
     queue.clock.now_s += 60
@@ -1195,13 +1199,13 @@ async def test_the_end_of_the_previous_agent_does_not_affect_attached_players(
     assert queue.ends("p1") == []
 
 
-async def test_a_lost_player_that_is_attached_is_enqueued_with_the_waiting_time(queue: QueueFixture) -> None:
-    one, two = queue.agent("a"), queue.agent("b")
-    queue.enqueue(one, "p1")
+async def test_a_lost_player_that_is_attached_is_enqueued_with_the_waiting_time(redis_queue: QueueFixture) -> None:
+    one, two = redis_queue.agent("a"), redis_queue.agent("b")
+    redis_queue.enqueue(one, "p1")
     await one.sync()
-    await queue.forget(":duel}:*")
-    await pass_on(queue, "p1", one, two)
-    queue.enqueue(two, "p2")
+    await redis_queue.forget(":duel}:*")
+    await pass_on(redis_queue, "p1", one, two)
+    redis_queue.enqueue(two, "p2")
     await two.sync()
     since_ms = await waiting_since_ms(two)
     assert since_ms["p1"] < since_ms["p2"]

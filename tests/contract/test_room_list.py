@@ -1,12 +1,12 @@
-"""The lists of rooms of a shard are read from Redis as often as they expire, whatever the number of requests."""
+"""The lists of rooms of a shard are read from the store as often as they expire, whatever the number of requests."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.harness.matchmaker_stores import MatchmakerStore
 from tickwire.matchmaking import Matchmaker, MatchmakerUnavailable, PlaceRequest, ShardInfo
 from tickwire.schemas.messages import ListRooms
 from tickwire.schemas.payloads import encode_payload
@@ -14,15 +14,14 @@ from tickwire.server.placement.room_list import CACHE_ENTRIES_MAX, CACHE_S, Room
 
 
 @pytest.fixture
-async def matchmaker(redis_url: str, redis_namespace: str) -> AsyncIterator[Matchmaker]:
-    made = Matchmaker.from_url(redis_url, namespace=redis_namespace)
+async def matchmaker(store: MatchmakerStore) -> Matchmaker:
+    made = store.create()
     await made.directory.register(ShardInfo("a", "ws://a", "build", room_types=["arena"]))
-    yield made
-    await made.aclose()
+    return made
 
 
 def requests_of(matchmaker: Matchmaker) -> int:
-    """Return the number of calls of Redis."""
+    """Return the number of calls of the store."""
     return matchmaker.directory._scripts.counters.calls
 
 

@@ -1,24 +1,22 @@
-"""The guarantees of session handoffs, on a real Redis."""
+"""The guarantees of session handoffs, on a real Redis and on the in-process store of `tickwire.testing`."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.harness.matchmaker_stores import MatchmakerStore
 from tests.harness.polling import eventually
 from tickwire.matchmaking import Matchmaker
 
 
 @pytest.fixture
-async def matchmaker(redis_url: str, redis_namespace: str) -> AsyncIterator[Matchmaker]:
-    made = Matchmaker.from_url(redis_url, namespace=redis_namespace)
-    yield made
-    await made.aclose()
+def matchmaker(store: MatchmakerStore) -> Matchmaker:
+    return store.create()
 
 
-async def test_a_session_handoff_is_taken_once_and_expires(matchmaker: Matchmaker, redis_namespace: str) -> None:
+async def test_a_session_handoff_is_taken_once_and_expires(matchmaker: Matchmaker, store: MatchmakerStore) -> None:
     handoffs = matchmaker.session_handoffs
     assert await handoffs.take("a", "shard-1") is None
     await handoffs.put("a", b"\x93\x01\x02\x03", ttl_ms=10_000)
@@ -29,8 +27,9 @@ async def test_a_session_handoff_is_taken_once_and_expires(matchmaker: Matchmake
     await handoffs.put("c", b"\xc0", ttl_ms=1)
 
     async def is_gone() -> bool:
-        return not await matchmaker.connection.client.exists(f"{{{redis_namespace}}}:session_handoff:c")
+        return await handoffs.get("c") is None
 
+    await store.wait(0.01)
     await eventually(is_gone)
     assert await handoffs.take("c", "shard-1") is None
 

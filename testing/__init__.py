@@ -9,16 +9,26 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tickwire.testing.convergence import Difference as Difference
+    from tickwire.testing.convergence import NotConverged as NotConverged
+    from tickwire.testing.harness_client import HarnessClient as HarnessClient
+    from tickwire.testing.room_harness import RoomHarness as RoomHarness
     from tickwire.testing.schedule import Choice as Choice
     from tickwire.testing.schedule import Schedule as Schedule
+    from tickwire.testing.simulated_network import Network as Network
 
 _MODULES = {
     "Choice": "schedule",
+    "Difference": "convergence",
+    "HarnessClient": "harness_client",
+    "Network": "simulated_network",
+    "NotConverged": "convergence",
+    "RoomHarness": "room_harness",
     "Schedule": "schedule",
 }
 """The modules of the public names. The imports above repeat them for type checkers."""
 
-__all__ = ["Choice", "Schedule"]
+__all__ = ["Choice", "Difference", "HarnessClient", "Network", "NotConverged", "RoomHarness", "Schedule"]
 
 
 def __getattr__(name: str) -> Any:

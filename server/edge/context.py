@@ -6,6 +6,7 @@ The edge server creates it once. Sessions get nothing else, so a test can run th
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
@@ -15,6 +16,11 @@ from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.resume_tokens import ResumeTokens
 from tickwire.server.edge.services import BanList, PlayerQueue, RoomJoiner, SessionLocator, TransactionRunner
 from tickwire.server.edge.settings import EdgeSettings
+
+
+def create_session_id() -> str:
+    """Return a session id that cannot be guessed."""
+    return secrets.token_urlsafe(12)
 
 
 class SessionTable(Protocol):
@@ -52,6 +58,7 @@ class SessionContext(msgspec.Struct, frozen=True, kw_only=True):
         now_s: the clock for time limits, in seconds; see `tickwire.server.edge.loop_clock`.
         now_us: the fleet's clock: UTC, microseconds since 1970.
         spawn: starts a task under a name. The edge server awaits it when it closes, and cancels it at the deadline.
+        create_session_id: returns the id of a new session.
     """
 
     settings: EdgeSettings
@@ -66,3 +73,4 @@ class SessionContext(msgspec.Struct, frozen=True, kw_only=True):
     now_s: Callable[[], float]
     now_us: Callable[[], int]
     spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+    create_session_id: Callable[[], str] = create_session_id

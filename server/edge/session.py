@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import enum
-import secrets
 from collections.abc import Callable
 from typing import Any
 
@@ -119,7 +118,7 @@ class Session:
     )
 
     def __init__(self, identity: Identity, *, schema_version: int, context: SessionContext) -> None:
-        self.session_id = secrets.token_urlsafe(12)
+        self.session_id = context.create_session_id()
         self.player_id = identity.player_id
         self.is_guest = identity.is_guest
         self.schema_version = schema_version

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Sequence
 
-from tickwire.schemas.columns import CHECKSUM_BYTES
+from tickwire.schemas.columns import CHECKSUM_BYTES, Columns
 from tickwire.schemas.delta import create_codecs
 from tickwire.schemas.framing import binary_frame
 from tickwire.schemas.parts import HAS_CHECKSUM, HAS_PARTS, IS_COMPLETE
@@ -138,6 +138,10 @@ class Replicator:
             self.changed_tick = tick
         for number, channel in self._channels.items():
             self._begin(channel, has_changed=number in changed)
+
+    def rows_by_channel(self) -> list[dict[int, Columns]]:
+        """Return the quantised rows of this tick by channel, one dictionary for each table."""
+        return [partition.by_channel for partition in self._partitions]
 
     def prepare(self, interest: InterestSet) -> InterestSet:
         """Return the interest set with this tick's `before`, `data` and `after`."""

@@ -53,6 +53,11 @@ STALLED_S_MAX = 5.0
 """A tick that has been due for longer than this, while the event loop runs, will never start."""
 
 
+def create_seed() -> int:
+    """Return a seed that cannot be guessed."""
+    return secrets.randbits(64)
+
+
 class TicksStalled(Internal):
     """The timer of a tick group has stopped, so that its rooms no longer tick."""
 
@@ -80,6 +85,7 @@ class RoomHost:
         room_types: the room classes that this shard hosts, by room type.
         callbacks: the parts of the shard that rooms reach through the host.
         clock: the clock and the timers of the ticks; None: those of the running event loop.
+        create_seed: returns a seed for the random numbers of a room.
 
     Attributes:
         tick_scheduler: runs the ticks of the rooms.
@@ -92,8 +98,10 @@ class RoomHost:
         callbacks: HostCallbacks,
         *,
         clock: TickTimers | None = None,
+        create_seed: Callable[[], int] = create_seed,
     ) -> None:
         self.room_types = dict(room_types)
+        self._create_seed = create_seed
         self._on_closed = callbacks.on_closed
         self._tune = callbacks.tune
         self._commit = callbacks.commit
@@ -172,7 +180,7 @@ class RoomHost:
             RoomClosed: the game's code raised an exception, or the room exists already.
         """
         room_class = self._check_new(spec)
-        runtime = create_room(room_class, spec, self._context(), options, seed=secrets.randbits(64))
+        runtime = create_room(room_class, spec, self._context(), options, seed=self._create_seed())
         self._add_created(runtime, is_restored=False)
         return runtime
 
@@ -185,7 +193,7 @@ class RoomHost:
             NotSavable, Unavailable: see `tickwire.server.rooms.factory.restore_room`.
         """
         room_class = self._check_new(spec)
-        runtime = restore_room(room_class, spec, self._context(), request, seed=secrets.randbits(64))
+        runtime = restore_room(room_class, spec, self._context(), request, seed=self._create_seed())
         self._add_created(runtime, is_restored=True)
         return runtime
 
@@ -196,7 +204,7 @@ class RoomHost:
             NoSuchRoomType, RoomClosed, NotSavable, Unavailable: see `restore`.
         """
         room_class = self.get_room_class(spec.room_type)
-        runtime = restore_room(room_class, spec, self._context(), request, seed=secrets.randbits(64))
+        runtime = restore_room(room_class, spec, self._context(), request, seed=self._create_seed())
         runtime.has_rolled_back = False  # it was frozen when its state was sent
         return runtime
 
@@ -264,7 +272,7 @@ class RoomHost:
         """
         room_id = old.room.room_id
         try:
-            new = restart_room(old, room_class, point, self._context(), seed=secrets.randbits(64))
+            new = restart_room(old, room_class, point, self._context(), seed=self._create_seed())
         except TickwireError as error:
             log.error("room_restart_failed", room_id=room_id, room_type=old.room.room_type, error=error.detail)
             self.close(room_id, "the room could not restart")

@@ -44,6 +44,7 @@ from tickwire.client.updates import (
 from tickwire.schemas.messages import ErrorCode, Join, Redirect
 from tickwire.server.edge.auth.authenticator import GuestAuthenticator, Identity
 from tickwire.server.edge.close_codes import SessionCloseCode
+from tickwire.server.edge.context import create_session_id
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.message_handlers import SessionReceiver
 from tickwire.server.edge.resume_tokens import ResumeTokens
@@ -151,6 +152,9 @@ class SimulatedShard:
 
     def now_us(self) -> int:
         return self.fleet.now_us()
+
+    def create_session_id(self) -> str:
+        return create_session_id()
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work, name=name)

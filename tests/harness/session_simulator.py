@@ -28,6 +28,7 @@ from tickwire.schemas.messages import Join, Redirect
 from tickwire.server.edge.auth.authenticator import Authenticator, GuestAuthenticator
 from tickwire.server.edge.close_codes import SessionCloseCode
 from tickwire.server.edge.connection import Connection
+from tickwire.server.edge.context import create_session_id
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.handshake import SessionHandshake
 from tickwire.server.edge.resume_tokens import ResumeTokens
@@ -67,6 +68,9 @@ class FakeSessionContext:
 
     def now_us(self) -> int:
         return 1
+
+    def create_session_id(self) -> str:
+        return create_session_id()
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

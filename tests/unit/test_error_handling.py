@@ -157,6 +157,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "server/rooms/outbox.py:_renumber": "holds what the outbox held",
         "matchmaking/script_runner.py:__init__": "run refuses calls above WAITING_CALLS_MAX",
         "matchmaking/queue/agent.py:__init__": "enqueue refuses players above PLAYERS_MAX",
+        "testing/simulated_network.py:__init__": "every message leaves it after its delay, or with the connection",
     },
 }
 

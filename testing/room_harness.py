@@ -1,0 +1,362 @@
+"""Runs a room with simulated players, without sockets, stores and sleeps: `RoomHarness`."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Coroutine, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+from tickwire.client.errors import Refused
+from tickwire.client.options import JoinOptions
+from tickwire.schemas.messages import Redirect
+from tickwire.server.rooms.factory import RoomSpec
+from tickwire.server.rooms.host import RoomHost
+from tickwire.server.rooms.room import Room
+from tickwire.server.rooms.runtime import RoomRuntime
+from tickwire.server.rooms.seat import Seat
+from tickwire.testing import test_run
+from tickwire.testing.convergence import Difference, NotConverged, find_difference
+from tickwire.testing.harness_client import ClientContext, HarnessClient
+from tickwire.testing.harness_shard import HarnessShard, ShardContext
+from tickwire.testing.raised_errors import RaisedError
+from tickwire.testing.simulated_connection import NetworkContext, SimulatedConnection
+from tickwire.testing.simulated_network import PERFECT, Deliveries, Network
+from tickwire.testing.virtual_loop import VirtualLoop
+
+R = TypeVar("R", bound=Room)
+ROOM_ID = "room"
+JOIN_S_MAX = 30.0
+"""How long a client may take to join, in simulated time."""
+CONVERGE_TICKS_MAX = 600
+"""The most ticks that `check_convergence` waits for clients that reconnect."""
+
+
+class RoomHarness(Generic[R]):
+    """A room with simulated players, on a clock that jumps.
+
+        with RoomHarness(Arena, seed=7) as room:
+            ann, bob = room.join("ann"), room.join("bob", network=Network(latency_ms=(20, 90), loss=0.02))
+            ann.input(fire=True)
+            room.run(seconds=3)
+            assert bob.world.ships[bob.entity].hp == 80
+            room.check_convergence()
+
+    The room, its host, the sessions, the codec and the client core are the real ones; only sockets and stores are
+    replaced. Time advances in `run`, and in calls that must wait for a client, such as `join`. All chance depends on
+    `seed`: the room's random numbers, ids, tokens and the network. Two runs with one seed are equal, if the game uses
+    no other source of chance or time.
+
+    An exception of a hook ends the call in which it was raised, and is raised there, unless `raise_errors` is False.
+    Coroutines of the room (`self.run`) run on the simulated time: `asyncio.sleep` takes none.
+
+    Args:
+        room_class: the class of the room.
+        seed: the seed of the run.
+        options: the options for `on_create`.
+        name: the name of the room; a durable room needs one. By default the room type.
+        network: the network of clients that join without one of their own.
+        raise_errors: whether exceptions of hooks are raised; otherwise they are in `errors`.
+
+    Attributes:
+        seed: the seed.
+        clients: the clients by name.
+        errors: the exceptions of hooks that were not raised.
+        schedule: the chance of the network.
+    """
+
+    def __init__(  # noqa: PLR0913 a test names the few that it sets
+        self,
+        room_class: type[R],
+        *,
+        seed: int = 1,
+        options: Mapping[str, Any] | None = None,
+        name: str | None = None,
+        network: Network = PERFECT,
+        raise_errors: bool = True,
+    ) -> None:
+        self.seed = seed
+        self.schedule = test_run.register(self, seed)
+        self.clients: dict[str, HarnessClient] = {}
+        self.errors: list[RaisedError] = []
+        self.network = network
+        self._raise_errors = raise_errors
+        self._room_class = room_class
+        self._raised: list[RaisedError] = []
+        self._faults: list[dict[str, Any]] = []
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._is_closed = False
+        self._loop = VirtualLoop()
+        self._loop.set_exception_handler(lambda loop, context: self._faults.append(context))
+        self._deliveries = Deliveries(self._loop)
+        self._loop.run_until(0.5 / room_class.tick_rate_hz)  # the first tick is due at the end of the interval
+        rng = random.Random(f"{seed}/server")  # noqa: S311 the chance of a test
+        context = ShardContext(
+            self._loop,
+            NetworkContext(self._loop, self._deliveries, self.schedule),
+            rng,
+            self._raised,
+            self._ticked,
+            self._find_session,
+        )
+        self.shard = HarnessShard("shard-1", {room_class.room_type: room_class}, context)
+        self.shards = {self.shard.url: self.shard}
+        room_name = room_class.room_type if name is None else name
+        spec = RoomSpec(ROOM_ID, room_class.room_type, room_name, epoch=1)
+        try:
+            self._in_loop(self._create(spec, options or {}))
+        except BaseException:
+            self.close()
+            raise
+
+    async def _create(self, spec: RoomSpec, options: Mapping[str, Any]) -> None:
+        self.shard.host.create(spec, options)
+
+    # -- the room -------------------------------------------------------------------------------------------
+
+    @property
+    def host(self) -> RoomHost:
+        """The rooms of the shard that has the room now."""
+        return self.shard.host
+
+    @property
+    def runtime(self) -> RoomRuntime:
+        """The runtime of the room, also after a migration or a restart.
+
+        Raises:
+            AssertionError: the room has closed.
+        """
+        runtime = self.host.get(ROOM_ID)
+        if runtime is None:
+            raise AssertionError("the room has closed")
+        return runtime
+
+    @property
+    def room(self) -> R:
+        """The game's room, also after a migration or a restart.
+
+        Raises:
+            AssertionError: the room has closed.
+        """
+        room = self.runtime.room
+        assert isinstance(room, self._room_class)
+        return room
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the room exists. It closes when it is empty for long, when the game closes it, or on an error."""
+        return self.host.get(ROOM_ID) is not None
+
+    @property
+    def tick(self) -> int:
+        """The number of the room's last tick; 0 if the room has closed."""
+        runtime = self.host.get(ROOM_ID)
+        return 0 if runtime is None else runtime.tick
+
+    @property
+    def now_s(self) -> float:
+        """The simulated time in seconds since the harness was created."""
+        return self._loop.time()
+
+    # -- clients --------------------------------------------------------------------------------------------
+
+    def join(
+        self,
+        name: str,
+        *,
+        network: Network | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> HarnessClient:
+        """Connect a new client, join the room, and run until it has its seat.
+
+        Args:
+            name: the name of the client, which is the id of its player.
+            network: its network; by default that of the harness.
+            options: the options for `on_join`.
+
+        Raises:
+            Refused: the server refused the join.
+            AssertionError: the client has no seat after JOIN_S_MAX of simulated time.
+        """
+        client = self.connect(name, network=network, options=options)
+        self._run_until(JOIN_S_MAX, lambda: client.is_seated or client.last_error is not None)
+        if not client.is_seated:
+            if client.last_error is not None:
+                raise Refused(client.last_error)
+            raise AssertionError(f"{name!r} has no seat after {JOIN_S_MAX:g} s")
+        return client
+
+    def connect(
+        self,
+        name: str,
+        *,
+        network: Network | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> HarnessClient:
+        """Connect a new client that joins the room, and return at once: `run` delivers its messages."""
+        if name in self.clients:
+            raise ValueError(f"there is a client {name!r} already")
+        number = len(self.clients) + 1
+        context = ClientContext(
+            self._loop,
+            random.Random(f"{self.seed}/client {number}"),  # noqa: S311 the chance of a test
+            self._connect,
+            self.shard.url,
+        )
+        join = JoinOptions(name=self.room.name, options=dict(options) if options is not None else None)
+        client = HarnessClient(
+            name, self._room_class.room_type, join, self.network if network is None else network, context
+        )
+        self.clients[name] = client
+        client.start()
+        return client
+
+    def _connect(self, url: str, network: Network, client: HarnessClient) -> SimulatedConnection | None:
+        shard = self.shards.get(url)
+        return None if shard is None or not shard.is_up else shard.connect(network, client)
+
+    def _find_session(self, shard: HarnessShard, room_id: str, session_id: str) -> Redirect | None:
+        """Redirect a client whose room is on another shard."""
+        if shard is self.shard or not room_id:
+            return None
+        return Redirect(self.shard.url, is_resume=True)
+
+    def seat_of(self, client: HarnessClient) -> Seat | None:
+        """Return the seat of a client; None without one."""
+        runtime = self.host.get(ROOM_ID)
+        seats = runtime.seats if runtime is not None else []
+        return next((seat for seat in seats if seat.player_id == client.name), None)
+
+    # -- time -----------------------------------------------------------------------------------------------
+
+    def run(self, *, ticks: int = 0, seconds: float = 0.0) -> None:
+        """Advance the time: messages arrive, timers run, and the room ticks.
+
+        Args:
+            ticks: the number of ticks of the room; the time then is between two ticks.
+            seconds: the time in seconds, after the ticks.
+
+        Raises:
+            Exception: a hook of the room raised it.
+        """
+        if ticks:
+            self._run_until(self._ticks_s(ticks))
+        if seconds:
+            self._run_until(seconds)
+
+    def _ticks_s(self, ticks: int) -> float:
+        """Return the time of a number of ticks of the room, and half an interval more. It may have closed."""
+        runtime, interval_s = self.host.get(ROOM_ID), 1 / self._room_class.tick_rate_hz
+        groups = self.host.tick_scheduler.groups
+        due_s = next((group.due_s for group in groups if runtime in group.runtimes), self._loop.time() + interval_s)
+        return due_s + (ticks - 0.5) * interval_s - self._loop.time()
+
+    def run_until_idle(self) -> None:
+        """Run everything that is due now, without advancing the time."""
+        self._run_until(0.0)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        """Start a coroutine on the event loop of the harness; it runs in `run`."""
+        task = self._loop.create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _run_until(self, seconds: float, is_done: Any = None) -> None:
+        self._check_open()
+        self._loop.run_until(self._loop.time() + seconds, is_done)
+        self._raise_faults()
+
+    def _in_loop(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        """Run a coroutine to its end, on the event loop, without advancing the time further than it waits."""
+        self._check_open()
+        task = self._loop.create_task(coroutine)
+        self._loop.run_until(self._loop.time() + JOIN_S_MAX, task.done)
+        if not task.done():
+            task.cancel()
+            raise AssertionError(f"a call took more than {JOIN_S_MAX:g} s of simulated time")
+        error = task.exception()
+        self._raise_faults()
+        if error is not None:
+            raise error
+        return task.result()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise RuntimeError("the harness is closed")
+
+    def _raise_faults(self) -> None:
+        """Raise the first exception of a hook since the last call."""
+        faults, self._faults[:] = list(self._faults), []
+        raised, self._raised[:] = list(self._raised), []
+        if raised and not self._raise_errors:
+            self.errors += raised
+        elif raised:
+            raised[0].error.add_note(str(raised[0]))
+            raise raised[0].error
+        for fault in faults:
+            raise fault.get("exception") or RuntimeError(fault["message"])
+
+    def _ticked(self) -> None:
+        test_run.tick_done(self)
+
+    # -- checks ---------------------------------------------------------------------------------------------
+
+    def check_convergence(self) -> None:
+        """Check that the world of each client equals what its player may see of the server's tables.
+
+        Runs at least one tick, and more while a client reconnects, up to CONVERGE_TICKS_MAX. Then all messages in
+        flight are delivered at once, without regard to the latency. The values are compared as they are sent:
+        quantised, in the channels and grid cells of each player. Clients that the test has disconnected, and those
+        that have left or lost their seat, are not compared.
+
+        Raises:
+            NotConverged: a world differs; the error names the tick, client, table, entity and field.
+        """
+        for _ in range(CONVERGE_TICKS_MAX):
+            self.run(ticks=1)
+            if not any(self._is_behind(client) for client in self.clients.values()):
+                break
+        self._deliveries.flush()
+        self.run_until_idle()
+        self._deliveries.flush()
+        for difference in self._differences():
+            raise NotConverged(difference)
+
+    def _is_behind(self, client: HarnessClient) -> bool:
+        """Return whether a client with a seat has yet to connect, or to be sent its first frame."""
+        if client.is_away:
+            return False
+        seat = self.seat_of(client)
+        return not client.is_connected or (seat is not None and seat.view is None)
+
+    def _differences(self) -> Iterator[Difference]:
+        for name, client in self.clients.items():
+            seat, world = self.seat_of(client), client.core.world
+            if client.is_away or (seat is None and world is None):
+                continue
+            if not client.is_connected:
+                yield Difference(self.tick, name, client_value="the client cannot connect")
+            elif seat is None or world is None:
+                text = "the client has no seat" if seat is not None else "the room has no seat for the client"
+                yield Difference(self.tick, name, client_value=text)
+            else:
+                found = find_difference(self.runtime, seat, name, world)
+                if found is not None:
+                    yield found
+
+    # -- the end --------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """End the room and its tasks. Idempotent; `with` calls it."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        for shard in self.shards.values():
+            shard.stop()
+        self._loop.end()
+
+    def __enter__(self) -> RoomHarness[R]:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()

@@ -59,7 +59,7 @@ class NotConverged(AssertionError):
 
 
 def find_difference(runtime: RoomRuntime, seat: Seat, name: str, world: World) -> Difference | None:
-    """Return the first difference between a client's world and what its seat may see; None if they are equal.
+    """Return the first difference between a client's world and the rows that its seat may see; None: they are equal.
 
     Args:
         runtime: the room, between two ticks.

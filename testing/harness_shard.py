@@ -72,7 +72,7 @@ class EmptyQueue:
         """Refuse the request.
 
         Raises:
-            NoSuchMode: there are no modes.
+            NoSuchMode: the harness has none.
         """
         raise NoSuchMode(f"the harness has no mode {request.mode!r}")
 
@@ -214,4 +214,4 @@ class HarnessShard:
         self.registry.expire(now_s)
 
     def _commit(self, runtime: RoomRuntime) -> None:
-        """Leave the transactions of a room pending: there is no ledger."""
+        """Leave the transactions of a room pending, because no ledger is attached."""

@@ -1,4 +1,4 @@
-"""One connection of a simulated client: the server's end implements what sessions use of an edge `Connection`."""
+"""One connection of a simulated client: the server's end implements the part of an edge `Connection` that sessions use."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ class SimulatedConnection:
         for data in frame_payloads(frames):
             self._client.message_received(self, data)
 
-    # -- the server's end: what sessions use of a Connection ------------------------------------------------
+    # -- the server's end: the part of a Connection that sessions use --------------------------------------
 
     def as_connection(self) -> Connection:
         """Return this connection as the type that sessions expect."""

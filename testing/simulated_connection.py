@@ -1,4 +1,4 @@
-"""One connection of a simulated client: the server's end implements the part of an edge `Connection` that sessions use."""
+"""One connection of a simulated client. Its server end has the part of an edge `Connection` that sessions use."""
 
 from __future__ import annotations
 

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
-import numpy as np
 
+from tickwire.server.persistence.raw_columns import RawColumn, decode_columns, encode_columns
 from tickwire.server.persistence.world_codec import decode_world, encode_world
 from tickwire.server.rooms.checkpoint import RoomCheckpoint
 from tickwire.server.rooms.room import Access
@@ -23,14 +22,6 @@ from tickwire.server.storage import SavedWorld
 
 ROOM_BYTES_MAX = 64 * 1024 * 1024
 """A larger room is not migrated: its transfer would block Redis for all other clients."""
-DTYPES = frozenset(
-    ["bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float32", "float64"]
-)
-
-
-class _Column(msgspec.Struct, frozen=True, array_like=True):
-    dtype: str
-    data: bytes
 
 
 class RoomTransfer(msgspec.Struct, frozen=True):
@@ -48,7 +39,7 @@ class RoomTransfer(msgspec.Struct, frozen=True):
     """
 
     world: SavedWorld
-    raw_columns: dict[str, dict[str, _Column]]
+    raw_columns: dict[str, dict[str, RawColumn]]
     access: Access
     code: str
     mode: str
@@ -73,13 +64,7 @@ def encode_room(runtime: RoomRuntime, positions: Mapping[str, bytes] | None = No
         RoomTooLarge: the room has more than ROOM_BYTES_MAX bytes.
     """
     room = runtime.room
-    raw_columns = {
-        table: {
-            name: _Column(column.dtype.name, np.ascontiguousarray(column).tobytes())
-            for name, column in columns.items()
-        }
-        for table, columns in runtime.raw_columns().items()
-    }
+    raw_columns = {table: encode_columns(columns) for table, columns in runtime.raw_columns().items()}
     world = encode_world(room.room_type, room.name, room.room_id, runtime.checkpoint())
     world = msgspec.structs.replace(world, state_error=find_misfit(room.save_type, world.state))
     transfer = RoomTransfer(
@@ -112,7 +97,7 @@ def decode_room(data: bytes) -> tuple[RoomTransfer, RoomCheckpoint]:
         state = decode_world(transfer.world)
         tables = {
             name: msgspec.structs.replace(
-                table, raw_columns=_decode_columns(transfer.raw_columns.get(name, {}), table.ids.size)
+                table, raw_columns=decode_columns(transfer.raw_columns.get(name, {}), table.ids.size)
             )
             for name, table in state.tables.items()
         }
@@ -120,15 +105,3 @@ def decode_room(data: bytes) -> tuple[RoomTransfer, RoomCheckpoint]:
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, KeyError, TypeError) as error:
         raise ValueError(f"the transferred room cannot be decoded: {error!r}") from error
     return transfer, msgspec.structs.replace(state, tables=tables, attributes=transfer.attributes, random=random)
-
-
-def _decode_columns(columns: dict[str, _Column], count: int) -> dict[str, Any]:
-    read = {}
-    for name, column in columns.items():
-        if column.dtype in DTYPES:
-            array = np.frombuffer(column.data, np.dtype(column.dtype))
-            if array.size == count:
-                read[name] = array
-            elif count and array.size % count == 0:  # a quaternion: some numbers for each row
-                read[name] = array.reshape(count, -1)
-    return read

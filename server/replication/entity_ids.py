@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Iterable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 QUARANTINE_TICKS = 4096
 """The ticks before an id is used again: longer than any baseline lives, and than a client can be disconnected."""
@@ -20,6 +20,18 @@ class ReferenceOwner(Protocol):
 
     def clear_references(self, ids: list[int]) -> None:
         """Set each entity field that has one of these ids to 0."""
+
+
+class ReleasedIds(NamedTuple):
+    """The ids of a room that no entity has at present.
+
+    Args:
+        quarantined: the tick of the release and the id of each, in the order of the releases.
+        free: the ids that are allocated next, in order.
+    """
+
+    quarantined: tuple[tuple[int, int], ...] = ()
+    free: tuple[int, ...] = ()
 
 
 class EntityIds:
@@ -59,6 +71,19 @@ class EntityIds:
         """Put the id of a despawned entity into quarantine; every `Row` of the entity is dead from now on."""
         self.generations[id] = self.generations.get(id, 0) + 1
         self._quarantined.append((self.tick, id))
+
+    @property
+    def released(self) -> ReleasedIds:
+        """The ids that no entity has; a recording of the room holds them, a save does not."""
+        return ReleasedIds(tuple(self._quarantined), tuple(self._free))
+
+    @released.setter
+    def released(self, ids: ReleasedIds) -> None:
+        self._quarantined, self._free = deque(ids.quarantined), deque(ids.free)
+
+    def count_released(self) -> tuple[int, int]:
+        """Return the numbers of ids in quarantine and of free ids."""
+        return len(self._quarantined), len(self._free)
 
     @property
     def has_reusable(self) -> bool:

@@ -373,6 +373,10 @@ class Table:
             name: array[: self._count].copy() for name, array in self._arrays.items() if array.dtype != np.object_
         }
 
+    def numeric_arrays(self) -> list[NDArray[Any]]:
+        """Return the live rows of all numeric columns, local ones included, in order: views, for reading only."""
+        return [array[: self._count] for array in self._arrays.values() if array.dtype != np.object_]
+
     def restore(self, state: TableState) -> dict[str, TableState]:
         """Replace all rows by saved ones, matching fields by name.
 

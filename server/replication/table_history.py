@@ -147,6 +147,36 @@ class TableHistory:
         for name, ring in self._columns.items():
             ring[slot, :count] = table.view(name)
 
+    def ticks(self) -> list[tuple[int, Ids, Arrays]]:
+        """Return the ticks that the history has, the oldest first, each with its ids and columns: views."""
+        slots = sorted((tick, slot) for slot, tick in enumerate(self._ticks) if tick >= 0)
+        counts = self._counts
+        return [
+            (
+                tick,
+                self._ids[slot, : counts[slot]],
+                {n: ring[slot, : counts[slot]] for n, ring in self._columns.items()},
+            )
+            for tick, slot in slots
+        ]
+
+    def restore(self, tick: int, ids: Ids, columns: Arrays) -> None:
+        """Fill in the columns of an earlier tick, of a room that is restored with its history.
+
+        Args:
+            tick: the tick.
+            ids: (entities,) ascending.
+            columns: by name, (entities,) each; a column that is missing keeps zeros.
+        """
+        if ids.size > self._ids.shape[1]:
+            self._grow(ids.size)
+        slot = tick % len(self._ticks)
+        self._ticks[slot], self._counts[slot] = tick, ids.size
+        self._layouts[slot] = -1 - tick  # no other tick has it: rows are matched by their ids
+        self._ids[slot, : ids.size] = ids
+        for name in columns.keys() & self._columns.keys():
+            self._columns[name][slot, : ids.size] = columns[name]
+
     def sample(self, tick: float) -> TableSnapshot:
         """Return the table at a tick, interpolated as clients do it. It is valid until the next `capture`.
 

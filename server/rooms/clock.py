@@ -91,6 +91,11 @@ class RoomClock:
         """The pending timers, in the order of their next runs."""
         return tuple(timer for timer in self._timers if self._is_live(timer))
 
+    @property
+    def last_number(self) -> int:
+        """The number of the newest timer; 0 before the first."""
+        return self._last_number
+
     def after(self, delay_s: float, method: Callable[..., object], *arguments: Any) -> RoomTimer:
         """Call a method of the room once, in the first tick that is at least `delay_s` seconds from now.
 
@@ -215,11 +220,19 @@ class RoomClock:
         )
         return ClockCheckpoint(room.tick_rate_hz, timers)
 
-    def restore(self, checkpoint: ClockCheckpoint) -> None:
+    def find_next(self) -> RoomTimer | None:
+        """Return the pending timer that is due first, or None."""
+        return next((timer for timer in self._timers if self._is_live(timer)), None)
+
+    def restore(self, checkpoint: ClockCheckpoint, *, last_number: int = 0) -> None:
         """Replace all timers with saved ones. The room's tick, tables and players are restored already.
 
         A call that this build cannot run is logged and left out. The remaining time of each timer stays the same if
         the tick rate has changed.
+
+        Args:
+            checkpoint: the timers.
+            last_number: the number of the newest timer, if it is known; it may have ended.
         """
         room = self._room
         restored: list[RoomTimer] = []
@@ -234,7 +247,7 @@ class RoomClock:
                     method=saved.method,
                     error=str(error),
                 )
-        self._last_number = max((saved.number for saved in checkpoint.timers), default=0)
+        self._last_number = max((last_number, *(saved.number for saved in checkpoint.timers)))
         self._replace(timer for timer in restored if self._is_live(timer))
 
     def _is_live(self, timer: RoomTimer) -> bool:

@@ -16,6 +16,7 @@ from tickwire.server.rooms.containment import CommandRefused, NoSuchCommand, Roo
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.fan_out import FanOutMeter
 from tickwire.server.rooms.hooks import HookRunner
+from tickwire.server.rooms.ports import EntryRecorder
 from tickwire.server.rooms.reasons import REASON_CHARACTERS_MAX
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.seat import Seat
@@ -52,6 +53,7 @@ class CommandRunner:
 
     Attributes:
         record_reads: collects the records that the decision on a command is based on.
+        recorder: records the commands; None while the room is not recorded.
         transactions_applied: the number of calls of the game about committed transactions. Each may have changed the
             room's own data.
     """
@@ -63,6 +65,7 @@ class CommandRunner:
         "_recent_limits",
         "_room",
         "record_reads",
+        "recorder",
         "transactions_applied",
     )
 
@@ -74,6 +77,7 @@ class CommandRunner:
         self._recent_limits = RecentLimits()
         self.record_reads = RecordReads()
         self.transactions_applied = 0
+        self.recorder: EntryRecorder | None = None
 
     def run(self, seat: Seat, message: Command, *, is_again: bool = False) -> Reply | Decision:
         """Run one command of a player; see `Seat.run_command`."""
@@ -85,6 +89,8 @@ class CommandRunner:
         if declaration is not None and not is_again and (wait_ms := self._take(seat, declaration)):
             text = f"{message.name}: called too often; wait {wait_ms} ms"
             return self._refuse(message.id, ErrorCode.RATE_LIMITED, text, retry_after_ms=wait_ms)
+        if self.recorder is not None:
+            self.recorder.record_command(seat, message)
         try:
             if declaration is None:
                 call = self._prepare_untyped(seat, message)

@@ -11,7 +11,7 @@ server itself, or a NaN in a column, is never ignored: such a room closes. Pure.
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 from tickwire.server.rooms.containment import RoomIdentity, report_error
 from tickwire.server.rooms.counters import RoomCounters
@@ -26,6 +26,14 @@ _CONSEQUENCES = {
 }
 
 
+class FailureRecorder(Protocol):
+    """Records exceptions of hooks; a part of `tickwire.server.rooms.ports.EntryRecorder`."""
+
+    def record_failure(self, hook: str, error: BaseException, /, *, is_ignored: bool) -> None:
+        """Record an exception of a hook in a tick."""
+        ...
+
+
 class TickErrors:
     """Applies the policy of one room to the exceptions of its hooks in a tick.
 
@@ -33,14 +41,18 @@ class TickErrors:
         room: the room.
         policy: the policy of its class.
         counters: the counters of the shard.
+
+    Attributes:
+        recorder: records the exceptions; None while the room is not recorded.
     """
 
-    __slots__ = ("_counters", "_policy", "_room")
+    __slots__ = ("_counters", "_policy", "_room", "recorder")
 
     def __init__(self, room: RoomIdentity, policy: ErrorPolicy, counters: RoomCounters) -> None:
         self._room = room
         self._policy = policy
         self._counters = counters
+        self.recorder: FailureRecorder | None = None
 
     def ignores(self, hook: str, arguments: tuple[Any, ...], error: BaseException) -> bool:
         """Report an exception of a hook, and return whether the tick continues.
@@ -50,6 +62,8 @@ class TickErrors:
             arguments: the arguments of the hook.
             error: the exception.
         """
+        if self.recorder is not None:
+            self.recorder.record_failure(hook, error, is_ignored=self._policy == "ignore")
         report_error(self._room, self._counters, HookCall(hook, arguments), error, _CONSEQUENCES[self._policy])
         if self._policy != "ignore":
             return False

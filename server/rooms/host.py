@@ -344,7 +344,7 @@ class RoomHost:
     def unfreeze(self, runtime: RoomRuntime) -> None:
         """Resume the ticks of a frozen room."""
         runtime.start(self._commit, self.tasks)  # first: hooks that were postponed may run tasks
-        runtime.handover.unfreeze()
+        runtime.unfreeze()
         self.tick_scheduler.add(runtime)
 
     def attach(self, runtime: RoomRuntime) -> None:

@@ -14,6 +14,7 @@ from tickwire.server.rooms.error_policy import TickErrors
 from tickwire.server.rooms.fan_out import FanOutMeter
 from tickwire.server.rooms.inputs import InputBatch
 from tickwire.server.rooms.lag_compensation import LAG_TICKS_MIN
+from tickwire.server.rooms.ports import EntryRecorder
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.seat import Seat
 
@@ -33,9 +34,10 @@ class InputDelivery:
 
     Attributes:
         newest: the newest input of each seat, if the game receives all inputs of a tick together; else None.
+        recorder: records the inputs; None while the room is not recorded.
     """
 
-    __slots__ = ("_counters", "_errors", "_fan_out", "_has_history", "_reader", "_room", "newest")
+    __slots__ = ("_counters", "_errors", "_fan_out", "_has_history", "_reader", "_room", "newest", "recorder")
 
     def __init__(self, room: Room, fan_out: FanOutMeter, errors: TickErrors, counters: RoomCounters) -> None:
         self._room = room
@@ -44,6 +46,7 @@ class InputDelivery:
         self._counters = counters
         self._reader = _create_reader(room.input_fields)
         self._has_history = room._history is not None
+        self.recorder: EntryRecorder | None = None
         self.newest: dict[Seat, Input] | None = {} if type(room).on_inputs is not Room.on_inputs else None
 
     @property
@@ -67,13 +70,15 @@ class InputDelivery:
             self._deliver_batch(self.newest)
             return
         fan_out, on_input, read = self._fan_out, self._room.on_input, self._reader.read
-        create = self._room.input_type
+        create, recorder = self._room.input_type, self.recorder
         for seat in seats:
             if seat.inbox and not (seat.fan_out is not None and fan_out.wait_ms(seat)):
                 before = fan_out.cost
                 for message in seat.inbox:
                     if self._has_history:
                         self._record_lag(seat, message)
+                    if recorder is not None:
+                        recorder.record_input(seat, message)
                     values: Any = message
                     try:
                         values = create(*read(message.payload))
@@ -92,6 +97,9 @@ class InputDelivery:
             if self._has_history:
                 for seat, message in newest.items():
                     self._record_lag(seat, message)
+            if self.recorder is not None:
+                for seat, message in newest.items():
+                    self.recorder.record_input(seat, message)
             players, payloads = [], []
             for seat, message in newest.items():
                 seat.applied_seq = message.seq

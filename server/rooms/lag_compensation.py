@@ -20,8 +20,9 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from tickwire.schemas.columns import Ids
 from tickwire.server.replication.table import Table
-from tickwire.server.replication.table_history import TableHistory, TableSnapshot, snapshot_table
+from tickwire.server.replication.table_history import Arrays, TableHistory, TableSnapshot, snapshot_table
 
 LAG_TICKS_MIN = 1
 """The newest state that a client can have is that of the tick before the one that applies its input."""
@@ -103,6 +104,24 @@ class RoomHistory:
         self.newest = tick
         for history in self._histories.values():
             history.capture(tick)
+
+    def ticks(self) -> dict[str, list[tuple[int, Ids, Arrays]]]:
+        """Return the ticks that the history has, the oldest first, by table: views of the ids and columns."""
+        return {name: history.ticks() for name, history in self._histories.items()}
+
+    def restore(self, name: str, ticks: Sequence[tuple[int, Ids, Arrays]]) -> None:
+        """Fill in the earlier ticks of a table; a table that the history does not keep is ignored.
+
+        Args:
+            name: the table.
+            ticks: each tick, the oldest first, with the ids of the rows and the columns.
+        """
+        history = self._histories.get(name)
+        if history is None or not ticks:
+            return
+        for tick, ids, columns in ticks:
+            history.restore(tick, ids, columns)
+        self._oldest, self.newest = ticks[0][0], ticks[-1][0]
 
     def rewind(self, tick: int, lag: int | None, view_delay: float) -> RoomSnapshot:
         """Return the tables as a player saw them; as they are now for a player without an input.

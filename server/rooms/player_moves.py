@@ -88,7 +88,16 @@ class PlayerMoves:
         self._moves[seat] = _Move(request, then)
         self.has_new = True
 
+    def pending(self) -> list[tuple[MovingSeat, MoveRequest, str]]:
+        """Return the moves that are not decided yet: the seat, the request, and the method for the outcome."""
+        return [(seat, move.request, move.then) for seat, move in self._moves.items()]
+
     # -- called by the server -------------------------------------------------------------------------------
+
+    def restore(self, seat: MovingSeat, request: MoveRequest, then: str) -> None:
+        """Add a move of a replayed room that was requested earlier."""
+        self._moves[seat] = _Move(request, then)
+        self.has_new = True
 
     def start_new(self) -> None:
         """Start the moves that the game has requested since the last call."""

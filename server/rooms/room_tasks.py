@@ -14,7 +14,7 @@ from __future__ import annotations
 import inspect
 import math
 import weakref
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol
 
 import msgspec
@@ -94,14 +94,25 @@ class TaskStarter(Protocol):
         ...
 
 
+class TaskRecorder(Protocol):
+    """Records the ends of tasks; a part of `tickwire.server.rooms.ports.EntryRecorder`."""
+
+    def record_task(self, index: int, result: TaskResult, /) -> None:
+        """Record the end of a task: its place among the running tasks, and its result."""
+        ...
+
+
 class RoomTasks:
     """The tasks of one room.
 
     Args:
         room: the room; referred to weakly.
+
+    Attributes:
+        recorder: records the results; None while the room is not recorded.
     """
 
-    __slots__ = ("_deliver", "_refusal", "_room_reference", "_starter", "_tasks")
+    __slots__ = ("_deliver", "_refusal", "_room_reference", "_starter", "_tasks", "recorder")
 
     def __init__(self, room: RoomIdentity) -> None:
         self._room_reference = weakref.ref(room)
@@ -109,6 +120,7 @@ class RoomTasks:
         self._refusal = ""
         self._starter: TaskStarter | None = None
         self._deliver: Callable[[str, TaskResult], None] | None = None
+        self.recorder: TaskRecorder | None = None
 
     def __len__(self) -> int:
         return len(self._tasks)
@@ -135,7 +147,25 @@ class RoomTasks:
         if self._starter is not None:
             self._start(task, self._starter)
 
+    def pending(self) -> tuple[str, ...]:
+        """Return the methods that receive the results of the tasks, in order; empty names for none."""
+        return tuple(task.then for task in self._tasks)
+
     # -- called by the server -------------------------------------------------------------------------------
+
+    def restore(self, methods: Iterable[str]) -> None:
+        """Add the tasks of a replayed room that were running: their results are recorded.
+
+        Args:
+            methods: the methods that receive the results, in order.
+        """
+        for method in methods:
+            self._tasks.append(RoomTask(_do_nothing(), method, TASK_TIMEOUT_S_MAX))
+
+    def end(self, index: int, result: TaskResult) -> None:
+        """End a task of a replayed room with its recorded result. An unknown task is ignored."""
+        if index < len(self._tasks):
+            self._task_ended(self._tasks[index], result)
 
     def start(self, deliver: Callable[[str, TaskResult], None], starter: TaskStarter) -> None:
         """Run tasks from now on: those that wait, and each new one.
@@ -178,7 +208,13 @@ class RoomTasks:
     def _task_ended(self, task: RoomTask, result: TaskResult) -> bool:
         if task not in self._tasks:
             return False  # it was cancelled, and has caught the cancellation
+        if self.recorder is not None:
+            self.recorder.record_task(self._tasks.index(task), result)
         self._tasks.remove(task)
         if self._deliver is not None and task.then:
             self._deliver(task.then, result)
         return True
+
+
+async def _do_nothing() -> None:
+    pass

@@ -88,6 +88,10 @@ class RoomTransactions:
         """The oldest pending transaction, or None."""
         return self._pending[0] if self._pending else None
 
+    def find(self, key: str) -> PendingTransaction | None:
+        """Return the pending transaction with this key, or None."""
+        return next((pending for pending in self._pending if pending.transaction.key == key), None)
+
     def add(self, transaction: Transaction, then: Callable[[TransactionOutcome], object] | None) -> None:
         """Add a transaction; see `Room.transact`."""
         if not isinstance(transaction, Transaction):

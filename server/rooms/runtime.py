@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -42,7 +42,7 @@ from tickwire.server.rooms.interest import InterestTracker
 from tickwire.server.rooms.move_request import MoveOutcome
 from tickwire.server.rooms.options_types import parse_options
 from tickwire.server.rooms.player_moves import PlayerMoves
-from tickwire.server.rooms.ports import RestoredSubscriber
+from tickwire.server.rooms.ports import EntryRecorder, RestoredSubscriber
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.room_methods import find_method
 from tickwire.server.rooms.room_tasks import TaskResult, TaskStarter
@@ -77,6 +77,8 @@ class RoomRuntime:
         attributes: the attributes that the game has set on the room.
         bandwidth: samples the bandwidth of the room's fields.
         moves: the moves of players to other rooms.
+        tick_errors: applies the error policy of the room.
+        recorder: records what enters the room; None while the room is not recorded. See `attach_recorder`.
         record_reads: collects the records that the decision on a command is based on.
         newest_inputs: the newest input of each seat, if the game receives all inputs of a tick together; else None.
     """
@@ -89,6 +91,7 @@ class RoomRuntime:
         self.closes_at_s = math.inf
         self.is_open = True
         self.has_rolled_back = False
+        self.recorder: EntryRecorder | None = None
         self.set_aside = SetAsideData()
         self.slow_log = SlowLog(room, self.dt, counters)
         self.replicator = Replicator(room.all_tables(), checksum_ticks=room.checksum_ticks)
@@ -97,8 +100,8 @@ class RoomRuntime:
         self.handover = RoomHandover()
         self.attributes = GameAttributes(room)
         self.bandwidth = BandwidthSampler(room, self.replicator, counters)
-        self._errors = TickErrors(room, room.error_policy, counters)
-        self._inputs = InputDelivery(room, self.fan_out, self._errors, counters)
+        self.tick_errors = TickErrors(room, room.error_policy, counters)
+        self._inputs = InputDelivery(room, self.fan_out, self.tick_errors, counters)
         self._commands = CommandRunner(room, self.hooks, self.fan_out, counters)
         self._interest = InterestTracker(room, self.replicator)
         self._lifecycle = SeatLifecycle(room, self.hooks, self.handover, self._interest, self._inputs)
@@ -175,6 +178,8 @@ class RoomRuntime:
         seat = Seat(self, request, on_ended)
         self._is_settled = False
         self.closes_at_s = math.inf
+        if self.recorder is not None:
+            self.recorder.record_join(seat, request)
         self._lifecycle.join(seat, options)
         return seat
 
@@ -191,6 +196,12 @@ class RoomRuntime:
         self._lifecycle.restore(seat, checkpoint)
         subscriber.seat_restored(seat)
 
+    def leave(self, seat: Seat, reason: str) -> None:
+        """Remove a player who leaves."""
+        if self.recorder is not None:
+            self.recorder.record_leave(seat, reason)
+        self.unseat(seat, reason)
+
     def unseat(self, seat: Seat, reason: str) -> None:
         """Remove a player from the room and run `on_leave`."""
         self._lifecycle.unseat(seat, reason)
@@ -203,7 +214,13 @@ class RoomRuntime:
             self._kicked.setdefault(seat, reason)
 
     def unseat_kicked(self) -> None:
-        """Remove the players whom the game has removed, at the end of a tick or before a checkpoint of a move."""
+        """Remove the players whom the game has removed, before a checkpoint of the room."""
+        if self._kicked:
+            if self.recorder is not None:
+                self.recorder.record_call("unseat_kicked")
+            self._unseat_kicked()
+
+    def _unseat_kicked(self) -> None:
         while self._kicked:
             seat = next(iter(self._kicked))
             reason = self._kicked.pop(seat)
@@ -222,14 +239,36 @@ class RoomRuntime:
 
     def player_disconnected(self, seat: Seat) -> None:
         """Notify the game that a player has lost its connection; the seat stays."""
+        if self.recorder is not None:
+            self.recorder.record_disconnect(seat)
         self._lifecycle.disconnected(seat)
 
     def player_resumed(self, seat: Seat, *, keeps_world: bool) -> None:
         """Notify the game that a player has reconnected; see `SeatLifecycle.resumed`."""
+        if self.recorder is not None:
+            self.recorder.record_resume(seat, keeps_world=keeps_world)
         self._lifecycle.resumed(seat, keeps_world=keeps_world)
+
+    def move_refused(self, seat: Seat, reason: str) -> None:
+        """Notify the game that a player keeps its seat, because it cannot be moved."""
+        if self.recorder is not None:
+            self.recorder.record_move(seat, reason)
+        self.moves.end(seat, reason)
+
+    def complete_move(self, seat: Seat) -> None:
+        """Remove a player who has a seat in another room or a reservation, and notify the game."""
+        if self.recorder is not None:
+            self.recorder.record_move(seat, "")
+        report = self.moves.take(seat)
+        if seat.is_open:
+            self.unseat(seat, "moved")
+        if report is not None:
+            report()
 
     def notify_tuned(self) -> None:
         """Notify the game that its tuning values have changed."""
+        if self.recorder is not None:
+            self.recorder.record_tuning()
         self._is_settled = False
         self.hooks.notify("on_tuned", self.room.on_tuned)
 
@@ -261,7 +300,9 @@ class RoomRuntime:
             transaction: the committed transaction.
             records: the new records of the players whom the transaction has changed, by player id.
         """
-        self.update_records(seat, records)
+        if self.recorder is not None:
+            self.recorder.record_commit(seat, name, transaction, records)
+        self._update_records(seat, records)
         self._is_settled = False
         self._commands.transactions_applied += 1
         if self.is_open:
@@ -269,12 +310,22 @@ class RoomRuntime:
 
     def update_records(self, seat: Seat, records: Mapping[str, RecordVersion]) -> None:
         """Replace the records of this seat's player, and of other players in the room, with newer versions."""
+        if self.recorder is not None:
+            self.recorder.record_records(seat, records)
+        self._update_records(seat, records)
+
+    def _update_records(self, seat: Seat, records: Mapping[str, RecordVersion]) -> None:
         self._commands.update_records(seat, records)
         if self._successor is not None:
             self._successor.update_present(records)
 
     def update_present(self, records: Mapping[str, RecordVersion]) -> None:
         """Replace the records of players in the room, and in the one that has taken over, with newer versions."""
+        if self.recorder is not None:
+            self.recorder.record_records(None, records)
+        self._update_present(records)
+
+    def _update_present(self, records: Mapping[str, RecordVersion]) -> None:
         self._commands.update_present(records)
         if self._successor is not None:
             self._successor.update_present(records)
@@ -312,7 +363,9 @@ class RoomRuntime:
             records: the new records of the players whom it has changed, by player id.
         """
         room = self.room
-        self.update_present(records)
+        if self.recorder is not None:
+            self.recorder.record_settlement(pending, refused, records)
+        self._update_present(records)
         self._is_settled = False
         if not room.transactions.remove(pending) or not self.is_open or not pending.then:
             return
@@ -350,11 +403,11 @@ class RoomRuntime:
         try:
             room.on_tick(self.dt)
         except BaseException as error:  # any type: see server/rooms/containment.py
-            if not self._errors.ignores("on_tick", (self.dt,), error):
+            if not self.tick_errors.ignores("on_tick", (self.dt,), error):
                 raise RoomCodeRaised("on_tick") from error
         with contain("tick", room, self.counters):
             if self._kicked:
-                self.unseat_kicked()
+                self._unseat_kicked()
             if self.moves.has_new:
                 self.moves.start_new()
             self._compact()
@@ -365,6 +418,8 @@ class RoomRuntime:
             self._count_rewinds(self._history.clamped)
         self.counters.ticks += 1
         self._is_settled = not self.seats
+        if self.recorder is not None:
+            self.recorder.record_tick()
 
     def _count_rewinds(self, clamped: Counter[str]) -> None:
         self.counters.rewinds_clamped.update(clamped)
@@ -380,7 +435,7 @@ class RoomRuntime:
         try:
             clock.run_due()
         except BaseException as error:  # any type: see server/rooms/containment.py
-            if not self._errors.ignores(clock.running.method, clock.running_arguments(), error):
+            if not self.tick_errors.ignores(clock.running.method, clock.running_arguments(), error):
                 raise RoomCodeRaised(clock.running.method) from error
 
     def _compact(self) -> None:
@@ -408,7 +463,7 @@ class RoomRuntime:
         self.counters.states_refused += 1
         text = report_oversized_state(self.room, oversized)
         seat.subscriber.send_message(Error(ErrorCode.STATE_TOO_LARGE, text))
-        self.unseat(seat, "the state of the room is too large")
+        self.leave(seat, "the state of the room is too large")
         seat.subscriber.seat_lost("the state of the room is too large")
 
     # -- closing and moving ---------------------------------------------------------------------------------
@@ -422,6 +477,7 @@ class RoomRuntime:
         """
         if not self.is_open:
             return
+        self._stop_recording(reason)
         self.handover.unseal()
         self.is_open = False
         self.room.tasks.stop("the room has ended")
@@ -444,16 +500,29 @@ class RoomRuntime:
         return self.handover.is_frozen
 
     def freeze(self) -> None:
-        """Stop the room until `RoomHandover.unfreeze`; players whom the game has removed leave first."""
-        self.cancel_work("the room moves to another shard")
-        self.unseat_kicked()
+        """Stop the room until `unfreeze`; players whom the game has removed leave first."""
+        if self.recorder is not None:
+            self.recorder.record_call("freeze")
+        self._cancel_work("the room moves to another shard")
+        self._unseat_kicked()
         self.handover.freeze()
+
+    def unfreeze(self) -> None:
+        """Resume a frozen room; see `RoomHandover.unfreeze`."""
+        if self.recorder is not None:
+            self.recorder.record_call("unfreeze")
+        self.handover.unfreeze()
 
     def cancel_work(self, reason: str) -> None:
         """Cancel the tasks of the room and the moves of its players before its state is copied.
 
         The game receives the reason for each, so that the copy does not wait for results.
         """
+        if self.recorder is not None:
+            self.recorder.record_call("cancel_work", reason)
+        self._cancel_work(reason)
+
+    def _cancel_work(self, reason: str) -> None:
         self.room.tasks.stop(reason, reports=True)
         self.moves.stop(reason, reports=True)
 
@@ -463,13 +532,16 @@ class RoomRuntime:
         Raises:
             RoomClosed: the game closes the room.
         """
-        self.unseat_kicked()
+        if self.recorder is not None:
+            self.recorder.record_call("seal")
+        self._unseat_kicked()
         if self.room.close_reason is not None:
             raise RoomClosed("the game closes the room")
         self.handover.seal()
 
     def release(self, redirect: Redirect) -> None:
         """Close a room that another shard has taken over: send its players there, and run `on_dispose`."""
+        self._stop_recording("the room has moved to another shard")
         self.is_open = False
         for seat in list(self.seats):
             self.seats.remove(seat)
@@ -488,6 +560,7 @@ class RoomRuntime:
             successor: the room that has taken over.
             reason: the reason for the players that it has not taken over.
         """
+        self._stop_recording("the room has restarted")
         self.is_open = False
         self._successor = successor
         self.room.tasks.stop("the room has restarted")
@@ -507,11 +580,41 @@ class RoomRuntime:
 
     def can_migrate(self) -> bool:
         """Return whether the game allows the room to move now."""
+        if self.recorder is not None:
+            self.recorder.record_call("can_migrate")
         try:
             with self.hooks.contain("can_migrate"):
                 return bool(self.room.can_migrate())
         except RoomCodeRaised:
             return False
+
+    # -- recordings -----------------------------------------------------------------------------------------
+
+    def attach_recorder(self, recorder: EntryRecorder | None) -> None:
+        """Record what enters the room from now on; None ends that. Call it between two ticks."""
+        self.recorder = recorder
+        self._inputs.recorder = self._commands.recorder = self.tick_errors.recorder = self.room.tasks.recorder = (
+            recorder
+        )
+
+    def prepare_replay(self, connected: Collection[Seat]) -> None:
+        """Undo what `restore` has scheduled in a room that is replayed, and connect its players without a hook.
+
+        The game has not called `restore` in the room that was recorded: its players were connected all the time.
+
+        Args:
+            connected: the seats of the players who were connected.
+        """
+        self._kicked.clear()
+        self.room.tasks.stop("")
+        self.moves.stop("")
+        for seat in connected:
+            seat.player.is_connected = True
+            self._interest.subscribe(seat)
+
+    def _stop_recording(self, reason: str) -> None:
+        if self.recorder is not None:
+            self.recorder.stop(reason)
 
     # -- checkpoints ----------------------------------------------------------------------------------------
 
@@ -526,6 +629,8 @@ class RoomRuntime:
         Raises:
             RoomCodeRaised: the game's `save` raised an exception, or returned another type than it declares.
         """
+        if self.recorder is not None:
+            self.recorder.record_call("metadata")
         self._compact()
         with self.hooks.contain("save"):
             return create_metadata(self.room, self.seats, self.changed_tick)

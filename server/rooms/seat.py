@@ -104,8 +104,16 @@ class SeatRoom(Protocol):
         """Replace the records of some players with newer versions."""
         ...
 
-    def unseat(self, seat: Seat, reason: str) -> None:
-        """Remove a player from the room."""
+    def leave(self, seat: Seat, reason: str) -> None:
+        """Remove a player who leaves."""
+        ...
+
+    def move_refused(self, seat: Seat, reason: str) -> None:
+        """Notify the game that a player keeps its seat, because it cannot be moved."""
+        ...
+
+    def complete_move(self, seat: Seat) -> None:
+        """Remove a player who has a seat in another room, and notify the game."""
         ...
 
     @property
@@ -400,14 +408,11 @@ class Seat:
 
     def move_refused(self, reason: str) -> None:
         """Report that the player keeps this seat, because it cannot be moved."""
-        self._runtime.moves.end(self, reason)
+        self._runtime.move_refused(self, reason)
 
     def give_up_for_move(self) -> None:
         """Give the seat up, because the player has one in another room or a reservation; the game is notified."""
-        report = self._runtime.moves.take(self)
-        self.leave("moved")
-        if report is not None:
-            report()
+        self._runtime.complete_move(self)
 
     def attach(self, subscriber: Subscriber) -> None:
         """Attach the seat to its session, for which a substitute has requested it."""
@@ -427,7 +432,7 @@ class Seat:
     def leave(self, reason: str) -> None:
         """Give the seat up. Idempotent."""
         if self.is_open:
-            self._runtime.unseat(self, reason)
+            self._runtime.leave(self, reason)
 
     def end(self) -> None:
         """Close the seat and run its callback. Called by the room."""

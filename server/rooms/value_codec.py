@@ -84,6 +84,16 @@ def decode_value(data: bytes, room: ReferenceSource) -> Any:
     return msgspec.msgpack.decode(data, ext_hook=lambda code, inner: _from_ext(code, inner, room))
 
 
+def to_comparable(data: bytes) -> Any:
+    """Return an encoded value in a form that is equal for equal values: sets are sorted, references stay encoded."""
+
+    def convert(code: int, inner: memoryview) -> Any:
+        value = msgspec.msgpack.decode(inner, ext_hook=convert)
+        return (code, sorted(map(repr, value)) if code in (_SET, _FROZENSET) else value)
+
+    return msgspec.msgpack.decode(data, ext_hook=convert)
+
+
 def _to_plain(value: Any, room: ReferenceSource | None, depth: int = 0) -> Any:
     """Convert a value to MessagePack types, with extensions for types that MessagePack lacks.
 

@@ -334,7 +334,7 @@ class Move:
         return True
 
     def _keep(self, fleet: SimulatedFleet) -> None:
-        self.runtime.handover.unfreeze()
+        self.runtime.unfreeze()
         self.target.is_expecting = False
         self._leave_addresses(fleet, self.source)
 

@@ -24,7 +24,7 @@ class RecordingSubscriber:
 
     def __init__(self, player_id: str) -> None:
         self.session_id = self.player_id = player_id
-        self.is_congested = False
+        self.is_guest = self.is_congested = False
         self.descriptor = -1
         self.connection: RecordingSubscriber | None = self
         self.outbox = Outbox()

@@ -153,7 +153,7 @@ def test_a_room_that_moves_lets_kicked_players_go_first() -> None:
     bob.player.kick("while frozen")
     runtime.seal()
     assert bobs.notices == ["while frozen"]
-    runtime.handover.unfreeze()
+    runtime.unfreeze()
     assert runtime.seats == []
 
 

@@ -402,7 +402,7 @@ def test_changes_in_a_sealed_room_wait_until_its_owner_is_known() -> None:
     assert room.noted == []
     assert [kept.player_id for kept in runtime.checkpoint().seats] == ["ann", "bob"]
     assert runtime.handover.leavers == {"ann"}
-    runtime.handover.unfreeze()
+    runtime.unfreeze()
     assert room.noted == ["leave ann", "disconnect bob", "resume bob"]
     assert [seat.player_id for seat in runtime.seats] == ["bob"]
     assert not runtime.handover.leavers

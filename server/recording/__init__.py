@@ -1,0 +1,1 @@
+"""Recordings of rooms: the format, the recorder, and the replay."""

@@ -1,0 +1,265 @@
+"""The keyframe of a recording: the exact state of a room between two ticks.
+
+It holds what a move of the room holds, and in addition what the room continues with in its process: ids of despawned
+entities, closed channels, the history for `rewind`, connections, pending moves and tasks. It holds no session ids,
+no events, no replies and no code of a private room. Attributes and player data whose names are secret are left out.
+Pure.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from tickwire.schemas.delta import ENTITIES_MAX
+from tickwire.server.observability.redaction import is_secret
+from tickwire.server.persistence.raw_columns import RawColumn, decode_columns, encode_columns
+from tickwire.server.persistence.world_codec import decode_world, encode_world
+from tickwire.server.recording.frames import RecordingDamaged
+from tickwire.server.recording.redaction import redact_payload
+from tickwire.server.replication.entity_ids import ReleasedIds
+from tickwire.server.rooms.checkpoint import RoomCheckpoint, SeatCheckpoint, SessionCheckpoint
+from tickwire.server.rooms.room import Access, Room
+from tickwire.server.rooms.room_restart import create_restart_point
+from tickwire.server.rooms.runtime import RoomRuntime
+from tickwire.server.rooms.seat import Seat
+from tickwire.server.rooms.transactions import RecordVersion
+from tickwire.server.storage import SavedWorld
+
+
+class SeatState(msgspec.Struct, frozen=True, array_like=True):
+    """The state of a seat that a checkpoint of the room does not hold.
+
+    Args:
+        number: the number of the seat in the recording.
+        is_connected: whether the player is connected.
+        known_entity: the entity id in the last Joined.
+        lag_ticks: the lag of the player's newest input; None without one.
+        record: the player's record; None in rooms that do not use the ledger.
+    """
+
+    number: int
+    is_connected: bool
+    known_entity: int
+    lag_ticks: int | None = None
+    record: RecordVersion | None = None
+
+
+class HistoryTick(msgspec.Struct, frozen=True, array_like=True):
+    """One table of a room at an earlier tick."""
+
+    tick: int
+    ids: bytes
+    columns: dict[str, RawColumn]
+
+
+class PendingMove(msgspec.Struct, frozen=True, array_like=True):
+    """A move of a player that is not decided yet."""
+
+    seat: int
+    room_type: str
+    name: str = ""
+    then: str = ""
+
+
+class RoomKeyframe(msgspec.Struct, frozen=True):
+    """The payload of a keyframe.
+
+    Args:
+        world: the checkpoint of the room in the stored form.
+        raw_columns: the columns as they are in memory, by table and column.
+        access: the access of the room.
+        close_reason: the reason with which the game closes the room; None before that.
+        attributes: the game's attributes of the room, as far as they can be copied.
+        lost: the attributes that cannot be copied; `restore` must set them.
+        random: the state of the random numbers, in JSON, because it holds 128-bit integers.
+        seats: the seats, in the order of the joins.
+        quarantined: ticks and ids of despawned entities, alternately, int64.
+        free: the ids that are allocated next, int64.
+        closed_channels: the channels that are opened next.
+        last_timer: the number of the newest timer.
+        history: the earlier ticks for `rewind`, by table.
+        moves: the pending moves of players.
+        tasks: the methods that receive the results of the running tasks.
+        tuning_version, tuning: the tuning values, encoded.
+        next_seat: the number of the next seat.
+        checksums: the checksums of the state; see server/recording/checksum.py.
+    """
+
+    world: SavedWorld
+    raw_columns: dict[str, dict[str, RawColumn]]
+    access: Access
+    close_reason: str | None
+    attributes: dict[str, bytes]
+    lost: tuple[str, ...]
+    random: str
+    seats: tuple[SeatState, ...] = ()
+    quarantined: bytes = b""
+    free: bytes = b""
+    closed_channels: tuple[int, ...] = ()
+    last_timer: int = 0
+    history: dict[str, tuple[HistoryTick, ...]] = {}
+    moves: tuple[PendingMove, ...] = ()
+    tasks: tuple[str, ...] = ()
+    tuning_version: int = 0
+    tuning: bytes = b""
+    next_seat: int = 0
+    checksums: bytes = b""
+
+    @property
+    def tick(self) -> int:
+        """The number of the last tick before the keyframe."""
+        return self.world.tick
+
+
+def create_keyframe(runtime: RoomRuntime, numbers: Mapping[Seat, int], next_seat: int) -> RoomKeyframe:
+    """Return a keyframe of a room between two ticks. Runs the game's `save`.
+
+    Args:
+        runtime: the room.
+        numbers: the numbers of the seats.
+        next_seat: the number of the next seat.
+
+    Raises:
+        RoomCodeRaised: `save` raised an exception.
+    """
+    room, checkpoint = runtime.room, create_restart_point(runtime).checkpoint
+    state = redact_payload(checkpoint.state)
+    seats = list(runtime.seats)
+    saved = tuple(
+        _without_secrets(seat, numbers[holder]) for seat, holder in zip(checkpoint.seats, seats, strict=True)
+    )
+    attributes = {name: data for name, data in checkpoint.attributes.items() if not is_secret(name)}
+    quarantined, free = room.entity_ids.released
+    return RoomKeyframe(
+        world=encode_world(
+            room.room_type, room.name, room.room_id, msgspec.structs.replace(checkpoint, seats=saved, state=state)
+        ),
+        raw_columns={name: encode_columns(table.raw_columns or {}) for name, table in checkpoint.tables.items()},
+        access=room.access,
+        close_reason=room.close_reason,
+        attributes=attributes,
+        lost=tuple(sorted(runtime.attributes.names - attributes.keys())),
+        random=json.dumps(checkpoint.random, default=_plain),
+        seats=tuple(_seat_state(seat, numbers[seat]) for seat in seats),
+        quarantined=np.array(quarantined, np.int64).tobytes(),
+        free=np.array(free, np.int64).tobytes(),
+        closed_channels=tuple(room._closed_channels),
+        last_timer=room.clock.last_number,
+        history=_encode_history(room),
+        moves=tuple(
+            PendingMove(numbers[seat], request.room_type, request.name, then)
+            for seat, request, then in runtime.moves.pending()
+            if isinstance(seat, Seat) and seat in numbers
+        ),
+        tasks=room.tasks.pending(),
+        tuning_version=room.tuning_version,
+        tuning=msgspec.msgpack.encode(room.tuning),
+        next_seat=next_seat,
+    )
+
+
+def _plain(value: Any) -> Any:
+    """Return a value of the state of a random number generator that JSON does not know: an array or a number."""
+    return value.tolist()
+
+
+def _without_secrets(seat: SeatCheckpoint, number: int) -> SeatCheckpoint:
+    session = seat.session
+    kept = SessionCheckpoint(f"seat {number}", session.player_id, session.is_guest, session.schema_version)
+    return msgspec.structs.replace(seat, session=kept, data=redact_payload(seat.data))
+
+
+def _seat_state(seat: Seat, number: int) -> SeatState:
+    player = seat.player  # not `player.record`: reading that counts as a read of the game
+    return SeatState(number, player.is_connected, seat.known_entity, player._lag_ticks, player._record)
+
+
+def _encode_history(room: Room) -> dict[str, tuple[HistoryTick, ...]]:
+    if room._history is None:
+        return {}
+    return {
+        name: tuple(
+            HistoryTick(tick, ids.astype(np.uint32).tobytes(), encode_columns(columns))
+            for tick, ids, columns in ticks
+        )
+        for name, ticks in room._history.ticks().items()
+    }
+
+
+# -- decoding -----------------------------------------------------------------------------------------------------
+
+_decoder = msgspec.msgpack.Decoder(RoomKeyframe)
+encode_keyframe = msgspec.msgpack.Encoder().encode
+
+
+def decode_keyframe(payload: bytes) -> RoomKeyframe:
+    """Return a keyframe.
+
+    Raises:
+        RecordingDamaged: it cannot be decoded.
+    """
+    try:
+        return _decoder.decode(payload)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RecordingDamaged(f"a keyframe cannot be decoded: {error}") from error
+
+
+def to_checkpoint(keyframe: RoomKeyframe) -> RoomCheckpoint:
+    """Return the checkpoint of a keyframe, with its columns as they were in memory.
+
+    Raises:
+        RecordingDamaged: it cannot be decoded.
+    """
+    try:
+        state = decode_world(keyframe.world)
+        tables = {}
+        for name, table in state.tables.items():
+            _check_rows(table.ids.size)
+            raw_columns = decode_columns(keyframe.raw_columns.get(name, {}), table.ids.size)
+            tables[name] = msgspec.structs.replace(table, raw_columns=raw_columns)
+        random = json.loads(keyframe.random or "{}")
+    except (ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError) as error:
+        raise RecordingDamaged(f"the world of a keyframe cannot be decoded: {error!r}") from error
+    return msgspec.structs.replace(state, tables=tables, attributes=keyframe.attributes, random=random)
+
+
+def decode_released(keyframe: RoomKeyframe) -> ReleasedIds:
+    """Return the ids of despawned entities.
+
+    Raises:
+        RecordingDamaged: they cannot be decoded.
+    """
+    try:
+        pairs = np.frombuffer(keyframe.quarantined, np.int64).reshape(-1, 2).tolist()
+        free = np.frombuffer(keyframe.free, np.int64).tolist()
+    except ValueError as error:
+        raise RecordingDamaged(f"the ids of a keyframe cannot be decoded: {error}") from error
+    return ReleasedIds(tuple((tick, id) for tick, id in pairs), tuple(free))
+
+
+def decode_history(ticks: tuple[HistoryTick, ...]) -> list[tuple[int, NDArray[np.uint32], dict[str, NDArray[Any]]]]:
+    """Return the earlier ticks of one table, the oldest first.
+
+    Raises:
+        RecordingDamaged: they cannot be decoded.
+    """
+    found = []
+    try:
+        for one in ticks:
+            ids = np.frombuffer(one.ids, np.uint32)
+            _check_rows(ids.size)
+            found.append((one.tick, ids, decode_columns(one.columns, ids.size)))
+    except ValueError as error:
+        raise RecordingDamaged(f"the history of a keyframe cannot be decoded: {error}") from error
+    return sorted(found, key=lambda one: one[0])
+
+
+def _check_rows(count: int) -> None:
+    if count > ENTITIES_MAX:
+        raise ValueError(f"a table has {count} rows; the limit is {ENTITIES_MAX}")

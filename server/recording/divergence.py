@@ -16,7 +16,7 @@ from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.value_codec import to_comparable
 
 
-class Difference(msgspec.Struct, frozen=True):
+class StateDifference(msgspec.Struct, frozen=True):
     """The first value that differs.
 
     Args:
@@ -47,14 +47,14 @@ class Divergence(msgspec.Struct, frozen=True):
     tick: int
     parts: tuple[str, ...] = ()
     reason: str = ""
-    difference: Difference | None = None
+    difference: StateDifference | None = None
 
     def __str__(self) -> str:
         cause = self.reason or f"{', '.join(self.parts)} differ{'s' if len(self.parts) == 1 else ''}"
         return f"the replay diverges at tick {self.tick}: {cause}{f'; {self.difference}' if self.difference else ''}"
 
 
-def find_difference(runtime: RoomRuntime, keyframe: RoomKeyframe) -> Difference | None:
+def find_difference(runtime: RoomRuntime, keyframe: RoomKeyframe) -> StateDifference | None:
     """Return the first value in which a room differs from a keyframe: of the tables, then of the attributes."""
     room, recorded = runtime.room, to_checkpoint(keyframe)
     columns = runtime.raw_columns()
@@ -62,12 +62,12 @@ def find_difference(runtime: RoomRuntime, keyframe: RoomKeyframe) -> Difference 
         if name in recorded.tables:
             found = _compare_tables(room, name, recorded.tables[name], columns[name])
             if found is not None:
-                return Difference(*found, keyframe.tick)
+                return StateDifference(*found, keyframe.tick)
     attributes = runtime.attributes.encode()
     for name in sorted(keyframe.attributes.keys() & attributes.keys()):
         was, now = to_comparable(keyframe.attributes[name]), to_comparable(attributes[name])
         if was != now:
-            return Difference(f"self.{name}", describe_value(was), describe_value(now), keyframe.tick)
+            return StateDifference(f"self.{name}", describe_value(was), describe_value(now), keyframe.tick)
     return None
 
 

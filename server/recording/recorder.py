@@ -77,7 +77,7 @@ class RoomRecorder:
         self._runtime = runtime
         self._checksums = StateChecksums(runtime.room)
         self.header = encode_header(runtime.room, self._checksums.parts)
-        self._sinks: list[RecordingSink] = list(sinks)
+        self._sinks: tuple[RecordingSink, ...] = sinks  # replaced, so that a sink may remove itself in its `write`
         self._numbers: dict[Seat, int] = {seat: number for number, seat in enumerate(runtime.seats)}
         self._former: dict[Seat, int] = {}
         self._last_number = len(self._numbers) - 1
@@ -97,15 +97,15 @@ class RoomRecorder:
     @property
     def sinks(self) -> tuple[RecordingSink, ...]:
         """The receivers of the frames."""
-        return tuple(self._sinks)
+        return self._sinks
 
     def add_sink(self, sink: RecordingSink) -> None:
         """Add a receiver; call `write_keyframe` next."""
-        self._sinks.append(sink)
+        self._sinks = (*self._sinks, sink)
 
     def remove_sink(self, sink: RecordingSink) -> None:
         """Remove a receiver; its `end` is not called."""
-        self._sinks.remove(sink)
+        self._sinks = tuple(one for one in self._sinks if one is not sink)
 
     def write_keyframe(self) -> None:
         """Write the whole state of the room. Call it between two ticks; runs the game's `save`.

@@ -14,7 +14,7 @@ import msgspec
 
 from tickwire.schemas.errors import WireError
 from tickwire.server.recording.checksum import StateChecksums, find_differences
-from tickwire.server.recording.divergence import Difference, Divergence, find_difference
+from tickwire.server.recording.divergence import Divergence, StateDifference, find_difference
 from tickwire.server.recording.entries import Entry, FailureEntry, InputEntry, TickRecord, text_of
 from tickwire.server.recording.entry_player import EntryPlayer
 from tickwire.server.recording.frames import RecordingDamaged
@@ -257,7 +257,7 @@ class Replay:
         self._records = self.recording.read_ticks(number)
         self._failures: list[FailureEntry] = []
         self._seeks_difference = False
-        self._difference: Difference | None = None
+        self._difference: StateDifference | None = None
 
     def _pass_keyframe(self, keyframe: RoomKeyframe) -> None:
         self.keyframe = keyframe

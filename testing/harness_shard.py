@@ -194,8 +194,7 @@ class HarnessShard:
             runtime.room.tasks.stop("the shard has stopped")
             self.host.tick_scheduler.remove(runtime)
         for connection in list(self.connections):
-            connection.receiver = None
-            connection.close(1006, "the shard has stopped")
+            connection.break_off()
 
     def _now_us(self) -> int:
         return EPOCH_US + int(self._context.loop.time() * 1e6)

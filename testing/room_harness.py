@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
 from tickwire.client.errors import Refused
@@ -20,12 +20,16 @@ from tickwire.testing.convergence import Difference, NotConverged, find_differen
 from tickwire.testing.harness_client import ClientContext, HarnessClient
 from tickwire.testing.harness_shard import HarnessShard, ShardContext
 from tickwire.testing.raised_errors import RaisedError
+from tickwire.testing.room_owner import RoomOwner
 from tickwire.testing.simulated_connection import NetworkContext, SimulatedConnection
 from tickwire.testing.simulated_network import PERFECT, Deliveries, Network
 from tickwire.testing.virtual_loop import VirtualLoop
 
 R = TypeVar("R", bound=Room)
+T = TypeVar("T")
 ROOM_ID = "room"
+BALANCER_URL = "fleet"
+"""The address of all shards: it leads to the one that has the room."""
 JOIN_S_MAX = 30.0
 """How long a client may take to join, in simulated time."""
 CONVERGE_TICKS_MAX = 600
@@ -99,20 +103,27 @@ class RoomHarness(Generic[R]):
             self._ticked,
             self._find_session,
         )
-        self.shard = HarnessShard("shard-1", {room_class.room_type: room_class}, context)
-        self.shards = {self.shard.url: self.shard}
+        room_types: dict[str, type[Room]] = {room_class.room_type: room_class}
         room_name = room_class.room_type if name is None else name
         spec = RoomSpec(ROOM_ID, room_class.room_type, room_name, epoch=1)
+        self._owner = RoomOwner(lambda url: HarnessShard(url, room_types, context), spec)
         try:
-            self._in_loop(self._create(spec, options or {}))
+            self._in_loop(lambda: self._owner.create(options or {}))
         except BaseException:
             self.close()
             raise
 
-    async def _create(self, spec: RoomSpec, options: Mapping[str, Any]) -> None:
-        self.shard.host.create(spec, options)
-
     # -- the room -------------------------------------------------------------------------------------------
+
+    @property
+    def shard(self) -> HarnessShard:
+        """The shard that has the room now."""
+        return self._owner.shard
+
+    @property
+    def shards(self) -> dict[str, HarnessShard]:
+        """All shards so far by URL."""
+        return self._owner.shards
 
     @property
     def host(self) -> RoomHost:
@@ -126,10 +137,7 @@ class RoomHarness(Generic[R]):
         Raises:
             AssertionError: the room has closed.
         """
-        runtime = self.host.get(ROOM_ID)
-        if runtime is None:
-            raise AssertionError("the room has closed")
-        return runtime
+        return self._owner.runtime
 
     @property
     def room(self) -> R:
@@ -201,7 +209,7 @@ class RoomHarness(Generic[R]):
             self._loop,
             random.Random(f"{self.seed}/client {number}"),  # noqa: S311 the chance of a test
             self._connect,
-            self.shard.url,
+            BALANCER_URL,
         )
         join = JoinOptions(name=self.room.name, options=dict(options) if options is not None else None)
         client = HarnessClient(
@@ -212,7 +220,7 @@ class RoomHarness(Generic[R]):
         return client
 
     def _connect(self, url: str, network: Network, client: HarnessClient) -> SimulatedConnection | None:
-        shard = self.shards.get(url)
+        shard = self.shard if url == BALANCER_URL else self.shards.get(url)
         return None if shard is None or not shard.is_up else shard.connect(network, client)
 
     def _find_session(self, shard: HarnessShard, room_id: str, session_id: str) -> Redirect | None:
@@ -266,18 +274,14 @@ class RoomHarness(Generic[R]):
         self._loop.run_until(self._loop.time() + seconds, is_done)
         self._raise_faults()
 
-    def _in_loop(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
-        """Run a coroutine to its end, on the event loop, without advancing the time further than it waits."""
+    def _in_loop(self, call: Callable[[], T]) -> T:
+        """Call a function on the event loop, and run everything that is due now."""
         self._check_open()
-        task = self._loop.create_task(coroutine)
-        self._loop.run_until(self._loop.time() + JOIN_S_MAX, task.done)
-        if not task.done():
-            task.cancel()
-            raise AssertionError(f"a call took more than {JOIN_S_MAX:g} s of simulated time")
+        task = self._loop.create_task(_call(call))
+        self._loop.run_until(self._loop.time(), task.done)
         error = task.exception()
-        self._raise_faults()
-        if error is not None:
-            raise error
+        if not isinstance(error, AssertionError):
+            self._raise_faults()
         return task.result()
 
     def _check_open(self) -> None:
@@ -297,7 +301,37 @@ class RoomHarness(Generic[R]):
             raise fault.get("exception") or RuntimeError(fault["message"])
 
     def _ticked(self) -> None:
+        self._owner.save_due(self._loop.time())
         test_run.tick_done(self)
+
+    # -- faults of shards -----------------------------------------------------------------------------------
+
+    def migrate(self) -> None:
+        """Move the room to another shard, as when its shard stops for a deploy.
+
+        The room is encoded and decoded as for a real move, with its attributes, random state, timers and sessions.
+        Connected clients are redirected: they resume their sessions on the new shard as the time advances.
+
+        Raises:
+            AssertionError: the room cannot migrate now.
+            Exception: a hook of the room raised it.
+        """
+        self._in_loop(self._owner.migrate)
+
+    def crash_and_restore(self) -> None:
+        """Lose the room's memory, and continue the room.
+
+        A durable room loses its shard: all connections break, and another shard restores the room and its sessions
+        from the last save, which is up to half a second old. If there was no save yet, the room begins anew.
+
+        Any other room restarts on its shard, and its players stay connected. With `error_policy = "restore"` it
+        continues from the newest restart point, up to a second old, as after an exception in a tick; a second time
+        within ten seconds, and without that policy, from its state now, as after a reload of code.
+
+        Raises:
+            Exception: a hook of the room raised it.
+        """
+        self._in_loop(self._owner.crash if self.runtime.is_durable else self._owner.restart)
 
     # -- checks ---------------------------------------------------------------------------------------------
 
@@ -360,3 +394,7 @@ class RoomHarness(Generic[R]):
 
     def __exit__(self, *error: object) -> None:
         self.close()
+
+
+async def _call(call: Callable[[], T]) -> T:
+    return call()

@@ -159,6 +159,13 @@ class SimulatedConnection:
             self._to_client.send(None)
             self._loop.call_later(CLOSE_TIMEOUT_S, self.end)  # a client that is gone does not answer
 
+    def break_off(self) -> None:
+        """End the connection without a close, and without a notice to its receiver: the shard has crashed."""
+        self.receiver = None
+        if self.is_open:
+            self.is_open = False
+            self._to_client.send(None)
+
     def check_timeouts(self, now_s: float) -> None:
         """Have the session check its time limits."""
         if self.receiver is not None:

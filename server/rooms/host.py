@@ -293,6 +293,10 @@ class RoomHost:
         )
         return True
 
+    def take_restart_point(self, room_id: str) -> RestartPoint | None:
+        """Return the newest restart point of a room; see `RestartPoints.take`."""
+        return self._restart_points.take(room_id, self._clock.now_s())
+
     def reload(self, room_types: Mapping[str, type[Room]]) -> tuple[int, int]:
         """Restart all rooms with new classes of their types, from their current state.
 

@@ -265,3 +265,82 @@ def test_a_missing_entity_is_named() -> None:
         world.clear()
         with pytest.raises(NotConverged, match=rf"balls\[{bob.entity}\] exists only on the server"):
             room.check_convergence()
+
+
+def test_a_migration_keeps_the_state_and_the_sessions() -> None:
+    with RoomHarness(Pitch, seed=4, network=BAD) as room:
+        ann, bob = room.join("ann"), room.join("bob")
+        call = ann.command("score", points=2)
+        room.run(seconds=1)
+        before, random_state = room.room, room.room.random.bit_generator.state
+        x = room.room.players["ann"].entity.x
+        room.migrate()
+        assert room.room is not before
+        assert room.room.random.bit_generator.state == random_state
+        ann.input(dx=1)
+        room.run(seconds=2)
+        assert (call.value, room.room.goals) == (2, 2)
+        assert room.room.players["ann"].entity.x in (x, x + 1)  # the input may be lost on its way
+        bob.command("score", points=1)
+        room.run(seconds=2)
+        assert room.room.goals == 3
+        assert [client.connections for client in (ann, bob)] == [2, 2]
+        room.check_convergence()
+
+
+def test_a_client_that_is_away_during_a_migration_finds_its_session() -> None:
+    with RoomHarness(Pitch, seed=4) as room:
+        ann, bob = room.join("ann"), room.join("bob")
+        bob.disconnect()
+        room.migrate()
+        ann.input(kick=True)
+        room.run(seconds=1)
+        bob.reconnect()
+        room.run(seconds=1)
+        assert bob.received(Kicked) == ann.received(Kicked)
+        assert bob.is_seated
+        room.check_convergence()
+
+
+def test_a_crash_loses_the_time_since_the_last_save() -> None:
+    with RoomHarness(Pitch, seed=4) as room:
+        ann = room.join("ann")
+        room.run(seconds=2)
+        ann.command("score", points=5)
+        room.run(seconds=1)
+        first = room.shard
+        room.crash_and_restore()
+        lost = ann.command("score", points=1)
+        room.run(seconds=2)
+        assert room.shard is not first
+        assert (lost.value, room.room.goals) == (6, 6)
+        assert ann.connections == 2
+        room.check_convergence()
+        late = ann.command("score", points=1)
+        room.run_until_idle()
+        assert (late.value, room.room.goals) == (7, 7)
+        room.crash_and_restore()
+        assert room.room.goals == 6
+        room.run(seconds=2)
+        room.check_convergence()
+
+
+class Sandbox(Pitch):
+    room_type = "sandbox"
+    durable = False
+    error_policy = "restore"
+
+
+def test_a_room_that_is_not_durable_restarts_from_its_restart_point() -> None:
+    with RoomHarness(Sandbox, seed=4) as room:
+        ann = room.join("ann")
+        room.run(seconds=3)
+        ann.command("score", points=5)
+        room.run(ticks=1)
+        before = room.room
+        room.crash_and_restore()
+        assert room.room is not before
+        assert room.room.goals in (0, 5)
+        room.run(seconds=1)
+        assert ann.connections == 1
+        room.check_convergence()

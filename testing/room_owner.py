@@ -1,0 +1,181 @@
+"""The shards of a harness, and the moves of its room between them.
+
+    migrate    frozen, sealed -> encode_room -> decode_room -> prepared on a new shard -> released on the old one
+    crash      the shard and its memory are gone -> the last save -> restored on a new shard
+    restart    a new room object takes over on the same shard, from a restart point
+
+A durable room is saved every SAVE_INTERVAL_S of simulated time, as on a real shard, and read with the codec of the
+store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from tickwire.schemas.messages import Redirect
+from tickwire.server.migration.room_codec import decode_room, encode_room
+from tickwire.server.persistence.saver import SAVE_INTERVAL_S
+from tickwire.server.persistence.world_codec import encode_world, recover_world
+from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint
+from tickwire.server.rooms.containment import RoomCodeRaised
+from tickwire.server.rooms.factory import RestoreRequest, RoomSpec
+from tickwire.server.rooms.ports import RestoredSubscriber
+from tickwire.server.rooms.room_restart import create_restart_point
+from tickwire.server.rooms.runtime import RoomRuntime
+from tickwire.testing.harness_shard import HarnessShard
+
+
+class RoomOwner:
+    """The shard that has the room, and all shards so far.
+
+    Args:
+        create_shard: creates a shard with this URL.
+        spec: the identity of the room.
+
+    Attributes:
+        shards: all shards by URL; one that has crashed is not up.
+        shard: the shard that has the room.
+    """
+
+    def __init__(self, create_shard: Callable[[str], HarnessShard], spec: RoomSpec) -> None:
+        self.shards: dict[str, HarnessShard] = {}
+        self._create_shard = create_shard
+        self._spec = spec
+        self._options: Mapping[str, Any] = {}
+        self._saved: RoomCheckpoint | None = None
+        self._saved_s = 0.0
+        self.shard = self._add_shard()
+
+    def _add_shard(self) -> HarnessShard:
+        shard = self._create_shard(f"shard-{len(self.shards) + 1}")
+        self.shards[shard.url] = shard
+        return shard
+
+    @property
+    def runtime(self) -> RoomRuntime:
+        """The running room.
+
+        Raises:
+            AssertionError: the room has closed.
+        """
+        runtime = self.shard.host.get(self._spec.room_id)
+        if runtime is None:
+            raise AssertionError("the room has closed")
+        return runtime
+
+    def create(self, options: Mapping[str, Any]) -> None:
+        """Create the room with these options.
+
+        Raises:
+            TickwireError: the options are invalid, or the room's code raised an exception.
+        """
+        self._options = options
+        self.shard.host.create(self._spec, options)
+
+    # -- saves ----------------------------------------------------------------------------------------------
+
+    def save_due(self, now_s: float) -> None:
+        """Save a durable room after a tick, if its last save is old enough."""
+        runtime = self.shard.host.get(self._spec.room_id)
+        if now_s - self._saved_s < SAVE_INTERVAL_S or runtime is None or not runtime.is_durable or runtime.is_frozen:
+            return
+        self._saved_s = now_s
+        try:
+            self._saved = runtime.checkpoint()
+        except RoomCodeRaised:
+            return  # the last save stays; the harness raises the exception
+
+    # -- moves ----------------------------------------------------------------------------------------------
+
+    def migrate(self) -> None:
+        """Move the room to a new shard, as a shard does that stops.
+
+        Raises:
+            AssertionError: the room cannot migrate now.
+        """
+        runtime, source = self.runtime, self.shard
+        missing = source.host.find_lost_attributes(runtime).missing
+        if missing:
+            raise AssertionError(f"the room cannot migrate: its attributes {', '.join(missing)} cannot be copied")
+        if not runtime.can_migrate():
+            raise AssertionError("the room cannot migrate now: can_migrate returned False")
+        source.host.freeze(runtime)
+        runtime.seal()
+        transfer, checkpoint = decode_room(encode_room(runtime))
+        target, world = self._add_shard(), transfer.world
+        spec = RoomSpec(world.room_id, world.room_type, world.name, transfer.code, mode=transfer.mode)
+        sessions = _RestoredSessions(target)
+        moved = target.host.prepare(spec, self._restore_request(target, checkpoint, sessions))
+        moved.room.access = transfer.access
+        moved.epoch = self._next_epoch(runtime)
+        target.host.attach(moved)
+        sessions.settle()
+        self.shard = target
+        redirect = Redirect(target.url, room_type=spec.room_type, room_name=spec.name, is_resume=True)
+        source.host.release(runtime, redirect)
+
+    def crash(self) -> None:
+        """Stop the shard of a durable room at once, and restore the room on a new shard from its last save.
+
+        A room that was never saved is created again.
+        """
+        runtime = self.runtime
+        epoch = self._next_epoch(runtime)
+        self.shard.stop()
+        target = self.shard = self._add_shard()
+        self._spec = msgspec.structs.replace(self._spec, epoch=epoch)
+        if self._saved is None:
+            target.host.create(self._spec, self._options)
+            return
+        room = runtime.room
+        saved = recover_world(encode_world(room.room_type, room.name, room.room_id, self._saved))
+        sessions = _RestoredSessions(target)
+        try:
+            target.host.restore(self._spec, self._restore_request(target, saved, sessions))
+        finally:
+            sessions.settle()
+
+    def restart(self) -> None:
+        """Replace the room object by a new one on the same shard.
+
+        The new one continues from the newest restart point, if the room's `error_policy` is to restore it; otherwise
+        from its state now.
+        """
+        runtime, host = self.runtime, self.shard.host
+        point = host.take_restart_point(self._spec.room_id)
+        if point is None:
+            runtime.cancel_work("the room restarts")
+            point = create_restart_point(runtime)
+        host.restart(runtime, type(runtime.room), point)
+
+    def _next_epoch(self, runtime: RoomRuntime) -> int:
+        return runtime.epoch + 1
+
+    def _restore_request(
+        self, shard: HarnessShard, checkpoint: RoomCheckpoint, sessions: _RestoredSessions
+    ) -> RestoreRequest:
+        checkpoint = shard.host.salvage(self._spec.room_type, self._spec.room_id, checkpoint)
+        return RestoreRequest(checkpoint, sessions, lambda seat: None, {})
+
+
+class _RestoredSessions(list[RestoredSubscriber]):
+    """Restores the sessions of a room on a shard, and collects them to activate them afterwards."""
+
+    def __init__(self, shard: HarnessShard) -> None:
+        super().__init__()
+        self._registry = shard.registry
+
+    def restore(self, checkpoint: SessionCheckpoint, /) -> RestoredSubscriber | None:
+        """See `SessionSource.restore`."""
+        session = self._registry.restore(checkpoint)
+        if session is not None:
+            self.append(session)
+        return session
+
+    def settle(self) -> None:
+        """Activate the sessions."""
+        for session in self:
+            self._registry.settle(session)

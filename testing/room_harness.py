@@ -322,7 +322,7 @@ class RoomHarness(Generic[R]):
         """Lose the room's memory, and continue the room.
 
         A durable room loses its shard: all connections break, and another shard restores the room and its sessions
-        from the last save, which is up to half a second old. If there was no save yet, the room begins anew.
+        from the last save, which is up to half a second old. A room that was never saved is created again.
 
         Any other room restarts on its shard, and its players stay connected. With `error_policy = "restore"` it
         continues from the newest restart point, up to a second old, as after an exception in a tick; a second time

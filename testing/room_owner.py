@@ -107,7 +107,7 @@ class RoomOwner:
         transfer, checkpoint = decode_room(encode_room(runtime))
         target, world = self._add_shard(), transfer.world
         spec = RoomSpec(world.room_id, world.room_type, world.name, transfer.code, mode=transfer.mode)
-        sessions = _RestoredSessions(target)
+        sessions = _MovedSessions(target)
         moved = target.host.prepare(spec, self._restore_request(target, checkpoint, sessions))
         moved.room.access = transfer.access
         moved.epoch = self._next_epoch(runtime)
@@ -132,7 +132,7 @@ class RoomOwner:
             return
         room = runtime.room
         saved = recover_world(encode_world(room.room_type, room.name, room.room_id, self._saved))
-        sessions = _RestoredSessions(target)
+        sessions = _MovedSessions(target)
         try:
             target.host.restore(self._spec, self._restore_request(target, saved, sessions))
         finally:
@@ -155,13 +155,13 @@ class RoomOwner:
         return runtime.epoch + 1
 
     def _restore_request(
-        self, shard: HarnessShard, checkpoint: RoomCheckpoint, sessions: _RestoredSessions
+        self, shard: HarnessShard, checkpoint: RoomCheckpoint, sessions: _MovedSessions
     ) -> RestoreRequest:
         checkpoint = shard.host.salvage(self._spec.room_type, self._spec.room_id, checkpoint)
         return RestoreRequest(checkpoint, sessions, lambda seat: None, {})
 
 
-class _RestoredSessions(list[RestoredSubscriber]):
+class _MovedSessions(list[RestoredSubscriber]):
     """Restores the sessions of a room on a shard, and collects them to activate them afterwards."""
 
     def __init__(self, shard: HarnessShard) -> None:

@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tickwire.testing.convergence import Difference as Difference
     from tickwire.testing.convergence import NotConverged as NotConverged
+    from tickwire.testing.determinism import NotDeterministic as NotDeterministic
+    from tickwire.testing.determinism import check_determinism as check_determinism
     from tickwire.testing.harness_client import HarnessClient as HarnessClient
+    from tickwire.testing.random_play import disconnect_or_reconnect as disconnect_or_reconnect
     from tickwire.testing.room_harness import RoomHarness as RoomHarness
     from tickwire.testing.schedule import Choice as Choice
     from tickwire.testing.schedule import Schedule as Schedule
+    from tickwire.testing.seeds import seeds as seeds
     from tickwire.testing.simulated_network import Network as Network
 
 _MODULES = {
@@ -23,12 +27,28 @@ _MODULES = {
     "HarnessClient": "harness_client",
     "Network": "simulated_network",
     "NotConverged": "convergence",
+    "NotDeterministic": "determinism",
     "RoomHarness": "room_harness",
     "Schedule": "schedule",
+    "check_determinism": "determinism",
+    "disconnect_or_reconnect": "random_play",
+    "seeds": "seeds",
 }
 """The modules of the public names. The imports above repeat them for type checkers."""
 
-__all__ = ["Choice", "Difference", "HarnessClient", "Network", "NotConverged", "RoomHarness", "Schedule"]
+__all__ = [
+    "Choice",
+    "Difference",
+    "HarnessClient",
+    "Network",
+    "NotConverged",
+    "NotDeterministic",
+    "RoomHarness",
+    "Schedule",
+    "check_determinism",
+    "disconnect_or_reconnect",
+    "seeds",
+]
 
 
 def __getattr__(name: str) -> Any:

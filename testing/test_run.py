@@ -8,7 +8,7 @@ Imports nothing of the server, because the pytest plugin imports it in every pro
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -46,10 +46,6 @@ class HarnessObserver(Protocol):
         """
 
 
-class TooManyChoices(Exception):
-    """The run has more than CHOICES_MAX choices."""
-
-
 class TestRun:
     """One call of a test.
 
@@ -60,7 +56,8 @@ class TestRun:
 
     Attributes:
         choices: the kept choices, if the run records them.
-        last: the newest harness that has ticked; None before the first tick.
+        is_truncated: whether there were more than CHOICES_MAX.
+        last: the harness that was created, or has ticked, last; None before the first.
     """
 
     __test__ = False  # pytest collects no class of this name
@@ -70,37 +67,67 @@ class TestRun:
     ) -> None:
         self.plan = plan
         self.choices: list[Choice] = []
+        self.is_truncated = False
         self.last: ObservedHarness | None = None
+        self._closers: list[Callable[[], None]] = []
         self._is_recording = is_recording
         self._on_tick = on_tick
         self._numbers: weakref.WeakKeyDictionary[ObservedHarness, int] = weakref.WeakKeyDictionary()
         self._count = 0
+        self._parent: TestRun | None = None
+
+    def set_parent(self, parent: TestRun | None) -> None:
+        """Set the run that contains this one: it observes the same harnesses."""
+        self._parent = parent
+
+    def add(self, harness: ObservedHarness) -> None:
+        """Number a new harness."""
+        self._count += 1
+        self._numbers[harness] = self._count
+        self.last = harness
+        if self._parent is not None:
+            self._parent.add(harness)
 
     def register(self, harness: ObservedHarness, seed: int) -> Schedule:
         """Add a harness, and return its schedule."""
-        self._count += 1
-        self._numbers[harness] = self._count
+        self.add(harness)
         prefix = f"room {self._count}: " if self._count > 1 else ""
         reference = weakref.ref(harness)
-        self.last = harness
 
         def observe(stream: str, number: int, effect: str, amount: float) -> None:
             if len(self.choices) >= CHOICES_MAX:
-                raise TooManyChoices
+                self.is_truncated = True
+                return
             source = reference()
             tick = 0 if source is None else source.tick
             self.choices.append(Choice(stream, number, effect, amount, tick))
 
         return Schedule(seed, self.plan, prefix=prefix, observe=observe if self._is_recording else None)
 
+    def close_later(self, close: Callable[[], None]) -> None:
+        """Call `close` at the end of the run."""
+        self._closers.append(close)
+
+    def close(self) -> None:
+        """Close the harnesses that were passed to `close_later`, the newest first."""
+        while self._closers:
+            self._closers.pop()()
+
     def tick_done(self, harness: ObservedHarness) -> None:
         """Observe a tick of a harness."""
         self.last = harness
         if self._on_tick is not None:
             self._on_tick(self._numbers.get(harness, 0), harness)
+        if self._parent is not None:
+            self._parent.tick_done(harness)
 
 
 _current: TestRun | None = None
+
+
+def current() -> TestRun | None:
+    """Return the current run, or None."""
+    return _current
 
 
 @contextmanager
@@ -108,15 +135,27 @@ def running(run: TestRun) -> Iterator[TestRun]:
     """Make a run the current one inside a `with`. Tests run one at a time on the main thread."""
     global _current  # noqa: PLW0603 a harness has no other way to find its run
     previous, _current = _current, run
+    run.set_parent(previous)
     try:
         yield run
     finally:
-        _current = previous
+        try:
+            run.close()
+        finally:
+            _current = previous
 
 
 def register(harness: ObservedHarness, seed: int) -> Schedule:
     """Register a new harness with the current run, and return its schedule."""
     return Schedule(seed) if _current is None else _current.register(harness, seed)
+
+
+def close_later(close: Callable[[], None]) -> bool:
+    """Call `close` at the end of the current run. Returns False without one."""
+    if _current is None:
+        return False
+    _current.close_later(close)
+    return True
 
 
 def tick_done(harness: ObservedHarness) -> None:

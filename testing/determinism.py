@@ -1,0 +1,102 @@
+"""Checks that a scenario is deterministic: runs it twice, compares the rooms after each tick, and names the cause.
+
+first run ---equal?--- second run, in this process
+    |            no: both again, with details -> report
+    yes
+first run ---equal?--- run in another process, in which strings have other hashes
+                 no: again with details, and in one more process with the same hashes -> report
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from tickwire.testing.chance_report import Setting, describe, find_cause
+from tickwire.testing.run_record import RunRecord, record_run
+from tickwire.testing.run_trace import TraceDifference, find_difference
+from tickwire.testing.scenario_process import ScenarioId, record_in_process
+
+HASH_SEEDS = (1, 2)
+"""Two values of PYTHONHASHSEED: one of them differs from that of this process."""
+
+RecordElsewhere = Callable[[int | None, int], RunRecord]
+"""Records a run in another process, with the position of the details and a value of PYTHONHASHSEED."""
+
+
+class NotDeterministic(AssertionError):
+    """Two runs of a scenario with the same seed differ."""
+
+
+def check_determinism(scenario: Callable[[int], object], seed: int = 1, *, other_process: bool = True) -> None:
+    """Run a scenario twice and compare its rooms after each tick; then once in a process with other hashes.
+
+        def duel(seed):
+            with RoomHarness(Arena, seed=seed) as room:
+                ...
+
+        def test_a_duel_is_deterministic():
+            check_determinism(duel, seed=7)
+
+    Args:
+        scenario: a function with the parameter `seed`, which creates its harnesses. With `other_process` it is a
+            function of a module, so that the other process can import it.
+        seed: the seed of all runs.
+        other_process: whether to run the scenario in other processes, too. It takes about a second, and finds the
+            order of a set of strings.
+
+    Raises:
+        NotDeterministic: two runs differ; the message names the tick, the hook and the source of chance.
+        ValueError: the scenario has run no harness, or the other process cannot import it.
+    """
+    elsewhere = partial(record_in_process, ScenarioId.of(scenario, seed)) if other_process else None
+    compare_runs(partial(scenario, seed), elsewhere)
+
+
+def compare_runs(call: Callable[[], object], elsewhere: RecordElsewhere | None) -> None:
+    """Compare runs of a scenario; see `check_determinism`.
+
+    Args:
+        call: runs the scenario in this process.
+        elsewhere: runs it in another process; None to compare in this process only.
+
+    Raises:
+        NotDeterministic, ValueError: see `check_determinism`.
+    """
+    first = record_run(call)
+    if not first.entries:
+        raise ValueError("the scenario has run no tick of a RoomHarness, so there is nothing to compare")
+    second = _record_again(call)
+    difference = find_difference(first.entries, second.entries)
+    if difference is not None:
+        _raise(difference, record_run(call, difference.position), _record_again(call, difference.position))
+    if elsewhere is not None:
+        for hash_seed in HASH_SEEDS:
+            difference = find_difference(first.entries, elsewhere(None, hash_seed).entries)
+            if difference is not None:
+                _raise_elsewhere(difference, call, elsewhere, hash_seed)
+
+
+def _record_again(call: Callable[[], object], position: int | None = None) -> RunRecord:
+    """Record another run, in which objects have other addresses."""
+    moved: list[Any] = [bytearray(size) for size in range(0, 512, 3)] + [object() for _ in range(1000)]
+    record = record_run(call, position)
+    del moved
+    return record
+
+
+def _raise_elsewhere(
+    difference: TraceDifference, call: Callable[[], object], elsewhere: RecordElsewhere, hash_seed: int
+) -> None:
+    position = difference.position
+    one, other = elsewhere(position, hash_seed), elsewhere(position, hash_seed)
+    setting: Setting = "other process"
+    if find_difference(one.entries, other.entries) is None:
+        setting, other = "other hash seed", record_run(call, position)
+    _raise(difference, other, one, setting)
+
+
+def _raise(difference: TraceDifference, one: RunRecord, other: RunRecord, setting: Setting = "one process") -> None:
+    repeated = find_difference(one.entries, other.entries) or difference
+    raise NotDeterministic("\n".join(describe(repeated, find_cause(one, other), setting)))

@@ -1,0 +1,97 @@
+"""Text about a failed run: the state of the room, the seed, the needed choices, the commands to repeat it. Pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+from tickwire.testing.schedule import Choice
+from tickwire.testing.shrink import ShrunkSchedule
+
+CHOICES_SHOWN = 20
+PLAYERS_SHOWN = 10
+
+
+class FailedSeed(NamedTuple):
+    """A seed whose run has failed.
+
+    Args:
+        seed: the seed.
+        passed: the number of seeds that have passed before.
+        test: the id of the test, for a command line; empty without pytest.
+    """
+
+    seed: int
+    passed: int
+    test: str
+
+    def describe(self, harness: Any) -> list[str]:
+        """Return lines about the seed and the last state of the harness."""
+        passed = f"; {self.passed} seeds passed before" if self.passed else ""
+        return [f"seed {self.seed} failed{passed}", *describe_state(harness), f"repeat it: {self.command}"]
+
+    @property
+    def command(self) -> str:
+        """The command that repeats the seed."""
+        return (
+            self._to_command(f"--tickwire-seed {self.seed}") if self.test else f"call the test with seed={self.seed}"
+        )
+
+    def command_of(self, path: str) -> str:
+        """Return the command that repeats a schedule."""
+        return self._to_command(f"--tickwire-schedule {shlex.quote(path)}")
+
+    def _to_command(self, option: str) -> str:
+        return f"pytest {shlex.quote(self.test)} {option}"
+
+
+def describe_state(harness: Any) -> list[str]:
+    """Return lines about the last state of a harness; nothing without one.
+
+    The room may be in any state, also one that the test has damaged. An exception becomes a line of the text.
+    """
+    if harness is None:
+        return []
+    try:
+        return list(_lines_of(harness))
+    except Exception as error:  # noqa: BLE001 a report about a failure must not replace the failure
+        return [f"  the state of the room is not readable: {type(error).__name__}"]
+
+
+def _lines_of(harness: Any) -> Sequence[str]:
+    room = harness.runtime.room
+    lines = [f"  room {room.room_type!r} at tick {room.tick}, seed {harness.seed}"]
+    players = list(islice(room.players.values(), PLAYERS_SHOWN))
+    if players:
+        names = [player.id if player.is_connected else f"{player.id} (disconnected)" for player in players]
+        more = ", ..." if len(room.players) > len(players) else ""
+        lines.append(f"  players: {', '.join(names)}{more}")
+    if room.tables:
+        counts = [f"{name} has {len(getattr(room, name))} entities" for name in room.tables]
+        lines.append(f"  tables: {', '.join(counts)}")
+    return lines
+
+
+def describe_shrunk(total: int, shrunk: ShrunkSchedule) -> list[str]:
+    """Return lines about the choices that a failure needs.
+
+    Args:
+        total: the number of choices of the failed run.
+        shrunk: the result of the search.
+    """
+    runs = f"{shrunk.runs} runs"
+    if not shrunk.choices:
+        return [f"the failure needs none of the {total} choices of chance ({runs})"]
+    needs = "needs" if shrunk.is_minimal else "may need fewer than"
+    lines = [f"the failure {needs} {len(shrunk.choices)} of {total} choices of chance ({runs}):"]
+    lines += [f"  {choice}" for choice in islice(shrunk.choices, CHOICES_SHOWN)]
+    if len(shrunk.choices) > CHOICES_SHOWN:
+        lines.append(f"  ... and {len(shrunk.choices) - CHOICES_SHOWN} more, in the file")
+    return lines
+
+
+def describe_choices(choices: Sequence[Choice]) -> str:
+    """Return a short text about the number of choices."""
+    return f"{len(choices)} choice{'' if len(choices) == 1 else 's'} of chance"

@@ -1,0 +1,68 @@
+"""Files with the part of a schedule that a failure needs, as JSON.
+
+    {"format": 1, "test": "tests/test_arena.py::test_duel", "seed": 17,
+     "choices": [{"stream": "ann to server", "number": 3, "effect": "loss", "amount": 0, "tick": 12}]}
+
+A run that repeats the file uses its seed and keeps the numbers of its choices. The rest is for the reader.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tickwire.testing.schedule import Choice
+
+FORMAT = 1
+NAME_CHARACTERS_MAX = 100
+
+
+class StoredSchedule(NamedTuple):
+    """The contents of a file.
+
+    Args:
+        test: the id of the test.
+        seed: the seed of the run.
+        choices: the choices that the run keeps.
+    """
+
+    test: str
+    seed: int
+    choices: Sequence[Choice]
+
+
+def write_schedule(folder: Path, schedule: StoredSchedule) -> Path:
+    """Write a schedule, and return the path of its file. An older file of the same test and seed is replaced.
+
+    Args:
+        folder: the folder; it is created if it does not exist.
+        schedule: the schedule.
+    """
+    name = re.sub(r"[^\w.-]+", "_", schedule.test.rpartition("/")[2])[-NAME_CHARACTERS_MAX:]
+    digest = zlib.crc32(schedule.test.encode())  # two tests may have the same name
+    path = folder / f"{name}-{digest:08x}-seed-{schedule.seed}.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    choices = [choice._asdict() for choice in schedule.choices]
+    value = {"format": FORMAT, "test": schedule.test, "seed": schedule.seed, "choices": choices}
+    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def read_schedule(path: Path) -> StoredSchedule:
+    """Return the schedule of a file.
+
+    Raises:
+        ValueError: the file is not a schedule of this format.
+        OSError: the file cannot be read.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+        if value["format"] != FORMAT:
+            raise ValueError(f"its format is {value['format']}; this version reads {FORMAT}")
+        return StoredSchedule(value["test"], int(value["seed"]), [Choice(**choice) for choice in value["choices"]])
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} is not a schedule: {error}") from error

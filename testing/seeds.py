@@ -1,0 +1,197 @@
+"""`@seeds(n)`: a test that runs with n seeds, as one test.
+
+    @seeds(200)
+    def test_worlds_converge(seed):
+        with RoomHarness(Arena, seed=seed) as room:
+            ...
+
+The first seed that fails ends the test. Its run is repeated to find the choices of chance that the failure needs
+(testing/shrink.py), and the report becomes a note of the exception. The decorator works without the pytest plugin,
+which adds the options of the command line.
+"""
+
+from __future__ import annotations
+
+import inspect
+import time
+from collections.abc import Callable, Sequence
+from functools import partial, wraps
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tickwire.testing import failure_report, schedule_file, seed_settings, shrink, test_run
+from tickwire.testing.failure_report import FailedSeed
+from tickwire.testing.schedule import Choice, SchedulePlan
+from tickwire.testing.shrink import ShrinkBudget
+from tickwire.testing.test_run import TestRun
+
+SEEDS_MAX = 1_000_000
+
+
+def seeds(count: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Run a test with the seeds 0 to `count` - 1, which it receives as its argument `seed`.
+
+    Args:
+        count: the number of seeds. `--tickwire-seeds 1000` replaces it, `--tickwire-seed 17` runs one seed.
+
+    Raises:
+        TypeError: the test has no parameter `seed`, or it is async.
+        ValueError: the number is not between 1 and SEEDS_MAX.
+    """
+    if not (type(count) is int and 1 <= count <= SEEDS_MAX):
+        raise ValueError(f"seeds: the number of seeds must be from 1 to {SEEDS_MAX}; got {count!r}")
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(function)
+        _check(function, signature)
+
+        @wraps(function)
+        def run_seeds(*args: Any, **kwargs: Any) -> None:
+            __tracebackhide__ = True
+            failure = _find_failure(partial(function, *args, **kwargs), count)
+            if failure is not None:
+                raise failure
+
+        # pytest must not look for a fixture with the name `seed`
+        others = [parameter for name, parameter in signature.parameters.items() if name != "seed"]
+        run_seeds.__signature__ = signature.replace(parameters=others)  # type: ignore[attr-defined]
+        return run_seeds
+
+    return decorate
+
+
+def _check(function: Callable[..., None], signature: inspect.Signature) -> None:
+    name = getattr(function, "__name__", "the test")
+    if "seed" not in signature.parameters:
+        raise TypeError(f"seeds: {name} must have a parameter named seed, which receives the seed of each run")
+    if inspect.iscoroutinefunction(function):
+        raise TypeError(f"seeds: {name} must be a plain function, not async; a RoomHarness needs no event loop")
+
+
+class _Outcome(NamedTuple):
+    """The result of one run: its error, None if it has passed, and the run."""
+
+    error: BaseException | None
+    run: TestRun
+
+    @property
+    def kind(self) -> tuple[object, ...] | None:
+        """The kind of the failure, by which failures of two runs are compared; None if the run has passed."""
+        return None if self.error is None else kind_of_failure(self.error)
+
+
+def kind_of_failure(error: BaseException) -> tuple[object, ...]:
+    """Return the kind of a failure: the type of the exception, and the innermost line outside of the test kit.
+
+    For worlds that differ, the line is that of the check, so that table and field are a part of the kind.
+    """
+    place: tuple[object, ...] = ()
+    traceback = error.__traceback__
+    while traceback is not None:
+        frame = traceback.tb_frame
+        if not frame.f_globals.get("__name__", "").startswith("tickwire.testing."):
+            place = frame.f_code.co_filename, traceback.tb_lineno
+        traceback = traceback.tb_next
+    difference = getattr(error, "difference", None)
+    return type(error), *place, getattr(difference, "table", None), getattr(difference, "field", None)
+
+
+def _run_once(
+    call: Callable[..., None], seed: int, plan: SchedulePlan | None = None, *, is_recording: bool = False
+) -> _Outcome:
+    """Run a test with one seed.
+
+    Raises:
+        BaseException: an exception that does not mean a failure, such as a skip of pytest or KeyboardInterrupt.
+    """
+    __tracebackhide__ = True
+    with test_run.running(TestRun(plan, is_recording=is_recording)) as run:
+        try:
+            call(seed=seed)
+        except BaseException as error:
+            if not _is_failure(error):
+                raise
+            return _Outcome(error, run)
+    return _Outcome(None, run)
+
+
+def _is_failure(error: BaseException) -> bool:
+    """Return whether an exception means that the test has failed; `pytest.fail` raises a BaseException."""
+    kind = type(error)
+    return isinstance(error, Exception) or (kind.__module__, kind.__name__) == ("_pytest.outcomes", "Failed")
+
+
+def _find_failure(call: Callable[..., None], count: int) -> BaseException | None:
+    """Run a test with all seeds, and return the exception of the first that fails, with the report as a note."""
+    __tracebackhide__ = True
+    settings = seed_settings.get()
+    test = seed_settings.current_test()
+    if settings.schedule is not None:
+        return _repeat_schedule(call, settings.schedule, test)
+    for passed, seed in enumerate(settings.choose_seeds(count)):
+        outcome = _run_once(call, seed)
+        if outcome.error is not None:
+            failed = FailedSeed(seed, passed, settings.to_node_id(test) if test else "")
+            return _report(call, failed, outcome, test)
+    return None
+
+
+def _repeat_schedule(call: Callable[..., None], path: Path, test: str) -> BaseException | None:
+    """Run a test with the seed and the choices of a file."""
+    stored = schedule_file.read_schedule(path)
+    if test and stored.test != test:
+        raise ValueError(f"--tickwire-schedule {path}: the schedule belongs to {stored.test}, not to {test}")
+    outcome = _run_once(call, stored.seed, shrink.create_plan(stored.choices))
+    if outcome.error is not None:
+        text = failure_report.describe_choices(stored.choices)
+        lines = [f"seed {stored.seed} failed with {text} of {path}", *failure_report.describe_state(outcome.run.last)]
+        outcome.error.add_note("\n".join(lines))
+    return outcome.error
+
+
+def _report(call: Callable[..., None], failed: FailedSeed, outcome: _Outcome, test: str) -> BaseException:
+    """Return the exception to raise: that of the smallest failing run, with the report as a note."""
+    assert outcome.error is not None
+    error, last = outcome.error, outcome.run.last
+    lines: Sequence[str] = ()
+    if seed_settings.get().shrink_s > 0:
+        recorded = _run_recorded(call, failed.seed)
+        if recorded is None:
+            lines = ["its schedule has too many choices of chance to be shrunk"]
+        elif recorded.kind != outcome.kind:
+            lines = ["the same seed did not fail again: run the test with --tickwire-determinism to find the cause"]
+        elif recorded.run.choices:
+            smallest, lines = _shrink(call, failed, recorded, test)
+            if smallest.error is not None:
+                error, last = smallest.error, smallest.run.last
+    error.add_note("\n".join([*failed.describe(last), *lines]))
+    return error
+
+
+def _run_recorded(call: Callable[..., None], seed: int) -> _Outcome | None:
+    outcome = _run_once(call, seed, is_recording=True)
+    return None if outcome.run.is_truncated else outcome
+
+
+def _shrink(
+    call: Callable[..., None], failed: FailedSeed, recorded: _Outcome, test: str
+) -> tuple[_Outcome, Sequence[str]]:
+    """Search for a smaller schedule, write it to a file, and return its run and lines about it."""
+    smallest = recorded
+
+    def repeat(plan: SchedulePlan) -> Sequence[Choice] | None:
+        nonlocal smallest
+        outcome = _run_once(call, failed.seed, plan, is_recording=True)
+        if outcome.kind != recorded.kind:
+            return None
+        smallest = outcome
+        return outcome.run.choices
+
+    choices = recorded.run.choices
+    shrunk = shrink.shrink(choices, repeat, ShrinkBudget(seed_settings.get().shrink_s, time.monotonic))
+    lines = failure_report.describe_shrunk(len(choices), shrunk)
+    if failed.test:
+        stored = schedule_file.StoredSchedule(test, failed.seed, shrunk.choices)
+        path = schedule_file.write_schedule(seed_settings.get_folder(), stored)
+        lines.append(f"repeat these only: {failed.command_of(str(path))}")
+    return smallest, lines

@@ -1,17 +1,16 @@
-"""Text about a failed run: the state of the room, the seed, the needed choices, the commands to repeat it. Pure."""
+"""Text about a failed run: the seed, the needed choices, and the commands that repeat it. Pure."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from tickwire.testing.schedule import Choice
 from tickwire.testing.shrink import ShrunkSchedule
 
 CHOICES_SHOWN = 20
-PLAYERS_SHOWN = 10
 
 
 class FailedSeed(NamedTuple):
@@ -27,10 +26,14 @@ class FailedSeed(NamedTuple):
     passed: int
     test: str
 
-    def describe(self, harness: Any) -> list[str]:
-        """Return lines about the seed and the last state of the harness."""
+    def describe(self, state: Sequence[str]) -> list[str]:
+        """Return lines about the seed.
+
+        Args:
+            state: lines about the last state of the room.
+        """
         passed = f"; {self.passed} seeds passed before" if self.passed else ""
-        return [f"seed {self.seed} failed{passed}", *describe_state(harness), f"repeat it: {self.command}"]
+        return [f"seed {self.seed} failed{passed}", *state, f"repeat it: {self.command}"]
 
     @property
     def command(self) -> str:
@@ -45,33 +48,6 @@ class FailedSeed(NamedTuple):
 
     def _to_command(self, option: str) -> str:
         return f"pytest {shlex.quote(self.test)} {option}"
-
-
-def describe_state(harness: Any) -> list[str]:
-    """Return lines about the last state of a harness; nothing without one.
-
-    The room may be in any state, also one that the test has damaged. An exception becomes a line of the text.
-    """
-    if harness is None:
-        return []
-    try:
-        return list(_lines_of(harness))
-    except Exception as error:  # noqa: BLE001 a report about a failure must not replace the failure
-        return [f"  the state of the room is not readable: {type(error).__name__}"]
-
-
-def _lines_of(harness: Any) -> Sequence[str]:
-    room = harness.runtime.room
-    lines = [f"  room {room.room_type!r} at tick {room.tick}, seed {harness.seed}"]
-    players = list(islice(room.players.values(), PLAYERS_SHOWN))
-    if players:
-        names = [player.id if player.is_connected else f"{player.id} (disconnected)" for player in players]
-        more = ", ..." if len(room.players) > len(players) else ""
-        lines.append(f"  players: {', '.join(names)}{more}")
-    if room.tables:
-        counts = [f"{name} has {len(getattr(room, name))} entities" for name in room.tables]
-        lines.append(f"  tables: {', '.join(counts)}")
-    return lines
 
 
 def describe_shrunk(total: int, shrunk: ShrunkSchedule) -> list[str]:

@@ -19,7 +19,7 @@ from tickwire.testing.scenario_process import ProcessRequest, answer_request, ru
 
 _PLUGIN = "tickwire.testing.pytest_plugin"
 _WITHOUT = ("no:cacheprovider", "no:xdist", "no:randomly")
-"""Plugins that the other process does not need. It is no error if one of them is not installed."""
+"""Plugins that the other process does not need. pytest accepts the names of plugins that are not installed."""
 
 
 def check(item: pytest.Function) -> None:

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 from tickwire import testing
-from tickwire.testing import failure_report, seed_settings, test_run
+from tickwire.testing import seed_settings, test_run
 from tickwire.testing.seed_settings import SHRINK_S, SeedSettings
 from tickwire.testing.test_run import TestRun
 
@@ -48,7 +48,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--tickwire-determinism",
         action="store_true",
-        help="run each test that uses a harness again, here and in other processes, and compare the rooms tick by tick",
+        help="run each test that uses a harness again, also in other processes, and compare the rooms tick by tick",
     )
     group.addoption("--tickwire-record-run", type=Path, help=argparse.SUPPRESS)
 
@@ -94,8 +94,8 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
         try:
             return (yield)
         except Exception as error:
-            if run.last is not None:
-                error.add_note("\n".join(failure_report.describe_state(run.last)))
+            if lines := run.describe_state():
+                error.add_note("\n".join(lines))
             raise
 
 

@@ -47,7 +47,7 @@ def play_randomly(harness: PlayedHarness, actions: Sequence[Action] | Mapping[Ac
         steps: the number of actions.
 
     Raises:
-        ValueError: there is no action or no client.
+        ValueError: the actions or the clients are missing.
     """
     weights = dict(actions) if isinstance(actions, Mapping) else dict.fromkeys(actions, 1.0)
     if not weights or not harness.clients:

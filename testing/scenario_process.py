@@ -1,7 +1,7 @@
 """Runs a scenario in a process of its own, in which the hashes of strings and the addresses of objects differ.
 
 python -m tickwire.testing.scenario_process REQUEST    reads a file with the request, prints nothing, and
-                                                       writes the record of the run beside it
+                                                       writes the record of the run into the same folder
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def run_process(command: Sequence[str], request: ProcessRequest, hash_seed: int)
 
 
 def answer_request(path: Path, get_call: Callable[[ProcessRequest], Callable[[], Any]]) -> None:
-    """Record a run as a request says, and write the record beside it."""
+    """Record a run as a request says, and write the record into the same folder."""
     request = msgspec.msgpack.decode(path.read_bytes(), type=ProcessRequest)
     record = record_run(get_call(request), request.position)
     path.with_suffix(".record").write_bytes(msgspec.msgpack.encode(record))

@@ -69,10 +69,11 @@ def _check(function: Callable[..., None], signature: inspect.Signature) -> None:
 
 
 class _Outcome(NamedTuple):
-    """The result of one run: its error, None if it has passed, and the run."""
+    """The result of one run: its error, None if it has passed; the run; lines about the last state of the room."""
 
     error: BaseException | None
     run: TestRun
+    state: Sequence[str] = ()
 
     @property
     def kind(self) -> tuple[object, ...] | None:
@@ -111,7 +112,7 @@ def _run_once(
         except BaseException as error:
             if not _is_failure(error):
                 raise
-            return _Outcome(error, run)
+            return _Outcome(error, run, run.describe_state())
     return _Outcome(None, run)
 
 
@@ -144,7 +145,7 @@ def _repeat_schedule(call: Callable[..., None], path: Path, test: str) -> BaseEx
     outcome = _run_once(call, stored.seed, shrink.create_plan(stored.choices))
     if outcome.error is not None:
         text = failure_report.describe_choices(stored.choices)
-        lines = [f"seed {stored.seed} failed with {text} of {path}", *failure_report.describe_state(outcome.run.last)]
+        lines = [f"seed {stored.seed} failed with {text} of {path}", *outcome.state]
         outcome.error.add_note("\n".join(lines))
     return outcome.error
 
@@ -152,7 +153,7 @@ def _repeat_schedule(call: Callable[..., None], path: Path, test: str) -> BaseEx
 def _report(call: Callable[..., None], failed: FailedSeed, outcome: _Outcome, test: str) -> BaseException:
     """Return the exception to raise: that of the smallest failing run, with the report as a note."""
     assert outcome.error is not None
-    error, last = outcome.error, outcome.run.last
+    error, state = outcome.error, outcome.state
     lines: Sequence[str] = ()
     if seed_settings.get().shrink_s > 0:
         recorded = _run_recorded(call, failed.seed)
@@ -163,8 +164,8 @@ def _report(call: Callable[..., None], failed: FailedSeed, outcome: _Outcome, te
         elif recorded.run.choices:
             smallest, lines = _shrink(call, failed, recorded, test)
             if smallest.error is not None:
-                error, last = smallest.error, smallest.run.last
-    error.add_note("\n".join([*failed.describe(last), *lines]))
+                error, state = smallest.error, smallest.state
+    error.add_note("\n".join([*failed.describe(state), *lines]))
     return error
 
 

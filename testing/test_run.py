@@ -7,11 +7,13 @@ Imports nothing of the server, because the pytest plugin imports it in every pro
 
 from __future__ import annotations
 
+import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+from tickwire.testing.room_description import describe_state
 from tickwire.testing.schedule import Choice, Schedule, SchedulePlan
 
 CHOICES_MAX = 200_000
@@ -70,6 +72,7 @@ class TestRun:
         self.is_truncated = False
         self.last: ObservedHarness | None = None
         self._closers: list[Callable[[], None]] = []
+        self._state: Sequence[str] = ()
         self._is_recording = is_recording
         self._on_tick = on_tick
         self._numbers: weakref.WeakKeyDictionary[ObservedHarness, int] = weakref.WeakKeyDictionary()
@@ -103,6 +106,17 @@ class TestRun:
             self.choices.append(Choice(stream, number, effect, amount, tick))
 
         return Schedule(seed, self.plan, prefix=prefix, observe=observe if self._is_recording else None)
+
+    def closing(self, harness: ObservedHarness) -> None:
+        """Keep the state of a harness that closes because of an exception."""
+        if sys.exc_info()[1] is not None:
+            self._state = describe_state(harness)
+        if self._parent is not None:
+            self._parent.closing(harness)
+
+    def describe_state(self) -> Sequence[str]:
+        """Return lines about the last state of the newest harness; nothing without one."""
+        return self._state or describe_state(self.last)
 
     def close_later(self, close: Callable[[], None]) -> None:
         """Call `close` at the end of the run."""
@@ -156,6 +170,12 @@ def close_later(close: Callable[[], None]) -> bool:
         return False
     _current.close_later(close)
     return True
+
+
+def closing(harness: ObservedHarness) -> None:
+    """Notify the current run that a harness is about to close."""
+    if _current is not None:
+        _current.closing(harness)
 
 
 def tick_done(harness: ObservedHarness) -> None:

@@ -15,8 +15,8 @@ from typing import Literal, NamedTuple
 from tickwire.testing.chance_probe import SourceCall
 from tickwire.testing.game_frames import CodePlace
 from tickwire.testing.line_trace import LineStep
-from tickwire.testing.run_record import RunRecord
 from tickwire.testing.run_trace import TraceDifference
+from tickwire.testing.scenario_record import ScenarioRecord
 
 SOURCES_SHOWN = 5
 PARTS_SHOWN = 5
@@ -54,7 +54,7 @@ class Cause(NamedTuple):
     calls: Sequence[SourceCall]
 
 
-def find_cause(one: RunRecord, other: RunRecord) -> Cause:
+def find_cause(one: ScenarioRecord, other: ScenarioRecord) -> Cause:
     """Return the cause of the first difference of two records with the details of the same tick."""
     state = _first_difference(one.steps, other.steps, with_variables=False)
     any_ = _first_difference(one.steps, other.steps, with_variables=True)

@@ -14,14 +14,14 @@ from functools import partial
 from typing import Any
 
 from tickwire.testing.chance_report import Setting, describe, find_cause
-from tickwire.testing.run_record import RunRecord, record_run
 from tickwire.testing.run_trace import TraceDifference, find_difference
 from tickwire.testing.scenario_process import ScenarioId, record_in_process
+from tickwire.testing.scenario_record import ScenarioRecord, record_run
 
 HASH_SEEDS = (1, 2)
 """Two values of PYTHONHASHSEED: one of them differs from that of this process."""
 
-RecordElsewhere = Callable[[int | None, int], RunRecord]
+RecordElsewhere = Callable[[int | None, int], ScenarioRecord]
 """Records a run in another process, with the position of the details and a value of PYTHONHASHSEED."""
 
 
@@ -78,7 +78,7 @@ def compare_runs(call: Callable[[], object], elsewhere: RecordElsewhere | None) 
                 _raise_elsewhere(difference, call, elsewhere, hash_seed)
 
 
-def _record_again(call: Callable[[], object], position: int | None = None) -> RunRecord:
+def _record_again(call: Callable[[], object], position: int | None = None) -> ScenarioRecord:
     """Record another run, in which objects have other addresses."""
     moved: list[Any] = [bytearray(size) for size in range(0, 512, 3)] + [object() for _ in range(1000)]
     record = record_run(call, position)
@@ -97,6 +97,8 @@ def _raise_elsewhere(
     _raise(difference, other, one, setting)
 
 
-def _raise(difference: TraceDifference, one: RunRecord, other: RunRecord, setting: Setting = "one process") -> None:
+def _raise(
+    difference: TraceDifference, one: ScenarioRecord, other: ScenarioRecord, setting: Setting = "one process"
+) -> None:
     repeated = find_difference(one.entries, other.entries) or difference
     raise NotDeterministic("\n".join(describe(repeated, find_cause(one, other), setting)))

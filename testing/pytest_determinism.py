@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from tickwire.testing.determinism import compare_runs
-from tickwire.testing.run_record import RunRecord
 from tickwire.testing.scenario_process import ProcessRequest, answer_request, run_process
+from tickwire.testing.scenario_record import ScenarioRecord
 
 _PLUGIN = "tickwire.testing.pytest_plugin"
 _WITHOUT = ("no:cacheprovider", "no:xdist", "no:randomly")
@@ -38,7 +38,7 @@ def check(item: pytest.Function) -> None:
         answer_request(request, lambda _: call)
 
 
-def _record_elsewhere(item: pytest.Function, position: int | None, hash_seed: int) -> RunRecord:
+def _record_elsewhere(item: pytest.Function, position: int | None, hash_seed: int) -> ScenarioRecord:
     """Record the test in another process of pytest."""
     option, root = item.config.option, item.config.rootpath
     command = [sys.executable, "-m", "pytest", "-q", "--rootdir", str(root)]

@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import msgspec
 
-from tickwire.testing.run_record import RunRecord, record_run
+from tickwire.testing.scenario_record import ScenarioRecord, record_run
 
 TIMEOUT_S = 300.0
 """The time limit of a process: a run with details is some times slower than a test of a minute."""
@@ -66,7 +66,7 @@ class ProcessRequest(msgspec.Struct, frozen=True):
     path: Sequence[str] = ()
 
 
-def record_in_process(scenario: ScenarioId, position: int | None, hash_seed: int) -> RunRecord:
+def record_in_process(scenario: ScenarioId, position: int | None, hash_seed: int) -> ScenarioRecord:
     """Record a run of a scenario in another process.
 
     Raises:
@@ -76,7 +76,7 @@ def record_in_process(scenario: ScenarioId, position: int | None, hash_seed: int
     return run_process(command, ProcessRequest(scenario, position, sys.path), hash_seed)
 
 
-def run_process(command: Sequence[str], request: ProcessRequest, hash_seed: int) -> RunRecord:
+def run_process(command: Sequence[str], request: ProcessRequest, hash_seed: int) -> ScenarioRecord:
     """Start a process with the path of the request as its last argument, and return the record that it writes.
 
     Raises:
@@ -92,7 +92,7 @@ def run_process(command: Sequence[str], request: ProcessRequest, hash_seed: int)
         written = path.with_suffix(".record")
         if not written.exists():
             raise ValueError(f"the run in another process has failed:\n{(done.stdout + done.stderr)[-4000:]}")
-        return msgspec.msgpack.decode(written.read_bytes(), type=RunRecord)
+        return msgspec.msgpack.decode(written.read_bytes(), type=ScenarioRecord)
 
 
 def answer_request(path: Path, get_call: Callable[[ProcessRequest], Callable[[], Any]]) -> None:

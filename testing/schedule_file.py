@@ -9,7 +9,6 @@ A run that repeats the file uses its seed and keeps the numbers of its choices. 
 from __future__ import annotations
 
 import json
-import re
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,9 +41,9 @@ def write_schedule(folder: Path, schedule: StoredSchedule) -> Path:
         folder: the folder; it is created if it does not exist.
         schedule: the schedule.
     """
-    name = re.sub(r"[^\w.-]+", "_", schedule.test.rpartition("/")[2])[-NAME_CHARACTERS_MAX:]
+    name = "".join(character if character.isalnum() else "_" for character in schedule.test.rpartition("/")[2])
     digest = zlib.crc32(schedule.test.encode())  # two tests may have the same name
-    path = folder / f"{name}-{digest:08x}-seed-{schedule.seed}.json"
+    path = folder / f"{name[-NAME_CHARACTERS_MAX:]}-{digest:08x}-seed-{schedule.seed}.json"
     folder.mkdir(parents=True, exist_ok=True)
     choices = [choice._asdict() for choice in schedule.choices]
     value = {"format": FORMAT, "test": schedule.test, "seed": schedule.seed, "choices": choices}

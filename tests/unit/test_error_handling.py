@@ -149,6 +149,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "server/rooms/hook_call.py:describe_value": "a part of an error report, which says that the repr failed",
         "server/storage/write_behind.py:_write": "for one world `_reject_failed` logs it; for several it splits",
         "server/storage/write_behind.py:_pack": "in a thread; its caller logs and counts what it returns",
+        "testing/room_description.py:describe_state": "a part of the report of a failed test, which names the error",
     },
     "queues_without_a_bound": {
         "server/edge/admission.py:__init__": "the acceptor checks `is_full` first",

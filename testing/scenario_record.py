@@ -18,7 +18,7 @@ from tickwire.testing.run_trace import RunTrace, TraceEntry
 from tickwire.testing.test_run import ObservedHarness, TestRun
 
 
-class RunRecord(msgspec.Struct):
+class ScenarioRecord(msgspec.Struct):
     """The record of one run.
 
     Args:
@@ -32,7 +32,7 @@ class RunRecord(msgspec.Struct):
     calls: list[SourceCall] = []
 
 
-def record_run(call: Callable[[], object], position: int | None = None) -> RunRecord:
+def record_run(call: Callable[[], object], position: int | None = None) -> ScenarioRecord:
     """Run a scenario and record it.
 
     Args:
@@ -43,7 +43,7 @@ def record_run(call: Callable[[], object], position: int | None = None) -> RunRe
     if position is None:
         with test_run.running(TestRun(on_tick=trace)):
             call()
-        return RunRecord(trace.entries)
+        return ScenarioRecord(trace.entries)
     lines = LineTracer()
     probe = ChanceProbe(lambda: (trace.entries[-1].tick + 1 if trace.entries else 1, len(lines.steps)))
 
@@ -57,4 +57,4 @@ def record_run(call: Callable[[], object], position: int | None = None) -> RunRe
         stack.enter_context(probe.active())
         stack.enter_context(lines.active())
         call()
-    return RunRecord(trace.entries, lines.steps, probe.calls)
+    return ScenarioRecord(trace.entries, lines.steps, probe.calls)

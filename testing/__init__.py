@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tickwire.testing.determinism import check_determinism as check_determinism
     from tickwire.testing.harness_client import HarnessClient as HarnessClient
     from tickwire.testing.random_play import disconnect_or_reconnect as disconnect_or_reconnect
+    from tickwire.testing.random_play import random_input as random_input
     from tickwire.testing.room_harness import RoomHarness as RoomHarness
     from tickwire.testing.schedule import Choice as Choice
     from tickwire.testing.schedule import Schedule as Schedule
@@ -32,6 +33,7 @@ _MODULES = {
     "Schedule": "schedule",
     "check_determinism": "determinism",
     "disconnect_or_reconnect": "random_play",
+    "random_input": "random_play",
     "seeds": "seeds",
 }
 """The modules of the public names. The imports above repeat them for type checkers."""
@@ -47,6 +49,7 @@ __all__ = [
     "Schedule",
     "check_determinism",
     "disconnect_or_reconnect",
+    "random_input",
     "seeds",
 ]
 

@@ -15,6 +15,9 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
+import numpy as np
+
+from tickwire.schemas.fields import Field
 from tickwire.testing.schedule import Schedule
 
 Action = Callable[[Any, random.Random], object]
@@ -66,12 +69,22 @@ def play_randomly(harness: PlayedHarness, actions: Sequence[Action] | Mapping[Ac
         harness.run(ticks=ticks)
 
 
+def random_input(client: Any, rng: random.Random) -> None:
+    """Send an input with random values in the declared ranges, if the client is in the room; for `random_play`."""
+    if client.is_connected and client.is_seated:
+        client.input(**{field.name: _random_value(field, rng) for field in client.core.input_fields})
+
+
 def disconnect_or_reconnect(client: Any, rng: random.Random) -> None:
     """Disconnect a connected client, or reconnect a disconnected one; an action for `random_play`."""
     if client.is_connected:
         client.disconnect()
     else:
         client.reconnect()
+
+
+def _random_value(field: Field, rng: random.Random) -> float:
+    return float(field.dequantise(np.array([rng.randint(*field.range)]))[0])
 
 
 def _name_of(action: Action) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from typing import Any, Generic, TypeVar
 
 from tickwire.client.errors import Refused
@@ -20,6 +20,7 @@ from tickwire.testing.convergence import Difference, NotConverged, find_differen
 from tickwire.testing.harness_client import ClientContext, HarnessClient
 from tickwire.testing.harness_shard import HarnessShard, ShardContext
 from tickwire.testing.raised_errors import RaisedError
+from tickwire.testing.random_play import Action, play_randomly
 from tickwire.testing.room_owner import RoomOwner
 from tickwire.testing.simulated_connection import NetworkContext, SimulatedConnection
 from tickwire.testing.simulated_network import PERFECT, Deliveries, Network
@@ -333,6 +334,26 @@ class RoomHarness(Generic[R]):
         """
         self._in_loop(self._owner.crash if self.runtime.is_durable else self._owner.restart)
 
+    def random_play(self, actions: Sequence[Action] | Mapping[Action, float], *, steps: int = 200) -> None:
+        """Run random actions of random clients, each followed by 1 to 3 ticks.
+
+            def steer(client, rng):
+                client.input(thrust=rng.uniform(-1, 1))
+
+            room.random_play({random_input: 10, steer: 5, disconnect_or_reconnect: 1}, steps=500)
+
+        Each action is a choice of the schedule: a failed test with `@seeds` lists the actions that its failure needs.
+
+        Args:
+            actions: functions that receive a client and random numbers; a mapping has their weights.
+            steps: the number of actions.
+
+        Raises:
+            ValueError: the actions or the clients are missing.
+            Exception: an action or a hook of the room raised it.
+        """
+        play_randomly(self, actions, steps)
+
     # -- checks ---------------------------------------------------------------------------------------------
 
     def check_convergence(self) -> None:
@@ -384,6 +405,7 @@ class RoomHarness(Generic[R]):
         """End the room and its tasks. Idempotent; `with` calls it."""
         if self._is_closed:
             return
+        test_run.closing(self)
         self._is_closed = True
         for shard in self.shards.values():
             shard.stop()

@@ -57,8 +57,11 @@ class RunTrace:
 
     def __call__(self, number: int, harness: ObservedHarness, /) -> None:
         """Record a tick."""
-        runtime = harness.runtime
-        self.add(number, harness.tick, take_fingerprint(runtime.room) | take_event_fingerprint(runtime))
+        fingerprint = {"closed": 1}
+        if harness.is_open:
+            runtime = harness.runtime
+            fingerprint = take_fingerprint(runtime.room) | take_event_fingerprint(runtime)
+        self.add(number, harness.tick, fingerprint)
 
     def add(self, harness: int, tick: int, fingerprint: Mapping[str, int]) -> None:
         """Add an entry."""

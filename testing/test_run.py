@@ -21,11 +21,15 @@ CHOICES_MAX = 200_000
 
 
 class ObservedHarness(Protocol):
-    """A harness, as the test kit sees it. `tickwire.testing.harness.RoomHarness` is one."""
+    """A harness, as the test kit sees it. `tickwire.testing.room_harness.RoomHarness` is one."""
 
     @property
     def runtime(self) -> Any:
         """The RoomRuntime that runs now."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the room exists."""
 
     @property
     def seed(self) -> int:

@@ -76,11 +76,11 @@ def random_input(client: Any, rng: random.Random) -> None:
 
 
 def disconnect_or_reconnect(client: Any, rng: random.Random) -> None:
-    """Disconnect a connected client, or reconnect a disconnected one; an action for `random_play`."""
-    if client.is_connected:
-        client.disconnect()
-    else:
+    """Disconnect a client, or reconnect one that was disconnected; an action for `random_play`."""
+    if client.is_away:
         client.reconnect()
+    else:
+        client.disconnect()
 
 
 def _random_value(field: Field, rng: random.Random) -> float:

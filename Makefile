@@ -29,7 +29,7 @@ run: $(VENV)/.embedded ## run Redis, MongoDB, one shard, 20 bots and a browser g
 	@$(MAKE) --no-print-directory web || echo "the web client cannot be built on this machine; the server runs without a web page" >&2
 	@exec $(BIN)/tickwire dev
 
-web: web/dist/.built ## build the TypeScript SDK, the demo and the console, with the installed Node or that of a wheel
+web: web/dist/.built ## build the TypeScript SDK, the demo, the console and the replay page, with the installed Node or that of a wheel
 
 web-test: web/dist/.built ## check types, unit tests and size of the TypeScript SDK
 	@cd web && PATH="$(abspath $(BIN)):$$PATH" npm run --silent check && PATH="$(abspath $(BIN)):$$PATH" npm test --silent \
@@ -124,7 +124,7 @@ release: ## package the chart, push it as an OCI artifact, and sign it: make rel
 	@helm/release.sh
 
 clean: ## remove the output of all targets
-	rm -rf web/node_modules web/sdk/dist web/dist web/artefacts server/dev/sdk $(VENV) .tickwire build *.egg-info schemas/_kernel*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf web/node_modules web/sdk/dist web/dist web/artefacts server/dev/sdk server/viewer/page $(VENV) .tickwire build *.egg-info schemas/_kernel*.so .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \

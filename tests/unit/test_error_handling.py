@@ -150,6 +150,7 @@ ALLOWED: dict[str, dict[str, str]] = {
         "server/storage/write_behind.py:_write": "for one world `_reject_failed` logs it; for several it splits",
         "server/storage/write_behind.py:_pack": "in a thread; its caller logs and counts what it returns",
         "testing/room_description.py:describe_state": "a part of the report of a failed test, which names the error",
+        "server/viewer/worker.py:_run": "in a thread; the caller of `run` receives the exception",
     },
     "queues_without_a_bound": {
         "server/edge/admission.py:__init__": "the acceptor checks `is_full` first",

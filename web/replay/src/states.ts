@@ -1,0 +1,69 @@
+/** The states near the shown tick. They are requested in chunks ahead of the play, and old ones are discarded. */
+
+import { readStates, type State } from "./api.js";
+
+const KEPT_MAX = 600;
+const CHUNK = 20;
+const AHEAD = 60;
+
+export class States {
+  private readonly kept = new Map<number, State>();
+  private readonly requested = new Set<number>();
+  private wanted = 0;
+
+  constructor(
+    private readonly first: number,
+    private readonly last: number,
+    private readonly arrived: () => void,
+    private readonly failed: (error: Error) => void,
+  ) {}
+
+  get(tick: number): State | undefined {
+    return this.kept.get(tick);
+  }
+
+  /** All kept states up to a tick without a gap, the oldest first. */
+  until(tick: number, count: number): State[] {
+    const found: State[] = [];
+    for (let at = tick; at > tick - count; at--) {
+      const state = this.kept.get(at);
+      if (!state) break;
+      found.push(state);
+    }
+    return found.reverse();
+  }
+
+  /** Requests the states from just before a tick, for the comparison with the tick before, to some ticks ahead. */
+  want(tick: number): void {
+    this.wanted = tick;
+    const from = Math.max(this.first, tick - 1);
+    for (let at = from; at <= Math.min(this.last, tick + AHEAD); at++) {
+      if (this.kept.has(at) || this.requested.has(at)) continue;
+      if (this.requested.size && at > tick) return; // one request ahead at a time
+      void this.load(at, Math.min(this.last, at + CHUNK - 1));
+      return;
+    }
+  }
+
+  private async load(from: number, to: number): Promise<void> {
+    const ticks = Array.from({ length: to - from + 1 }, (_, place) => from + place);
+    ticks.forEach((tick) => this.requested.add(tick));
+    try {
+      for (const state of await readStates(from, to)) this.kept.set(state.tick, state);
+      this.discard();
+    } catch (error) {
+      this.failed(error as Error);
+      return;
+    } finally {
+      ticks.forEach((tick) => this.requested.delete(tick));
+    }
+    this.arrived();
+    this.want(this.wanted);
+  }
+
+  private discard(): void {
+    if (this.kept.size <= KEPT_MAX) return;
+    const far = [...this.kept.keys()].sort((a, b) => Math.abs(b - this.wanted) - Math.abs(a - this.wanted));
+    far.slice(0, this.kept.size - KEPT_MAX).forEach((tick) => this.kept.delete(tick));
+  }
+}

@@ -32,6 +32,7 @@ from tickwire.server.cli.data import export_reader, migrate_schema, with_store, 
 from tickwire.server.cli.dev_shards import DevShards, run_dev_shards
 from tickwire.server.cli.drain import request_drain
 from tickwire.server.cli.player_check import PlayerCheckFailed, check_player
+from tickwire.server.cli.replay import ReplayOptions, replay_file
 from tickwire.server.codegen.game_api import GameApi
 from tickwire.server.codegen.game_reader import read_game
 from tickwire.server.codegen.json_document import generate_json
@@ -287,6 +288,31 @@ def show_bandwidth(
         _fail(str(error), EXIT_FAILED)
     text = msgspec.json.encode(report).decode() if json else format_report(report)
     typer.echo(escape_controls(text, is_block=True))
+
+
+@app.command()
+def replay(  # noqa: PLR0913 the options of the command
+    file: Annotated[Path, typer.Argument(help="a recording of a room")],
+    config: Config = None,
+    rooms: Rooms = "",
+    verify: Annotated[bool, typer.Option("--verify", help="replay all ticks and compare their checksums")] = False,
+    at: Annotated[int | None, typer.Option(min=0, help="show the state after this tick")] = None,
+    show: Annotated[str, typer.Option(help="the table to show, with --at or --bisect; by default a summary")] = "",
+    bisect: Annotated[str, typer.Option(help="show the first tick of a condition, such as 'ships[7].x > 500'")] = "",
+    scan: Annotated[bool, typer.Option("--scan", help="--bisect looks at every tick")] = False,
+) -> None:
+    """Replay a recording of a room with the game's present code."""
+    settings = _settings(config, rooms)
+    logs.configure(format=settings.logging.format, level="error", hides=SHOWN_EVENTS)
+    options = ReplayOptions(verify=verify, at=at, show=show, bisect=bisect, scan=scan)
+    try:
+        lines, is_equal = replay_file(file, load_room_types(settings.rooms), options)
+    except ConfigError as error:
+        _fail(str(error), EXIT_USAGE)
+    except TickwireError as error:
+        _fail(error.detail, EXIT_FAILED)
+    typer.echo(escape_controls("\n".join(lines), is_block=True))
+    raise typer.Exit(0 if is_equal else EXIT_FAILED)
 
 
 @codegen.command(name="typescript")

@@ -226,7 +226,9 @@ class RoomRecorder:
     def record_input(self, seat: Seat, message: Input, /) -> None:
         """See `EntryRecorder.record_input`."""
         if len(self._inputs) < ENTRIES_MAX:
-            self._inputs.append(InputEntry(self._numbers[seat], message.seq, seat.player._lag_ticks, message.payload))
+            self._inputs.append(
+                InputEntry(self._number_of(seat), message.seq, seat.player._lag_ticks, message.payload)
+            )
 
     def record_failure(self, hook: str, error: BaseException, /, *, is_ignored: bool) -> None:
         """See `EntryRecorder.record_failure`."""

@@ -26,6 +26,7 @@ from benchmarks import processes
 from benchmarks.report import Goal, Report, report, row
 from benchmarks.server_under_load import LOAD_CORE, SERVER_CORE
 from tickwire.matchmaking import Matchmaker, ShardInfo
+from tickwire.matchmaking.environment import MatchmakerEnvironment
 from tickwire.matchmaking.queue import (
     MatchQuality,
     Mode,
@@ -156,7 +157,7 @@ def run(*, quick: bool) -> Report:
 
 async def _match(stores: local_stores.LocalStores, name: str, seconds: float) -> QueueTurn:
     connection = RedisConnection.from_url(stores.redis_url)
-    matchmaker = Matchmaker(connection, namespace=name, rng=random.Random(1))
+    matchmaker = Matchmaker(connection, namespace=name, environment=MatchmakerEnvironment(rng=random.Random(1)))
     await connection.client.execute_command(
         "FLUSHALL"
     )  # otherwise the rooms of the previous turn expire meanwhile, at a cost

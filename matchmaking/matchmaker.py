@@ -9,12 +9,11 @@ MatchmakerUnavailable, and its change may or may not have been made; every call 
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable
 
 from tickwire.matchmaking.clock import FleetClock
 from tickwire.matchmaking.directory import Directory
+from tickwire.matchmaking.environment import MatchmakerEnvironment
 from tickwire.matchmaking.handoffs import Handoffs
 from tickwire.matchmaking.leases import Leases
 from tickwire.matchmaking.placement import RoomPlacement
@@ -31,8 +30,7 @@ class Matchmaker:
         connection: closed with the matchmaker.
         namespace: the prefix of all keys, for fleets that share a Redis.
         ttls: the lifetimes of entries.
-        rng: picks the shards that are compared for a new room, and seeds match functions.
-        clock: shows the same time on all shards; by default one that follows this machine's clocks.
+        environment: the clocks and the chance; by default those of this machine.
 
     Attributes:
         scripts: runs scripts on the fleet's keys.
@@ -42,6 +40,7 @@ class Matchmaker:
         handoffs: transfers rooms from one shard to another.
         session_handoffs: stores sessions on their way from one shard to another.
         clock: shows the same time on all shards.
+        environment: the clocks and the chance.
     """
 
     def __init__(
@@ -50,20 +49,19 @@ class Matchmaker:
         *,
         namespace: str = "tickwire",
         ttls: Ttls | None = None,
-        rng: random.Random | None = None,
-        clock: FleetClock | None = None,
+        environment: MatchmakerEnvironment | None = None,
     ) -> None:
         self.connection = connection
         self.namespace = namespace
         self.ttls = ttls or Ttls()
-        self.rng = rng or random.Random()  # noqa: S311 - spreads load, keeps no secret
+        self.environment = environment or MatchmakerEnvironment()
         self.scripts = connection.create_script_runner(namespace)
-        self.clock = clock or FleetClock(time.monotonic, time.time)
+        self.clock = FleetClock(self.environment.monotonic_s, self.environment.wall_s)
         self.directory = Directory(self.scripts, self.ttls, self.clock)
         self.leases = Leases(self.scripts, self.ttls)
         self.handoffs = Handoffs(self.scripts, self.ttls)
         self.session_handoffs = SessionHandoffs(self.scripts)
-        self.placement = RoomPlacement(self.scripts, self.ttls, self.rng)
+        self.placement = RoomPlacement(self.scripts, self.ttls, self.environment)
 
     @classmethod
     def from_url(

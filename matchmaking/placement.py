@@ -9,13 +9,12 @@ in randomized load balancing", 2001).
 
 from __future__ import annotations
 
-import random
-import secrets
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
+from tickwire.matchmaking.environment import MatchmakerEnvironment
 from tickwire.matchmaking.errors import (
     BadRequest,
     MatchmakerUnavailable,
@@ -27,12 +26,10 @@ from tickwire.matchmaking.errors import (
     RoomNotFound,
 )
 from tickwire.matchmaking.labels import Labels, check_labels, from_pairs, to_pairs
+from tickwire.matchmaking.room_ids import CODE_CHARACTERS, CODE_LETTERS
 from tickwire.matchmaking.scripts import Scripts
 from tickwire.matchmaking.ttls import Ttls
 
-CODE_LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
-"""Without I, O, 0 and 1, because players read codes aloud and type them. Ten of these 32 letters carry 50 bits."""
-CODE_CHARACTERS = 10
 PARTY_CHARACTERS_MAX = 64
 
 
@@ -105,13 +102,13 @@ class RoomPlacement:
     Args:
         scripts: runs scripts on the fleet's keys.
         ttls: the lifetimes of reservations and leases.
-        rng: picks the two shards that are compared for a new room.
+        environment: picks the two shards that are compared for a new room, and creates ids and codes.
     """
 
-    def __init__(self, scripts: Scripts, ttls: Ttls, rng: random.Random) -> None:
+    def __init__(self, scripts: Scripts, ttls: Ttls, environment: MatchmakerEnvironment) -> None:
         self._scripts = scripts
         self._ttls = ttls
-        self._rng = rng
+        self._rng, self._ids = environment.rng, environment.ids
 
     async def place(self, request: PlaceRequest) -> Placement:
         """Find or create the room, and take or reserve the seats, in one atomic step.
@@ -140,7 +137,7 @@ class RoomPlacement:
             "region": request.region,
             "seats": request.seats,
             "labels": to_pairs(check_labels(request.labels)) if request.labels else (),
-            "new_id": request.create_id or secrets.token_urlsafe(9),
+            "new_id": request.create_id or self._ids.create_id(),
             "random": (self._rng.random(), self._rng.random()),
             "lease_ms": self._ttls.lease_ms,
             "reservation_ms": self._ttls.reservation_ms,
@@ -156,18 +153,13 @@ class RoomPlacement:
         elif request.code is not None:
             encoded["code"] = _normalize_code(request.code)
         elif request.is_private:
-            encoded |= {"is_private": True, "new_code": new_code()}
+            encoded |= {"is_private": True, "new_code": self._ids.create_code()}
         elif request.name is not None:
             encoded["name"] = request.name
         if request.party is not None:
             party = check_party(request.party, size_max=request.seats)
             encoded |= {"party": party.code, "party_size": party.size}
         return encoded
-
-
-def new_code() -> str:
-    """Return a random code that cannot be guessed."""
-    return "".join(secrets.choice(CODE_LETTERS) for _ in range(CODE_CHARACTERS))
 
 
 def check_party(party: Party, *, size_max: int) -> Party:

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import secrets
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any, TypeVar
@@ -26,6 +25,7 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
+from tickwire.matchmaking.environment import MatchmakerEnvironment
 from tickwire.matchmaking.errors import MatchmakerUnavailable
 from tickwire.matchmaking.labels import to_pairs
 from tickwire.matchmaking.queue.agent import AGENT_TIMEOUT_S
@@ -98,8 +98,7 @@ class Leader:
         queue: the queue, and the region for which matches are made.
         assigner: assigns rooms to matches.
         name: the name of this leader; must differ in each run.
-        now_s: a monotonic clock.
-        rng: seeds the match function.
+        environment: a monotonic clock, and the chance of the match function and of the ids of matches.
 
     Attributes:
         epoch: the epoch of the lease; 0 if another leader holds it.
@@ -111,16 +110,15 @@ class Leader:
         assigner: Assigner,
         *,
         name: str,
-        now_s: Callable[[], float],
-        rng: random.Random,
+        environment: MatchmakerEnvironment,
     ) -> None:
         self.epoch = 0
         self._mode = queue.mode
         self._region = queue.region
         self._scripts = queue.scripts
         self._name = name
-        self._now_s = now_s
-        self._rng = rng
+        self._now_s = environment.monotonic_s
+        self._rng, self._ids = environment.rng, environment.ids
         self._tickets: dict[str, QueueTicket] = {}
         self._assigner = assigner
         self._last_seq = 0
@@ -406,7 +404,7 @@ class Leader:
             for member in self._tickets[ticket_id].members
         ]
         return CommittedMatch(
-            secrets.token_urlsafe(9),
+            self._ids.create_id(),
             self._region,
             list(match.tickets),
             players,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 import secrets
-import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
@@ -107,7 +106,7 @@ class Queues:
             self._scripts[mode.name] = scripts
             self.script_runners += [scripts, leader_scripts]
             self.agents[mode.name] = QueueAgent(
-                shard_id, region, scripts, now_s=time.monotonic, now_ms=matchmaker.clock.now_ms
+                shard_id, region, scripts, now_s=matchmaker.environment.monotonic_s, now_ms=matchmaker.clock.now_ms
             )
             queue = RegionalQueue(mode, region, leader_scripts)
             rooms = MatchRooms(
@@ -117,8 +116,7 @@ class Queues:
                 queue,
                 Assigner(queue, rooms, on_match=on_match),
                 name=f"{shard_id}/{secrets.token_hex(4)}",
-                now_s=time.monotonic,
-                rng=matchmaker.rng,
+                environment=matchmaker.environment,
             )
 
     async def run(self) -> None:

@@ -7,8 +7,8 @@ the same new room create it once: the others wait for the first one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
 import msgspec
@@ -16,23 +16,45 @@ import structlog
 
 from tickwire.matchmaking import Ticket
 from tickwire.server.errors import StaleEpoch
-from tickwire.server.persistence.saver import RoomSaver
-from tickwire.server.persistence.transactions import TransactionService
 from tickwire.server.placement.directory_publisher import DirectoryPublisher
 from tickwire.server.placement.lease_keeper import LeaseKeeper
-from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint
+from tickwire.server.rooms.checkpoint import RoomCheckpoint, SeatCheckpoint, SessionCheckpoint
 from tickwire.server.rooms.factory import RestoreRequest, RoomSpec
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.rooms.ports import RestoredSubscriber, SessionRestorer, SessionSource
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest
+from tickwire.server.rooms.transactions import RecordVersion
 from tickwire.server.storage import world_key
 
 log = structlog.get_logger(__name__)
 
 FREEZE_POLL_INTERVAL_S = 0.02
 """How often a join checks whether a room that is migrating has completed its migration."""
+
+
+class WorldSource(Protocol):
+    """The saved worlds of durable rooms; see `tickwire.server.persistence.saver.RoomSaver`."""
+
+    async def claim(self, room_type: str, name: str, epoch: int) -> RoomCheckpoint | None:
+        """Claim a durable room under an epoch, and return its saved state, or None for a new room."""
+
+    async def quarantine(self, key: str, epoch: int, state: RoomCheckpoint) -> RoomCheckpoint:
+        """Store the parts of a checkpoint that do not fit their declaration apart; return the rest."""
+        ...
+
+
+class RecordSource(Protocol):
+    """The records of players; see `tickwire.server.persistence.transactions.TransactionService`."""
+
+    async def load(self, player_ids: Sequence[str]) -> dict[str, RecordVersion]:
+        """Return the records of players."""
+        ...
+
+    async def add_replies(self, seats: Sequence[SeatCheckpoint]) -> tuple[SeatCheckpoint, ...]:
+        """Return the seats with the replies to the commands that the ledger has decided."""
+        ...
 
 
 class _RestoredSessions(list[RestoredSubscriber]):
@@ -69,8 +91,8 @@ class HostedRooms:
         self,
         host: RoomHost,
         lease_keeper: LeaseKeeper,
-        saver: RoomSaver,
-        transactions: TransactionService,
+        saver: WorldSource,
+        transactions: RecordSource,
         session_restorer: SessionRestorer,
     ) -> None:
         self.session_restorer = session_restorer

@@ -10,7 +10,6 @@ The path of one Join:
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,7 +72,7 @@ class JoinService:
         self._rooms = rooms
         self.tickets = tickets
         self._quota = quota
-        self._room_lists = RoomListService(matchmaker.directory, shard.region, time.monotonic)
+        self._room_lists = RoomListService(matchmaker.directory, shard.region, matchmaker.clock.now_s)
 
     async def join(self, subscriber: Subscriber, join: Join, *, seals_options: bool = False) -> Seat | Redirect:
         """See `tickwire.server.edge.services.RoomJoiner.join`."""

@@ -34,7 +34,7 @@ class RoomListService:
     Args:
         directory: has the open rooms of the fleet.
         region: the region of this shard.
-        now_s: a monotonic clock.
+        now_s: a clock.
     """
 
     def __init__(self, directory: Directory, region: str, now_s: Callable[[], float]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import structlog
@@ -19,13 +19,21 @@ import structlog
 from tickwire.matchmaking.queue import Mode, SkillRequest
 from tickwire.matchmaking.queue.rules import SKILL_MAX, is_valid_skill
 from tickwire.server.errors import Unavailable
-from tickwire.server.storage.player_store import PlayerStore
+from tickwire.server.storage.player_store import PlayerRecord
 
 log = structlog.get_logger(__name__)
 
 SKILL_TIMEOUT_S = 2.0
 LOOKUPS_MAX = 2000
 """Lookups that run at the same time: more requests than this are refused and may be repeated."""
+
+
+class ProfileReader(Protocol):
+    """The store of the players' profiles."""
+
+    async def load(self, player_ids: Sequence[str]) -> dict[str, PlayerRecord]:
+        """Return the records of players; one without profile for a player that is unknown."""
+        ...
 
 
 class SkillFound(Protocol):
@@ -45,7 +53,7 @@ class SkillLookups:
         failures: the number of lookups that ended with the default.
     """
 
-    def __init__(self, players: PlayerStore) -> None:
+    def __init__(self, players: ProfileReader) -> None:
         self.failures = 0
         self._players = players
         self._tasks: set[asyncio.Task[None]] = set()

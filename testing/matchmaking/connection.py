@@ -13,7 +13,8 @@ from typing import Any, TypeVar
 import msgspec
 
 from tickwire.matchmaking import Matchmaker, MatchmakerUnavailable, MatchmakingError, Ttls
-from tickwire.matchmaking.clock import FleetClock
+from tickwire.matchmaking.environment import MatchmakerEnvironment
+from tickwire.matchmaking.room_ids import RoomIds
 from tickwire.matchmaking.scripts import CallCounters
 from tickwire.testing.matchmaking.directory import (
     HeartbeatArguments,
@@ -140,8 +141,9 @@ def create_matchmaker(
         connection: the store; by default a new one. The shards of a fleet share it.
         namespace: the prefix of the slots, for several fleets in one store.
         ttls: the lifetimes of entries.
-        rng: picks the shards that are compared for a new room, and seeds match functions.
+        rng: picks the shards that are compared for a new room, seeds match functions, and creates ids and codes.
     """
+    chance = rng or random.Random()  # noqa: S311 - the store of a test keeps no secret
 
     def now_s() -> float:
         return now_us() / 1e6
@@ -150,8 +152,7 @@ def create_matchmaker(
         connection or MemoryConnection(now_us),
         namespace=namespace,
         ttls=ttls,
-        rng=rng,
-        clock=FleetClock(now_s, now_s),
+        environment=MatchmakerEnvironment(now_s, now_s, chance, RoomIds(chance.randbytes)),
     )
 
 

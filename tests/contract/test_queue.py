@@ -358,11 +358,11 @@ async def test_players_keep_their_positions_when_no_shard_has_capacity(queue: Qu
         await queue.matchmaker.directory.heartbeat(shard, load=0.99, players=0, rooms=0)
     for player in ("p1", "p2"):
         queue.enqueue(agent, player)
+    queue.enqueue(agent, "p3", skill=5000)
     await agent.sync()
     assert await leader.round()
     await agent.sync()
-    assert (queue.ends("p1"), leader.results["no_room"], agent.waiting_total) == ([], 1, 2)
-    queue.enqueue(agent, "p3", skill=5000)
+    assert (queue.ends("p1"), leader.results["no_room"], agent.waiting_total) == ([], 1, 3)
     queue.clock.now_s += 2
     await agent.sync()
     places = {
@@ -784,6 +784,7 @@ async def test_the_players_of_a_failed_shard_are_removed(
     await gone.sync()  # it had only slept
     await gone.sync()
     assert gone.waiting_total == 1, "who was forgotten enters again"
+    assert await waiting_since_ms(gone) == {"p1": queue.now_ms}, "the time that the player has waited counts"
 
 
 async def test_players_are_enqueued_again_in_order_after_a_flush(redis_queue: QueueFixture) -> None:

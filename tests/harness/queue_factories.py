@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tickwire.matchmaking import Matchmaker
+from tickwire.matchmaking.environment import MatchmakerEnvironment
 from tickwire.matchmaking.labels import to_pairs
 from tickwire.matchmaking.queue import Backfill, Entry, Leader, MatchQuality, QueueTicket, Rules
 from tickwire.matchmaking.queue.assignment import Assigner
@@ -57,4 +58,4 @@ def create_leader(
     rooms = MatchRooms(queue, shard_id=shard_id, seats=8, placement=matchmaker.placement, leases=matchmaker.leases)
     assigner = Assigner(queue, rooms, on_match=on_match)
     name = f"{shard_id}/{secrets.token_hex(4)}"
-    return Leader(queue, assigner, name=name, now_s=now_s, rng=random.Random(1))
+    return Leader(queue, assigner, name=name, environment=MatchmakerEnvironment(now_s, rng=random.Random(1)))

@@ -80,13 +80,15 @@ def test_matchmakers_of_one_connection_share_the_fleet_and_other_namespaces_do_n
         place(other, "cid", name="lobby")
 
 
-def test_the_same_seed_picks_the_same_shards() -> None:
+def test_the_same_seed_picks_the_same_shards_and_ids() -> None:
     def pick(seed: int) -> list[str]:
         matchmaker = create_matchmaker(JumpingClock(), rng=random.Random(seed))
         register(matchmaker, "a", "b", "c", "d")
-        return [place(matchmaker, "ann", name=f"room {n}").shard_id for n in range(20)]
+        placed = [place(matchmaker, "ann", name=f"room {n}") for n in range(20)]
+        return [f"{one.shard_id} {one.room_id}" for one in placed]
 
     assert pick(1) == pick(1)
+    assert {one.partition(" ")[0] for one in pick(1)} == {"a", "b", "c", "d"}
     assert pick(1) != pick(2)
 
 

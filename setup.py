@@ -16,7 +16,9 @@ PARTS = (
     "_kernel_encode",
     "_kernel_quantise",
     "_kernel_receive",
+    "_kernel_seats",
     "_kernel_send",
+    "_kernel_send_state",
 )
 FOLDER = "tickwire/schemas"
 
@@ -27,7 +29,7 @@ is_wanted = has_limited_api and os.environ.get("TICKWIRE_NO_NATIVE", "0") in (""
 kernel = Extension(
     "tickwire.schemas._kernel",
     sources=[f"{FOLDER}/{part}.c" for part in PARTS],
-    depends=[f"{FOLDER}/_kernel.h"],
+    depends=[f"{FOLDER}/_kernel.h", f"{FOLDER}/_kernel_seats.h"],
     # No contraction: a fused multiply-add would round differently from numpy.
     extra_compile_args=["-std=c11", "-O3", "-ffp-contract=off", "-fvisibility=hidden", "-Wall", "-Wextra"],
     libraries=["m"],

@@ -5,6 +5,8 @@
  *     _kernel_quantise.c  quantise, widen    Quantiser.quantise
  *     _kernel_receive.c   read_input         decode_client, for one Input
  *     _kernel_send.c      send               transport.write, for many connections
+ *     _kernel_send_state.c  send_state       StateWriter, for seats that receive the common frame
+ *     _kernel_seats.c     SeatSendState, SocketState, the base classes of seats and connections
  *
  * Every function returns the bytes and numbers of its Python counterpart, and raises its errors: tests run on both, and
  * `make fuzz-kernel` compares them under the address and undefined-behaviour sanitizers. schemas/kernel.py loads it.
@@ -74,12 +76,29 @@ PyDoc_STRVAR(send_doc,
 "    The place and the number of sent bytes of each item that was not sent as a whole: the socket's buffer is full, or\n"
 "    its connection is broken.");
 
+PyDoc_STRVAR(send_state_doc,
+"send_state(seats, tick, bytes_max, prepare, writes)\n--\n\n"
+"Send the common frame of this tick to the seats that receive it, with their acknowledgements.\n\n"
+"The others are returned unchanged: seats that are congested or slow, that have events, whose client has another view\n"
+"or reads tables, and those whose frame is too large. A seat without a connection is left out. The interpreter lock is\n"
+"released while bytes are sent.\n\n"
+"Args:\n"
+"    seats: any iterable of seats.\n"
+"    tick: the number of this tick.\n"
+"    bytes_max: the size of the largest frame.\n"
+"    prepare: called with an interest set whose tick is another one; sets its before, after and data.\n"
+"    writes: a list; receives tuples of a connection and its bytes, for all connections that may not be sent to\n"
+"        directly, and for the rest of bytes that a socket did not accept. Also if an exception is raised.\n\n"
+"Returns:\n"
+"    The number of frames, their bytes, and the other seats.");
+
 static PyMethodDef methods[] = {
     {"encode_section", kernel_encode_section, METH_VARARGS, encode_section_doc},
     {"decode_section", kernel_decode_section, METH_VARARGS, decode_section_doc},
     {"quantise", kernel_quantise, METH_VARARGS, quantise_doc},
     {"read_input", kernel_read_input, METH_VARARGS, read_input_doc},
     {"send", kernel_send, METH_VARARGS, send_doc},
+    {"send_state", kernel_send_state, METH_VARARGS, send_state_doc},
     {"widen", kernel_widen, METH_VARARGS, widen_doc},
     {NULL, NULL, 0, NULL},
 };
@@ -94,5 +113,7 @@ PyMODINIT_FUNC PyInit__kernel(void) {
     if (!errors) return NULL;
     MalformedMessage = PyObject_GetAttrString(errors, "MalformedMessage");
     Py_DECREF(errors);
-    return MalformedMessage ? PyModule_Create(&definition) : NULL;
+    PyObject *module = MalformedMessage ? PyModule_Create(&definition) : NULL;
+    if (module && kernel_add_types(module) < 0) Py_CLEAR(module);
+    return module;
 }

@@ -26,7 +26,11 @@ PyObject *kernel_decode_section(PyObject *module, PyObject *args);
 PyObject *kernel_quantise(PyObject *module, PyObject *args);
 PyObject *kernel_read_input(PyObject *module, PyObject *args);
 PyObject *kernel_send(PyObject *module, PyObject *args);
+PyObject *kernel_send_state(PyObject *module, PyObject *args);
 PyObject *kernel_widen(PyObject *module, PyObject *args);
+
+/* Creates the types of _kernel_seats.h, and adds them to the module; returns -1 with an exception set on failure. */
+int kernel_add_types(PyObject *module);
 
 /* -- arrays ------------------------------------------------------------------------------------------------ */
 

@@ -1,5 +1,6 @@
 """The functions of the native kernel: see the docstrings in _kernel.c."""
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -34,4 +35,15 @@ def quantise(
 ) -> bool: ...
 def read_input(frame: bytes, head: bytes, /) -> tuple[int, int, bytes] | None: ...
 def send(writes: list[tuple[int, bytes, Any]], /) -> list[tuple[int, int]]: ...
+def send_state(
+    seats: Iterable[Any],
+    tick: int,
+    bytes_max: int,
+    prepare: Callable[[Any], object],
+    writes: list[tuple[Any, bytes]],
+    /,
+) -> tuple[int, int, list[Any]]: ...
 def widen(column: NDArray[Any], out: Matrix, row: int, low: int, high: int, /) -> bool: ...
+
+SeatSendState: type[Any]
+SocketState: type[Any]

@@ -13,6 +13,8 @@ import os
 import numpy as np
 
 __all__ = [
+    "SeatSendState",
+    "SocketState",
     "decode_section",
     "describe",
     "encode_section",
@@ -21,6 +23,7 @@ __all__ = [
     "read_input",
     "reason",
     "send",
+    "send_state",
     "widen",
 ]
 
@@ -41,7 +44,8 @@ else:
 
         decode_section, encode_section = _kernel.decode_section, _kernel.encode_section
         quantise, widen = _kernel.quantise, _kernel.widen
-        read_input, send = _kernel.read_input, _kernel.send
+        read_input, send, send_state = _kernel.read_input, _kernel.send, _kernel.send_state
+        SeatSendState, SocketState = _kernel.SeatSendState, _kernel.SocketState
     except (ImportError, AttributeError) as error:  # a kernel of an earlier build may lack a function
         reason = f"it cannot be loaded: {error}"
     else:

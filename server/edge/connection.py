@@ -25,7 +25,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Subprotocol
 
-from tickwire.schemas import SUBPROTOCOL
+from tickwire.schemas import SUBPROTOCOL, kernel
 from tickwire.schemas.framing import FIN_BINARY, MASKED
 from tickwire.server.edge.addresses import OTHER_FRAME_TOKENS
 from tickwire.server.edge.close_causes import describe_failure, failure_label, find_client_close_code, find_failure
@@ -38,6 +38,7 @@ from tickwire.server.edge.proxy_protocol import InvalidProxyHeader
 from tickwire.server.edge.rate_limit import FLOOD_S, LimitScope, RateLimiter
 from tickwire.server.edge.receiver import ConnectionOwner, Receiver
 from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.edge.socket_state import SocketState
 from tickwire.server.edge.tcp_info import read_rtt_ms
 
 _PING = bytes((FIN_PING, 0))
@@ -55,14 +56,15 @@ def _zero() -> int:
 
 
 def _find_descriptor(transport: asyncio.BaseTransport) -> int:
-    """Return the socket of a transport that sends bytes as they are; -1 with TLS, and without a socket."""
-    if transport.get_extra_info("sslcontext") is not None or transport.get_extra_info("ssl_object") is not None:
+    """Return the socket for direct sends; -1 without the native kernel, with TLS, and without a socket."""
+    has_tls = transport.get_extra_info("sslcontext") is not None or transport.get_extra_info("ssl_object") is not None
+    if has_tls or not kernel.is_native:
         return -1
     found = transport.get_extra_info("socket")
     return found.fileno() if found is not None else -1
 
 
-class Connection(asyncio.Protocol):
+class Connection(SocketState, asyncio.Protocol):
     """The protocol of one accepted socket.
 
     Args:
@@ -73,13 +75,11 @@ class Connection(asyncio.Protocol):
         accepted_s: when the socket was accepted, on the owner's clock.
 
     Attributes:
-        write: writes whole frames at once; does nothing once the connection closes. It is the transport's own method
-            while the connection is open, because it is called for every client and tick.
+        write: writes whole frames at once; does nothing once the connection closes. Without direct sends it is the
+            transport's own method while the connection is open, because it is called for every client and tick.
         is_open: whether messages can be sent and received.
-        is_congested: whether the write buffer holds more than `write_buffer_bytes_max`.
         was_opened: whether the WebSocket handshake has succeeded.
         receiver: handles the client's messages; may be replaced at any time.
-        descriptor: the socket while the connection is open, for direct sends; -1 otherwise, and always with TLS.
         unsent_bytes: returns the number of bytes that the transport holds; valid while `descriptor` is.
         address: the client's address, as far as proxies are trusted.
         has_received: whether bytes have arrived; the owner resets it when it updates `last_received_s`.
@@ -107,10 +107,8 @@ class Connection(asyncio.Protocol):
         "accepted_s",
         "address",
         "closing_since_s",
-        "descriptor",
         "has_received",
         "has_session",
-        "is_congested",
         "is_open",
         "is_throttled",
         "last_received_s",
@@ -134,7 +132,7 @@ class Connection(asyncio.Protocol):
         self.unsent_bytes: Callable[[], int] = _zero
         self.descriptor = self._plain_descriptor = -1
         self.is_open = False
-        self.is_congested = False
+        self.is_congested = self.may_hold_bytes = False
         self.has_received = self.has_session = self.is_throttled = False
         self.closing_since_s: float | None = None
         self.receiver: Receiver[Connection] | None = None
@@ -460,7 +458,8 @@ class Connection(asyncio.Protocol):
         """Write the library's pending output; an empty piece marks the end of its output."""
         self.is_open = self._library.state is State.OPEN and self.receiver is not None and self._transport is not None
         if self.is_open and self._transport is not None:
-            self.write, self.descriptor = self._transport.write, self._plain_descriptor
+            self.descriptor = self._plain_descriptor
+            self.write = self._transport.write if self.descriptor < 0 else self._write_to_transport
         else:
             self.write, self.descriptor = _discard, -1
         self._is_between_frames = self._is_between_frames and self.is_open
@@ -468,11 +467,16 @@ class Connection(asyncio.Protocol):
             if self._transport is None:
                 return
             if data:
-                self._transport.write(data)
+                self._write_to_transport(data)
             else:
                 self._end()
         if self._library.close_expected() and self.closing_since_s is None:
             self.closing_since_s = self._owner.now_s()
+
+    def _write_to_transport(self, data: bytes) -> None:
+        if self._transport is not None:
+            self.may_hold_bytes = True
+            self._transport.write(data)
 
     def _end(self) -> None:
         """Close the transport after the library's last output.

@@ -34,8 +34,8 @@ from tickwire.server.rooms.outbox import UNSENT_MAX
 from tickwire.server.rooms.player import Player, PlayerCallbacks, PlayerState
 from tickwire.server.rooms.player_moves import PlayerMoves
 from tickwire.server.rooms.room import Room
-from tickwire.server.rooms.send_rate import AdaptiveSendRate
-from tickwire.server.rooms.subscriber import SeatConnection, Subscriber
+from tickwire.server.rooms.seat_send_state import SeatSendState
+from tickwire.server.rooms.subscriber import Subscriber
 from tickwire.server.rooms.transactions import Decision, RecordReads, RecordVersion, Transaction
 
 INBOX_MAX = 8
@@ -153,7 +153,7 @@ class SeatRequest(msgspec.Struct, frozen=True):
     record: RecordVersion | None = None
 
 
-class Seat:
+class Seat(SeatSendState):
     """The seat of one session, created by `RoomRuntime.seat` and `RoomRuntime.restore_seat`.
 
     The session calls the methods; the tick reads the attributes.
@@ -165,11 +165,9 @@ class Seat:
         checkpoint: the seat in the checkpoint that the room was restored from; its player is then disconnected.
 
     Attributes:
-        view: the state that the client holds; None if unknown.
         backlog: the number of events that were unsent after the last tick in which the session was congested.
         fan_out: the budget for events that the player's messages cause; None while they have caused none.
         cell: the grid cell that the player looks at, as a channel; None without one.
-        reads_tables: whether the client has schema version 3: it reads state and acknowledgements as tables.
         limits: the limits of the player's commands; None while it has called none that is limited.
         known_entity: the entity id in the last Joined, which the client takes for its own; 0 without one.
     """
@@ -185,26 +183,18 @@ class Seat:
         "_recent",
         "_runtime",
         "_sent_interests",
-        "acknowledged_seq",
-        "applied_seq",
         "backlog",
         "cell",
-        "connection",
         "fan_out",
-        "has_events",
         "inbox",
         "inputs_superseded",
-        "interest",
         "is_open",
         "is_restored",
         "known_entity",
         "limits",
         "player",
         "player_id",
-        "reads_tables",
-        "send_rate",
         "subscriber",
-        "view",
     )
 
     def __init__(
@@ -217,7 +207,7 @@ class Seat:
         self.subscriber = request.session
         # Copied from the subscriber because the tick reads it once per player. None until `on_join` has returned:
         # nothing may be written before `Joined`.
-        self.connection: SeatConnection | None = None
+        self.connection = None
         self.reads_tables = request.session.schema_version < STRUCTS_VERSION_MIN
         self.has_events = request.session.outbox.unsent > 0
         self.player_id = request.player_id
@@ -232,12 +222,12 @@ class Seat:
         self.player.is_connected = checkpoint is None
         # Lists: a deque allocates space for 64 items at once, and these hold at most 16.
         self.inbox: list[Input] = []
-        self.interest: InterestSet = runtime.replicator.everyone
-        self.view: ClientView | None = None
+        self.interest = runtime.replicator.everyone
+        self.view = None
         self.applied_seq = 0
         self.acknowledged_seq = 0
         self.inputs_superseded = 0
-        self.send_rate: AdaptiveSendRate | None = None
+        self.send_rate = None
         self.cell = checkpoint.cell if checkpoint else None
         self.known_entity = 0
         self.backlog = 0

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import structlog
 
-from tickwire.schemas import SERVER_MESSAGE_BYTES_MAX
+from tickwire.schemas import SERVER_MESSAGE_BYTES_MAX, kernel
 from tickwire.schemas.framing import frame_sizes
 from tickwire.schemas.messages import Rate
 from tickwire.schemas.state_messages import frame_ack
@@ -56,20 +56,36 @@ class StateWriter:
             The seats that were sent nothing because their state exceeds SERVER_MESSAGE_BYTES_MAX.
         """
         writes: list[tuple[SeatConnection, bytes]] = []
+        counters, replicator = self._counters, self._replicator
         try:
-            return self._compose(seats, writes)
+            others = self._send_common(seats, writes) if kernel.is_native else list(seats)
+            oversized = self._compose(others, writes)
         finally:
             write_batch(writes)
+        keyframes, deltas = replicator.reset_counts()
+        counters.keyframes += keyframes
+        counters.deltas += deltas
+        counters.player_ticks += len(seats)
+        return oversized
+
+    def _send_common(self, seats: list[Seat], writes: list[tuple[SeatConnection, bytes]]) -> list[Seat]:
+        """Send the common frame of this tick by the native kernel; return the seats that need `_compose`."""
+        prepare, tick = self._replicator.prepare, self._room.tick
+        sent, bytes_sent, others = kernel.send_state(seats, tick, SERVER_MESSAGE_BYTES_MAX, prepare, writes)
+        self._counters.frames_sent += sent
+        self._counters.bytes_sent += bytes_sent
+        return others
 
     def _compose(self, seats: list[Seat], writes: list[tuple[SeatConnection, bytes]]) -> list[OversizedState]:
         """Append the state of all connected sessions to `writes`.
 
-        This loop runs once per player and tick; whatever can be computed once per tick is computed outside of it.
+        Without the native kernel, this loop runs once per player and tick; whatever can be computed once per tick is
+        computed outside of it.
         """
         write = writes.append
         replicator, tick, sent, bytes_sent = self._replicator, self._room.tick, 0, 0
         oversized: list[OversizedState] = []
-        for seat in list(seats):
+        for seat in seats:
             connection = seat.connection
             if connection is None:
                 continue
@@ -107,12 +123,8 @@ class StateWriter:
                 write((connection, data))
                 sent += 1
                 bytes_sent += len(data)
-        keyframes, deltas = replicator.reset_counts()
-        self._counters.keyframes += keyframes
-        self._counters.deltas += deltas
         self._counters.frames_sent += sent
         self._counters.bytes_sent += bytes_sent
-        self._counters.player_ticks += len(seats)
         return oversized
 
     def _skip_congested(self, seat: Seat) -> None:

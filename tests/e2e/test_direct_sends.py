@@ -23,37 +23,39 @@ pytestmark = pytest.mark.skipif(not kernel.is_native, reason=f"no native kernel:
 
 
 @pytest.fixture
-def sent_sizes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of frames in each call of the kernel."""
-    sizes: list[int] = []
-    send = kernel.send
+def sent_counts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of frames that each call of the kernel has sent to sockets."""
+    counts: list[int] = []
+    send_state = kernel.send_state
 
-    def record(writes: list[tuple[int, bytes, Any]]) -> list[tuple[int, int]]:
-        sizes.append(len(writes))
-        return send(writes)
+    def record(*args: Any) -> tuple[int, int, list[Any]]:
+        writes = args[-1]
+        sent, size, others = send_state(*args)
+        counts.append(sent - len(writes))
+        return sent, size, others
 
-    monkeypatch.setattr(kernel, "send", record)
-    return sizes
+    monkeypatch.setattr(kernel, "send_state", record)
+    return counts
 
 
 def connections_of(shard: Shard) -> set[Connection]:
     return shard.parts.edge.connections
 
 
-async def test_state_of_plain_connections_is_sent_in_one_call_a_tick(shard: Shard, sent_sizes: list[int]) -> None:
+async def test_state_of_plain_connections_is_sent_in_one_call_a_tick(shard: Shard, sent_counts: list[int]) -> None:
     async with connect(shard.url) as walker, connect(shard.url) as watcher:
         me = (await walker.join("garden")).entity
         await watcher.join("garden")
         await walker.send_input({"dx": 1.0})
         await watcher.wait_for(lambda: me in watcher.world.table("walkers"))
-        await eventually(lambda: 2 in sent_sizes, what="one call for both")
+        await eventually(lambda: 2 in sent_counts, what="one call for both")
         assert all(connection.descriptor >= 0 for connection in connections_of(shard))
         await eventually(lambda: walker.world.checksum() == watcher.world.checksum())
         assert walker.core.mismatches == walker.core.resyncs == 0
 
 
 async def test_state_of_tls_connections_goes_through_the_transport(
-    shard_settings: Settings, tmp_path: Path, sent_sizes: list[int]
+    shard_settings: Settings, tmp_path: Path, sent_counts: list[int]
 ) -> None:
     certificate, key = make_certificate(tmp_path)
     listen = msgspec.structs.replace(
@@ -66,7 +68,22 @@ async def test_state_of_tls_connections_goes_through_the_transport(
         me = (await client.join("garden")).entity
         await client.wait_for(lambda: me in client.world.table("walkers"))
         assert {connection.descriptor for connection in connections_of(shard)} == {-1}
-    assert sent_sizes == []
+    assert set(sent_counts) == {0}
+
+
+async def test_writes_to_the_transport_and_to_the_socket_are_in_order(shard: Shard, sent_counts: list[int]) -> None:
+    """Answers to pings go through the transport, between the ticks. The client checks the order of both."""
+    async with connect(shard.url) as client:
+        await client.join("garden")
+        (connection,) = connections_of(shard)
+        for number in range(1, 30):
+            await client.send_input({"dx": 0.5 if number % 2 else -0.5})
+            connection.ping()
+            assert connection.may_hold_bytes
+            await eventually(lambda: not connection.may_hold_bytes, what="a tick has found the transport empty")
+            await client.wait_for(lambda number=number: client.core.acknowledged_seq >= number)  # type: ignore[misc]
+        assert client.core.mismatches == client.core.resyncs == 0
+        assert 1 in sent_counts
 
 
 async def test_a_connection_that_closes_has_no_descriptor(shard: Shard) -> None:

@@ -1,14 +1,15 @@
 """Fuzzes the native kernel under sanitizers: `python -m tests.fuzz.kernel --seconds 60`; needs a C compiler.
 
 The kernel is compiled with the address and undefined-behaviour sanitizers into a folder of its own. A child process
-preloads the sanitizers' run-time library and loads this kernel. It runs the comparisons of
-tests/property/test_kernel.py with new seeds until the time is over. A difference or a report of a sanitizer ends the
-run.
+preloads the sanitizers' run-time library and loads this kernel. It runs the comparisons of test_kernel.py and
+test_send_state.py in tests/property with new seeds until the time is over. A difference or a report of a sanitizer
+ends the run.
 """
 
 from __future__ import annotations
 
 import argparse
+import inspect
 import itertools
 import os
 import subprocess
@@ -50,14 +51,17 @@ def compare(seconds: float) -> int:
     """Compare both implementations for a time; return the number of cases."""
     from hypothesis import HealthCheck, seed, settings
 
+    from tests.harness.socket_subscriber import PairConnection
     from tests.property import test_kernel as properties
+    from tests.property import test_send_state as plays
+    from tests.unit import test_send_state as sends
     from tests.unit import test_write_batch as batches
     from tickwire.schemas import _kernel, kernel
 
     assert kernel.is_native, kernel.reason
     assert str(_kernel.__file__).startswith(os.environ[FOLDER_VARIABLE]), _kernel.__file__
     quiet = settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    named = [test for name, test in sorted(vars(properties).items()) if name.startswith("test_")]
+    named = [test for part in (properties, plays) for name, test in vars(part).items() if name.startswith("test_")]
     tests = [quiet(test) for test in named if hasattr(test, "hypothesis")]
     properties.test_the_kernel_rejects_arrays_of_other_shapes_and_types()
     properties.test_the_kernel_rejects_another_head()
@@ -65,6 +69,13 @@ def compare(seconds: float) -> int:
     batches.test_transport_buffers_the_bytes_that_a_full_socket_does_not_accept(
         [batches.BatchConnection() for _ in range(3)]
     )
+    for name, test in vars(sends).items():
+        if name.startswith("test_") and list(inspect.signature(test).parameters) == ["pairs"]:
+            pairs = [PairConnection() for _ in range(3)]
+            test(pairs)
+            for pair in pairs:
+                pair.close()
+    sends.test_seats_in_cycles_are_collected()
     for predictor, parameter in itertools.product(range(4), range(64)):
         properties.test_every_width_of_every_predictor_has_an_equal_result(predictor, parameter)
     started, cases, number = time.monotonic(), 0, time.time_ns()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tickwire.schemas.codec import encode_input
-from tickwire.schemas.fields import Field, pack_input
+from tickwire.schemas.fields import Field, InputPacker
 
 
 class InputEncoder:
@@ -18,10 +18,12 @@ class InputEncoder:
         self.fields: tuple[Field, ...] = ()
         self.seq = 0
         self._names: frozenset[str] = frozenset()
+        self._packer: InputPacker | None = None  # created with the first input
 
     def enter(self, fields: tuple[Field, ...]) -> None:
         """Encode for a room whose inputs have these fields from now on."""
         self.fields = fields
+        self._packer = None
         self._names = frozenset(field.name for field in fields)
 
     def reset(self) -> None:
@@ -38,7 +40,9 @@ class InputEncoder:
             unknown = ", ".join(sorted(values.keys() - self._names))
             known = ", ".join(sorted(self._names)) or "none"
             raise ValueError(f"unknown input {unknown}; the inputs of this room are: {known}")
-        return pack_input(self.fields, values)
+        if self._packer is None:
+            self._packer = InputPacker(self.fields)
+        return self._packer.pack(values)
 
     def encode(self, tick: int, payload: bytes) -> bytes:
         """Encode the next input.

@@ -7,7 +7,6 @@ connection.py            the connections of a session
 gevent_connection.py     one WebSocket on gevent
 frames.py                splits the server's bytes into messages                     (pure)
 observer.py              a player's view: states, acknowledged inputs, blackouts     (pure)
-world_cache.py           the worlds of one process: equal frames are decoded once
 open_loop_scheduler.py   schedules inputs, and measures how late the load itself is
 recorder.py              collects each second, for locust and for the master
 swarm.py                 the state that all players of one process share

@@ -11,9 +11,9 @@ from weakref import WeakKeyDictionary
 import jwt
 import msgspec
 
+from tickwire.client.world_cache import SharedWorlds
 from tickwire.loadtest.metrics import Measures, PlayerCounts, Second
 from tickwire.loadtest.open_loop_scheduler import OpenLoopScheduler
-from tickwire.loadtest.world_cache import SharedWorlds
 
 if TYPE_CHECKING:  # importing locust patches the whole process for gevent
     from locust.env import Environment

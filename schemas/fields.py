@@ -8,6 +8,7 @@ tickwire.schemas.errors and tickwire.schemas.messages.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -258,11 +259,58 @@ def input_bytes(fields: tuple[Field, ...]) -> int:
     return size + (-size & 3)
 
 
-def pack_input(fields: tuple[Field, ...], values: dict[str, float]) -> bytes:
-    """Return an input's payload: the fields in order, little-endian; missing values are 0."""
-    payload = bytearray()
-    for field in fields:
-        value = np.array([values.get(field.name, 0.0)], dtype=np.float64)
-        quantised = int(field.quantise(value)[0])
-        payload += (quantised & ((1 << field.bits) - 1)).to_bytes((field.bits + 7) // 8, "little")
-    return bytes(payload.ljust(input_bytes(fields), b"\0"))
+def create_quantiser(field: Field) -> Callable[[float], int]:
+    """Return a function that quantises one number as `Field.quantise` does a column, in a fraction of the time.
+
+    The function raises NotANumber for NaN and infinity.
+    """
+    low, high = field.range
+    first, scale, mask = field.low, 1.0 / field.step if field.step else 1.0, high
+    if field.kind is FieldKind.ANGLE:
+        scale = (1 << field.bits) / math.tau
+
+    def quantise(value: float) -> int:
+        if not math.isfinite(value):
+            raise NotANumber(field.name, 0)
+        if field.kind is FieldKind.REAL:
+            return round(min(max((value - first) * scale, low), high))
+        if field.kind is FieldKind.ANGLE:
+            return round(math.fmod(value, math.tau) * scale) & mask
+        return int(min(max(value, low), high))
+
+    return quantise
+
+
+class InputPacker:
+    """Packs the inputs of one room type.
+
+    Args:
+        fields: the input fields that the room declares, in order.
+
+    Raises:
+        ValueError: a field is a text, or wider than SCALED_BITS_MAX.
+    """
+
+    def __init__(self, fields: tuple[Field, ...]) -> None:
+        self._size = input_bytes(fields)
+        self._fields = [
+            (field.name, create_quantiser(field), (1 << field.bits) - 1, (field.bits + 7) // 8) for field in fields
+        ]
+
+    def pack(self, values: Mapping[str, float]) -> bytes:
+        """Return an input's payload: the fields in order, little-endian; missing values are 0.
+
+        Raises:
+            NotANumber: a value is NaN or infinity.
+        """
+        get = values.get
+        parts = [
+            (quantise(float(get(name, 0.0))) & mask).to_bytes(size, "little")
+            for name, quantise, mask, size in self._fields
+        ]
+        return b"".join(parts).ljust(self._size, b"\0")
+
+
+def pack_input(fields: tuple[Field, ...], values: Mapping[str, float]) -> bytes:
+    """Return the payload of one input; see `InputPacker`."""
+    return InputPacker(fields).pack(values)

@@ -29,13 +29,17 @@ from tickwire.client.updates import (
     ReplyReceived,
     SeatLost,
     SeatTaken,
+    Update,
     Welcomed,
 )
+from tickwire.client.world_cache import SharedWorlds
 from tickwire.schemas.event_names import to_event_name
+from tickwire.schemas.framing import frame_payloads
 from tickwire.schemas.messages import Error, Event, Goodbye, Join, Welcome
 from tickwire.schemas.payloads import decode_payload
 from tickwire.testing.command_call import CommandCall
 from tickwire.testing.mirrored_world import MirroredWorld
+from tickwire.testing.schedule import Schedule
 from tickwire.testing.simulated_connection import SimulatedConnection
 from tickwire.testing.simulated_network import Network
 from tickwire.testing.virtual_loop import VirtualLoop
@@ -53,14 +57,18 @@ class ClientContext(NamedTuple):
     Args:
         loop: the clock.
         rng: spreads the client's retries.
+        schedule: the chance of its connections.
         connect: connects to a shard by its URL; returns None if it refuses the connection.
         url: the address of the shard that the client connects to first.
+        worlds: the worlds of all clients: equal frames on equal worlds are decoded once.
     """
 
     loop: VirtualLoop
     rng: random.Random
+    schedule: Schedule
     connect: Callable[[str, Network, HarnessClient], SimulatedConnection | None]
     url: str
+    worlds: SharedWorlds
 
 
 class HarnessClient:
@@ -88,7 +96,7 @@ class HarnessClient:
     ) -> None:
         self.name = name
         self.network = network
-        self.core = ClientCore(random=context.rng.random)
+        self.core = ClientCore(context.worlds.create_world, random=context.rng.random)
         self.connection: SimulatedConnection | None = None
         self.last_error: Error | None = None
         self.left_reason = ""
@@ -227,10 +235,11 @@ class HarnessClient:
         self.connection = connection
         self.connections += 1
         connection.client_sends(self.core.hello(token=self.name))
-        stream_mean = self.network.breaks_per_minute
-        if stream_mean:
-            break_s = self._context.rng.expovariate(stream_mean / 60)
-            self._call_later("break", break_s, lambda: self._break(connection))
+        if self.network.breaks_per_minute:
+            stream = self._context.schedule.stream(f"{self.name} connection")
+            break_s = stream.rng.expovariate(self.network.breaks_per_minute / 60)
+            if stream.keeps("break", break_s * 1000):
+                self._call_later("break", break_s, lambda: self._break(connection))
 
     def _break(self, connection: SimulatedConnection) -> None:
         if connection.is_in_use:
@@ -276,12 +285,19 @@ class HarnessClient:
     def _now_us(self) -> int:
         return int(self._loop.time() * 1e6) + 1
 
-    def message_received(self, connection: SimulatedConnection, data: bytes, /) -> None:
-        """Apply a message of the server."""
-        if connection is not self.connection:
-            return
+    def frames_received(self, connection: SimulatedConnection, frames: bytes, /) -> None:
+        """Apply the messages of the server in these frames."""
         self._heartbeat.record_received()
-        update = self.core.receive(data, now_us=self._now_us())
+        for data in frame_payloads(frames):
+            if connection is not self.connection:
+                return
+            world = self.core.world
+            if world is None or self._context.worlds.recall(world, data) is None:
+                self._apply(self._context.worlds.receive(self.core, data, now_us=self._now_us()))
+        while self.core.outgoing:
+            connection.client_sends(self.core.outgoing.popleft())
+
+    def _apply(self, update: Update | None) -> None:
         match update:
             case EventReceived(event):
                 self.events.append(event)
@@ -303,8 +319,6 @@ class HarnessClient:
                 self._plan.redirected(redirect.url)
             case Ended(goodbye):
                 self._goodbye = goodbye
-        while self.core.outgoing:
-            connection.client_sends(self.core.outgoing.popleft())
 
     def _welcomed(self, update: Welcomed) -> None:
         self._welcome = update.welcome

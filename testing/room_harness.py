@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 
 from tickwire.client.errors import Refused
 from tickwire.client.options import JoinOptions
+from tickwire.client.world_cache import SharedWorlds
 from tickwire.schemas.messages import Redirect
 from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.host import RoomHost
@@ -94,6 +95,7 @@ class RoomHarness(Generic[R]):
         self._loop = VirtualLoop()
         self._loop.set_exception_handler(lambda loop, context: self._faults.append(context))
         self._deliveries = Deliveries(self._loop)
+        self._worlds = SharedWorlds()
         self._loop.run_until(0.5 / room_class.tick_rate_hz)  # the first tick is due at the end of the interval
         rng = random.Random(f"{seed}/server")  # noqa: S311 the chance of a test
         context = ShardContext(
@@ -209,8 +211,10 @@ class RoomHarness(Generic[R]):
         context = ClientContext(
             self._loop,
             random.Random(f"{self.seed}/client {number}"),  # noqa: S311 the chance of a test
+            self.schedule,
             self._connect,
             BALANCER_URL,
+            self._worlds,
         )
         join = JoinOptions(name=self.room.name, options=dict(options) if options is not None else None)
         client = HarnessClient(

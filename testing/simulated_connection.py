@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, cast
 
-from tickwire.schemas.framing import frame_payloads
 from tickwire.server.edge.connection import Connection
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.testing.schedule import Schedule
@@ -38,8 +37,8 @@ class ConnectionUser(Protocol):
     def name(self) -> str:
         """The name of the client."""
 
-    def message_received(self, connection: SimulatedConnection, data: bytes, /) -> None:
-        """Handle a message of the server."""
+    def frames_received(self, connection: SimulatedConnection, frames: bytes, /) -> None:
+        """Handle whole frames of the server."""
 
     def connection_ended(self, connection: SimulatedConnection, code: int | None, /) -> None:
         """Handle the end of the connection: the server closed it with a code, or it broke."""
@@ -121,8 +120,7 @@ class SimulatedConnection:
             self._to_server.send(None)
             self._client.connection_ended(self, self.closed_with)
             return
-        for data in frame_payloads(frames):
-            self._client.message_received(self, data)
+        self._client.frames_received(self, frames)
 
     # -- the server's end: the part of a Connection that sessions use --------------------------------------
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 from collections import deque
 from collections.abc import Callable
 from itertools import count
@@ -80,43 +81,59 @@ class Deliveries:
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
-        self._heap: list[tuple[float, int, _Deliverable]] = []
+        self._due: list[_Deliverable] = []
+        self._later: list[tuple[float, int, _Deliverable]] = []  # a heap
         self._numbers = count()
-        self._timer: asyncio.Handle | None = None
-        self._timer_due_s = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_delivering = False
 
     def add(self, due_s: float, link: _Deliverable) -> None:
         """Add a direction whose oldest message is due at this time."""
-        heapq.heappush(self._heap, (due_s, next(self._numbers), link))
-        if self._timer is None or due_s < self._timer_due_s:
-            self._arm(due_s)
+        if due_s <= self._loop.time():
+            if not self._due and not self._is_delivering:
+                self._loop.call_soon(self._deliver_due)
+            self._due.append(link)
+            return
+        heapq.heappush(self._later, (due_s, next(self._numbers), link))
+        if self._timer is None or due_s < self._timer.when():
+            self._start_timer()
 
-    def _arm(self, due_s: float) -> None:
+    def _start_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer_due_s = due_s
-        if due_s <= self._loop.time():
-            self._timer = self._loop.call_soon(self._run)
-        else:
-            self._timer = self._loop.call_at(due_s, self._run)
+        self._timer = self._loop.call_at(self._later[0][0], self._time_reached) if self._later else None
 
-    def _run(self) -> None:
-        self._timer = None
-        self._deliver(self._loop.time() + ROUNDING_S)
-        if self._heap and self._timer is None:
-            self._arm(self._heap[0][0])
+    def _time_reached(self) -> None:
+        self._take_due(self._loop.time() + ROUNDING_S)
+        self._deliver_due()
 
-    def _deliver(self, until_s: float) -> None:
-        heap = self._heap
-        while heap and heap[0][0] <= until_s:
-            _, _, link = heapq.heappop(heap)
-            next_s = link.deliver_first()
-            if next_s is not None:
-                heapq.heappush(heap, (next_s, next(self._numbers), link))
+    def _take_due(self, until_s: float) -> None:
+        """Move the directions that are due by a time from the heap to `_due`, and set the timer to the next one."""
+        while self._later and self._later[0][0] <= until_s:
+            self._due.append(heapq.heappop(self._later)[2])
+        self._start_timer()
+
+    def _deliver_due(self) -> None:
+        """Deliver the oldest message of each due direction, and those that they cause at this time."""
+        self._is_delivering, at = True, 0
+        try:
+            while at < len(self._due):
+                at += 1
+                link = self._due[at - 1]
+                next_s = link.deliver_first()
+                if next_s is not None:
+                    self.add(next_s, link)
+        finally:
+            self._is_delivering = False
+            del self._due[:at]
+            if self._due:  # an exception has left them
+                self._loop.call_soon(self._deliver_due)
 
     def flush(self) -> None:
-        """Deliver all messages in flight now, in the order of their times."""
-        self._deliver(float("inf"))
+        """Deliver all messages in flight now, in the order of their times, and those that they cause."""
+        while self._due or self._later:
+            self._take_due(math.inf)
+            self._deliver_due()
 
 
 class NetworkLink:

@@ -81,6 +81,12 @@ def test_every_value_is_quantised_into_the_range(field: Field, numbers: list[flo
     assert ((values >= low) & (values <= high)).all()
 
 
+@given(kinds(), NUMBERS | st.integers(-1000, 1000).map(lambda half: half / 2))
+def test_one_number_is_quantised_as_a_column_is(field: Field, number: float) -> None:
+    if abs(number) < 2**62:  # beyond, numpy's conversion to int64 overflows
+        assert fields.create_quantiser(field)(number) == int(field.quantise(np.array([number]))[0])
+
+
 @given(kinds(bits_max=24).filter(lambda field: field.kind is FieldKind.REAL), st.floats(0, 1))
 def test_a_real_within_its_range_is_off_by_half_a_step_at_most(field: Field, part: float) -> None:
     value = field.low + part * (field.high - field.low)
@@ -103,6 +109,8 @@ def test_nan_and_infinity_name_the_field_and_the_row(field: Field, bad: float, r
     with pytest.raises(NotANumber) as raised:
         field.quantise(column)
     assert (raised.value.field, raised.value.row) == ("f", row)
+    with pytest.raises(NotANumber):
+        fields.create_quantiser(field)(bad)
 
 
 @given(st.lists(st.tuples(kinds(bits_max=20), NUMBERS.map(lambda number: min(max(number, -1e6), 1e6))), max_size=6))

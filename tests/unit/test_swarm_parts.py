@@ -16,6 +16,7 @@ from benchmarks.rooms import Fan
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
 from tickwire.client.core import ClientCore
+from tickwire.client.world_cache import SharedWorlds
 from tickwire.loadtest import open_loop_scheduler
 from tickwire.loadtest.frames import FrameReader, find_frame, masked_frame
 from tickwire.loadtest.gevent_connection import GeventConnection
@@ -23,7 +24,6 @@ from tickwire.loadtest.metrics import Measures, PlayerCounts
 from tickwire.loadtest.open_loop_scheduler import BATCH_S_MAX, LATENESS_S_MAX, OpenLoopScheduler
 from tickwire.loadtest.session import SwarmSession
 from tickwire.loadtest.swarm import MEMBERS_AT_ONCE, Habits, Swarm, SwarmSettings, Tokens
-from tickwire.loadtest.world_cache import SharedWorlds
 from tickwire.schemas.codec import encode_server
 from tickwire.schemas.columns import Columns, checksum
 from tickwire.schemas.delta import create_codecs, encode_channel

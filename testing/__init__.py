@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from tickwire.testing.harness_client import HarnessClient as HarnessClient
     from tickwire.testing.random_play import disconnect_or_reconnect as disconnect_or_reconnect
     from tickwire.testing.random_play import random_input as random_input
+    from tickwire.testing.replayed_room import ReplayDiverged as ReplayDiverged
+    from tickwire.testing.replayed_room import replay as replay
     from tickwire.testing.room_harness import RoomHarness as RoomHarness
     from tickwire.testing.schedule import Choice as Choice
     from tickwire.testing.schedule import Schedule as Schedule
@@ -29,11 +31,13 @@ _MODULES = {
     "Network": "simulated_network",
     "NotConverged": "convergence",
     "NotDeterministic": "determinism",
+    "ReplayDiverged": "replayed_room",
     "RoomHarness": "room_harness",
     "Schedule": "schedule",
     "check_determinism": "determinism",
     "disconnect_or_reconnect": "random_play",
     "random_input": "random_play",
+    "replay": "replayed_room",
     "seeds": "seeds",
 }
 """The modules of the public names. The imports above repeat them for type checkers."""
@@ -45,11 +49,13 @@ __all__ = [
     "Network",
     "NotConverged",
     "NotDeterministic",
+    "ReplayDiverged",
     "RoomHarness",
     "Schedule",
     "check_determinism",
     "disconnect_or_reconnect",
     "random_input",
+    "replay",
     "seeds",
 ]
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from tickwire.client.errors import Refused
 from tickwire.client.options import JoinOptions
 from tickwire.client.world_cache import SharedWorlds
 from tickwire.schemas.messages import Redirect
+from tickwire.server.recording.recorder import RoomRecorder
 from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.rooms.room import Room
@@ -22,6 +24,7 @@ from tickwire.testing.harness_client import ClientContext, HarnessClient
 from tickwire.testing.harness_shard import HarnessShard, ShardContext
 from tickwire.testing.raised_errors import RaisedError
 from tickwire.testing.random_play import Action, play_randomly
+from tickwire.testing.replayed_room import record_room
 from tickwire.testing.room_owner import RoomOwner
 from tickwire.testing.simulated_connection import NetworkContext, SimulatedConnection
 from tickwire.testing.simulated_network import PERFECT, Deliveries, Network
@@ -91,6 +94,7 @@ class RoomHarness(Generic[R]):
         self._raised: list[RaisedError] = []
         self._faults: list[dict[str, Any]] = []
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._recorders: list[RoomRecorder] = []
         self._is_closed = False
         self._loop = VirtualLoop()
         self._loop.set_exception_handler(lambda loop, context: self._faults.append(context))
@@ -358,6 +362,21 @@ class RoomHarness(Generic[R]):
         """
         play_randomly(self, actions, steps)
 
+    def record(self, path: Path | str) -> None:
+        """Record the room to a file from now on; see `tickwire.testing.replay`.
+
+        The recording ends when the room closes, migrates or restarts, and with the harness.
+
+        Args:
+            path: the file, which is replaced.
+
+        Raises:
+            ValueError: the room is recorded already.
+        """
+        if self.runtime.recorder is not None:
+            raise ValueError("the room is recorded already")
+        self._recorders.append(record_room(self.runtime, Path(path)))
+
     # -- checks ---------------------------------------------------------------------------------------------
 
     def check_convergence(self) -> None:
@@ -411,6 +430,8 @@ class RoomHarness(Generic[R]):
             return
         test_run.closing(self)
         self._is_closed = True
+        for recorder in self._recorders:
+            recorder.stop("the harness has closed")
         for shard in self.shards.values():
             shard.stop()
         self._loop.end()

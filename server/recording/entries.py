@@ -247,8 +247,9 @@ class TickRecord(msgspec.Struct, frozen=True, array_like=True):
         ran: whether a tick ran after the entries.
         entries: the entries before the tick, in order.
         inputs: the inputs that the tick delivered, in order.
-        checksums: the checksums after the tick; see server/recording/checksum.py. Empty if the tick failed.
+        checksums: the checksums after the tick; see server/recording/checksum.py. Empty if they were not computed.
         failures: the exceptions of the game's hooks in the tick.
+        has_failed: whether the tick has failed; it is the last one.
     """
 
     tick: int
@@ -257,6 +258,7 @@ class TickRecord(msgspec.Struct, frozen=True, array_like=True):
     inputs: tuple[InputEntry, ...] = ()
     checksums: bytes = b""
     failures: tuple[FailureEntry, ...] = ()
+    has_failed: bool = False
 
 
 def to_transaction_entry(transaction: Transaction, reply: bytes, profile: bytes) -> TransactionEntry:

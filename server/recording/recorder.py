@@ -25,7 +25,6 @@ from tickwire.server.recording.entries import (
     DisconnectEntry,
     Entry,
     FailureEntry,
-    InputEntry,
     JoinEntry,
     LeaveEntry,
     MoveEntry,
@@ -65,6 +64,7 @@ class RoomRecorder:
     Args:
         runtime: the room, which has no recorder.
         *sinks: the receivers of the frames.
+        checksum_ticks: the ticks from one checksum to the next. A divergence is found this many ticks later at most.
 
     Attributes:
         header: the beginning of a file with the frames of this recorder.
@@ -73,7 +73,7 @@ class RoomRecorder:
         RoomCodeRaised: the game's `save` raised an exception; nothing is recorded.
     """
 
-    def __init__(self, runtime: RoomRuntime, *sinks: RecordingSink) -> None:
+    def __init__(self, runtime: RoomRuntime, *sinks: RecordingSink, checksum_ticks: int = 1) -> None:
         self._runtime = runtime
         self._checksums = StateChecksums(runtime.room)
         self.header = encode_header(runtime.room, self._checksums.parts)
@@ -82,8 +82,9 @@ class RoomRecorder:
         self._former: dict[Seat, int] = {}
         self._last_number = len(self._numbers) - 1
         self._entries: list[Entry] = []
-        self._inputs: list[InputEntry] = []
+        self._inputs: list[Any] = []  # of InputEntry
         self._failures: list[FailureEntry] = []
+        self._checksum_ticks = checksum_ticks
         self._has_keyframe = False
         self._written_tick = runtime.tick
         self._encode = msgspec.msgpack.Encoder().encode
@@ -126,7 +127,7 @@ class RoomRecorder:
         """Record that the room's tick has failed outside of a hook of the game, such as by a NaN in a column."""
         if not any(not failure.is_ignored for failure in self._failures):
             self.record_failure(hook, error, is_ignored=False)
-        self._write_record(ran=True)
+        self._write_record(ran=True, has_failed=True)
 
     def stop(self, reason: str, /) -> None:
         """End the recording, and detach the recorder from the room. Idempotent."""
@@ -135,7 +136,7 @@ class RoomRecorder:
         self._runtime.attach_recorder(None)
         ran = self._runtime.tick > self._written_tick  # the tick has begun and not ended
         if ran or self._entries:
-            self._write_record(ran=ran)
+            self._write_record(ran=ran, has_failed=ran)
         for sink in self._sinks:
             sink.end(reason)
 
@@ -225,10 +226,9 @@ class RoomRecorder:
 
     def record_input(self, seat: Seat, message: Input, /) -> None:
         """See `EntryRecorder.record_input`."""
-        if len(self._inputs) < ENTRIES_MAX:
-            self._inputs.append(
-                InputEntry(self._number_of(seat), message.seq, seat.player._lag_ticks, message.payload)
-            )
+        if len(self._inputs) < ENTRIES_MAX:  # plain tuples: the room calls this once for each input
+            number = self._numbers.get(seat, NO_SEAT)
+            self._inputs.append((number, message.seq, seat.player._lag_ticks, message.payload))
 
     def record_failure(self, hook: str, error: BaseException, /, *, is_ignored: bool) -> None:
         """See `EntryRecorder.record_failure`."""
@@ -237,7 +237,8 @@ class RoomRecorder:
 
     def record_tick(self) -> None:
         """See `EntryRecorder.record_tick`."""
-        self._write_record(ran=True, checksums=self._checksums.compute())
+        is_due = self._runtime.tick % self._checksum_ticks == 0
+        self._write_record(ran=True, checksums=self._checksums.compute() if is_due else b"")
         if len(self._numbers) > len(self._runtime.seats):
             self._forget_seats()
 
@@ -249,9 +250,10 @@ class RoomRecorder:
             return
         self._entries.append(entry)
 
-    def _write_record(self, *, ran: bool, checksums: bytes = b"") -> None:
+    def _write_record(self, *, ran: bool, checksums: bytes = b"", has_failed: bool = False) -> None:
         tick = self._written_tick = self._runtime.tick
-        record = TickRecord(tick, ran, tuple(self._entries), tuple(self._inputs), checksums, tuple(self._failures))
+        entries, inputs, failures = tuple(self._entries), tuple(self._inputs), tuple(self._failures)
+        record = TickRecord(tick, ran, entries, inputs, checksums, failures, has_failed)
         self._entries, self._inputs, self._failures = [], [], []
         self._write(TICK, self._encode(record))
 

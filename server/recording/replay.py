@@ -41,6 +41,7 @@ class ReplayedTick(msgspec.Struct, frozen=True):
         events: the events that the room has sent.
         failures: the exceptions of the game's hooks in the replayed tick.
         divergence: how the state differs from the recording; None if it does not.
+        recorded_failure: the exception with which the recorded tick has failed; None if it has not.
     """
 
     tick: int
@@ -50,6 +51,7 @@ class ReplayedTick(msgspec.Struct, frozen=True):
     events: tuple[ReplayedEvent, ...]
     failures: tuple[FailureEntry, ...] = ()
     divergence: Divergence | None = None
+    recorded_failure: FailureEntry | None = None
 
 
 class ReplayReport(msgspec.Struct, frozen=True):
@@ -90,6 +92,7 @@ class Replay:
     Attributes:
         runtime: the room at the present place.
         keyframe: the newest keyframe before the present place.
+        error: the last exception of a hook in a tick; None without one.
         changed_tables: the tables whose declaration differs from that in the recording.
 
     Raises:
@@ -105,6 +108,7 @@ class Replay:
         self._room_class = room_class
         self.runtime: RoomRuntime
         self.keyframe: RoomKeyframe
+        self.error: BaseException | None = None
         self._records: Iterator[TickRecord | RoomKeyframe]
         self._go_to_keyframe(0)
 
@@ -181,6 +185,7 @@ class Replay:
     def record_failure(self, hook: str, error: BaseException, /, *, is_ignored: bool) -> None:
         """Keep an exception of a replayed hook. Implements `FailureRecorder`."""
         self._failures.append(FailureEntry(hook, type(error).__name__, text_of(error), is_ignored))
+        self.error = error
 
     def _replay(self, record: TickRecord) -> ReplayedTick:
         self._failures.clear()
@@ -202,6 +207,7 @@ class Replay:
             events=events,
             failures=tuple(self._failures),
             divergence=self._find_divergence(record, left_out, has_failed=has_failed),
+            recorded_failure=record.failures[-1] if record.has_failed and record.failures else None,
         )
 
     def _run_tick(self) -> bool:
@@ -209,16 +215,16 @@ class Replay:
         try:
             self.runtime.simulate()
         except RoomCodeRaised as error:
-            if not self._failures:  # outside of a hook: a NaN in a column
-                cause = error.__cause__ or error
-                self._failures.append(FailureEntry(str(error), type(cause).__name__, text_of(cause)))
+            cause = error.__cause__ or error
+            if cause is not self.error:  # outside of a hook: a NaN in a column
+                self.record_failure(str(error), cause, is_ignored=False)
             return False
         return True
 
     def _find_divergence(self, record: TickRecord, left_out: str, *, has_failed: bool) -> Divergence | None:
         if not record.ran:
             return None
-        was_failure = not record.checksums
+        was_failure = record.has_failed
         if self.tick != record.tick:
             return Divergence(record.tick, reason=f"the replay is at tick {self.tick}")
         if has_failed and not was_failure:
@@ -228,7 +234,7 @@ class Replay:
             return Divergence(record.tick, reason=f"{text} in the recording, not in the replay")
         if was_failure:
             return self._compare_failures(record)
-        found = self._compare(record.checksums)
+        found = self._compare(record.checksums) if record.checksums else None
         return msgspec.structs.replace(found, reason=left_out) if found and left_out else found
 
     def _compare_failures(self, record: TickRecord) -> Divergence | None:
@@ -256,6 +262,7 @@ class Replay:
         self._checksums = StateChecksums(self.runtime.room)
         self._records = self.recording.read_ticks(number)
         self._failures: list[FailureEntry] = []
+        self.error = None
         self._seeks_difference = False
         self._difference: StateDifference | None = None
 

@@ -27,17 +27,12 @@ from tickwire.schemas.messages import Command, ErrorCode, Reply
 from tickwire.server.edge.services import Outcome
 from tickwire.server.errors import KeyReused, NotSavable, StaleEpoch, TickwireError, Unavailable, VersionConflict
 from tickwire.server.persistence.attempts import CommandAttempt, TransactionAttempt, create_reply, fence_key
+from tickwire.server.persistence.ports import PlayerRecordReader, TransactionLedger
 from tickwire.server.rooms.checkpoint import SeatCheckpoint
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRoom
 from tickwire.server.rooms.transactions import Decision, RecordVersion
-from tickwire.server.storage import (
-    Ledger,
-    LedgerReply,
-    PlayerRecord,
-    PlayerStore,
-    TransactionResult,
-)
+from tickwire.server.storage import LedgerReply, PlayerRecord, TransactionResult
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -56,7 +51,7 @@ class TransactionService:
     """Commits the transactions of a shard's rooms. Implements `TransactionRunner`.
 
     Args:
-        players: the store of player records.
+        players: reads player records.
         ledger: writes transactions.
         on_fenced: called with the fence key of a room that another shard owns now.
         timeout_s: the longest time that a transaction may take, including the wait for its turn.
@@ -66,7 +61,12 @@ class TransactionService:
     """
 
     def __init__(
-        self, players: PlayerStore, ledger: Ledger, *, on_fenced: Callable[[str], None], timeout_s: float
+        self,
+        players: PlayerRecordReader,
+        ledger: TransactionLedger,
+        *,
+        on_fenced: Callable[[str], None],
+        timeout_s: float,
     ) -> None:
         self.results: Counter[str] = Counter()
         self._players = players

@@ -9,7 +9,8 @@ from tickwire.server.storage.bans import CLOCKS_APART, Ban, BanStore
 from tickwire.server.storage.ledger import Ledger
 from tickwire.server.storage.ledger_documents import LedgerReply, TransactionRequest, TransactionResult
 from tickwire.server.storage.mongo import CallSettings, MongoStore
-from tickwire.server.storage.player_store import PlayerRecord, PlayerStore
+from tickwire.server.storage.player_record import PlayerRecord
+from tickwire.server.storage.player_store import PlayerStore
 from tickwire.server.storage.quarantine import Quarantine, QuarantinedPart
 from tickwire.server.storage.schema_migrations import VERSION, get_database_version, migrate
 from tickwire.server.storage.tunings import TuningStore, TuningVersion

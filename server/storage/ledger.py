@@ -14,35 +14,39 @@ from __future__ import annotations
 import asyncio
 import datetime
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from tickwire.limits import AMOUNT_MAX, REPLIES_MAX
-from tickwire.server.errors import KeyReused, StaleEpoch, Unavailable, VersionConflict
+from tickwire.server.errors import Unavailable, VersionConflict
 from tickwire.server.storage.ledger_documents import (
     Document,
     LedgerReply,
     TransactionRequest,
     TransactionResult,
-    changes_from_entries,
     create_entry,
-    digest,
     entries_from_changes,
-    is_same_transaction,
+)
+from tickwire.server.storage.ledger_rules import (
+    check_version,
+    create_refusal,
+    create_stale_epoch,
+    find_refusal,
+    list_changes,
+    list_read_only,
+    result_from_entry,
 )
 from tickwire.server.storage.mongo_calls import RETRY_AFTER_MS, MongoCalls
-from tickwire.server.storage.player_store import PlayerRecord, record_from_document
+from tickwire.server.storage.player_record import PlayerRecord, record_from_document
 from tickwire.server.storage.stale_transactions import StaleTransactionKiller
 
-REFUSED_DAYS = 7
 IN_FLIGHT_MAX = 16
 """The most transactions in flight; each holds a thread. A request that waits longer than a call's deadline fails with
 Unavailable."""
 _DUPLICATE_KEY = 11000
-T = TypeVar("T")
 
 
 class _Retry(Exception):
@@ -114,11 +118,9 @@ class Ledger:
 
     async def _refuse(self, request: TransactionRequest, reason: str) -> TransactionResult:
         """Write the refusal to the ledger, so that it is final before the reply reaches the player."""
-        now = datetime.datetime.now(datetime.UTC)
-        expires = now + datetime.timedelta(days=REFUSED_DAYS)
+        refusal = create_refusal(request, reason, datetime.datetime.now(datetime.UTC))
         try:
-            refusal = {"refused": reason, "attempted": digest(request.changes), "expires_at": expires}
-            await self._calls.write(self._ledger.insert_one(create_entry(request, now, []) | refusal))
+            await self._calls.write(self._ledger.insert_one(refusal))
         except DuplicateKeyError:
             return await self._find_result(request)
         return TransactionResult(True, b"", reason)
@@ -129,15 +131,7 @@ class Ledger:
             raise Unavailable(
                 "the earlier result of this command is being deleted, retry", retry_after_ms=RETRY_AFTER_MS
             )
-        # The transactions of a room have no session, so only their key and changes identify them.
-        theirs = document["session_id"], document["command_id"]
-        is_own = bool(request.session_id) and theirs == (request.session_id, request.command_id)
-        if not is_own and not is_same_transaction(document, request):
-            raise KeyReused(f"another transaction has the key {request.key.removeprefix('key:')!r} already")
-        changes = changes_from_entries(document["entries"])
-        return TransactionResult(
-            False, document["reply"], document.get("refused", ""), is_own=is_own, changes=changes
-        )
+        return result_from_entry(document, request)
 
     async def _in_time(self, work: Any) -> Any:
         """Run a transaction within the deadline of a call; one that takes longer continues in the background."""
@@ -190,13 +184,10 @@ class Ledger:
         await self._ledger.insert_one(
             create_entry(request, now, entries_from_changes(request.changes)), session=session
         )
-        changes = dict(request.changes)
-        if request.profile is not None:
-            changes.setdefault(request.player_id, {})
-        await self._lock(request, sorted(request.versions.keys() - changes.keys()), now, session)
+        await self._lock(request, list_read_only(request), now, session)
         players = {
             player_id: await self._change(request, player_id, items, now, session)
-            for player_id, items in sorted(changes.items())
+            for player_id, items in list_changes(request).items()
         }
         await self._touch_fence(request, now, session)  # last, to keep the fence locked for the shortest time
         return players
@@ -211,7 +202,7 @@ class Ledger:
                 session=session,
             )
         except DuplicateKeyError as error:
-            raise StaleEpoch(f"{request.fence} has a newer owner; our epoch is {request.epoch}") from error
+            raise create_stale_epoch(request) from error
 
     async def _lock(
         self, request: TransactionRequest, player_ids: list[str], now: datetime.datetime, session: Any
@@ -230,9 +221,7 @@ class Ledger:
             if any(one["code"] != _DUPLICATE_KEY for one in error.details["writeErrors"]):
                 raise
         for player_id in player_ids:
-            reason = await self._find_conflict(request, player_id, {})
-            if isinstance(reason, VersionConflict):
-                raise reason
+            check_version(request, await self._read_newest(player_id))
         raise _Retry
 
     async def _change(
@@ -266,25 +255,21 @@ class Ledger:
         except DuplicateKeyError:  # the record exists and does not match the filter
             document = None
         if document is None:
-            raise await self._find_conflict(request, player_id, spent)
+            await self._raise_conflict(request, player_id)
+            raise _Retry
         return record_from_document(document)
 
-    async def _find_conflict(
-        self, request: TransactionRequest, player_id: str, spent: Mapping[str, int]
-    ) -> Exception:
-        """Return why a player could not be changed, by its current record instead of the transaction's view."""
-        document = await self._players.find_one({"_id": player_id}) or {"_id": player_id, "version": 0}
-        record = record_from_document(document)
-        version = request.versions.get(player_id, record.version)
-        if record.version != version:
-            return VersionConflict(f"the player record has changed since version {version}")
-        for item, amount in spent.items():
-            if record.holdings.get(item, 0) < amount:
-                return _Refused(f"not enough {item}")
-        for item, amount in request.changes.get(player_id, {}).items():
-            if record.holdings.get(item, 0) + amount > AMOUNT_MAX:
-                return _Refused(f"a player can own at most {AMOUNT_MAX} {item}")
-        return _Retry()
+    async def _raise_conflict(self, request: TransactionRequest, player_id: str) -> None:
+        """Raise why a player could not be changed, if it still cannot."""
+        record = await self._read_newest(player_id)
+        check_version(request, record)
+        if refused := find_refusal(request, record):
+            raise _Refused(refused)
+
+    async def _read_newest(self, player_id: str) -> PlayerRecord:
+        """Return the newest record of a player, outside of the transaction's view."""
+        document = await self._players.find_one({"_id": player_id})
+        return record_from_document(document) if document else PlayerRecord(player_id)
 
     # -- reading --------------------------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ from typing import Any
 
 import msgspec
 
-from tickwire.server.storage.player_store import PlayerRecord
+from tickwire.server.storage.player_record import PlayerRecord
 
 Document = dict[str, Any]
 

@@ -162,6 +162,8 @@ ALLOWED: dict[str, dict[str, str]] = {
         "matchmaking/script_runner.py:__init__": "run refuses calls above WAITING_CALLS_MAX",
         "matchmaking/queue/agent.py:__init__": "enqueue refuses players above PLAYERS_MAX",
         "testing/simulated_network.py:__init__": "every message leaves it after its delay, or with the connection",
+        "testing/ledger_faults.py:__init__": "holds what a test has planned",
+        "testing/memory_ledger.py:__init__": "holds the refusals of a test, as the ledger does",
     },
 }
 

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.harness.ledgers import MemoryLedger
 from tests.harness.polling import eventually
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
@@ -23,6 +22,7 @@ from tickwire.server.rooms.seat import Seat, SeatRequest
 from tickwire.server.rooms.task_runner import TaskRunner
 from tickwire.server.rooms.transactions import RecordVersion
 from tickwire.server.storage.world_document import create_world_write, world_from_document
+from tickwire.testing.memory_ledger import MemoryLedger
 
 HOLDINGS = {"ann": {"sword": 2}, "bob": {"gold": 50}, "eve": {"gold": 50}}
 SOLD = {"ann": {"sword": 1, "gold": 9}, "bob": {"gold": 41, "sword": 1}, "eve": {"gold": 50}}
@@ -32,21 +32,14 @@ class MarketBank:
     """The transactions of rooms, over a ledger in memory."""
 
     def __init__(self) -> None:
-        self.ledger: Any = MemoryLedger()
-        self.ledger.holdings = {player: dict(items) for player, items in HOLDINGS.items()}
+        self.ledger = MemoryLedger()
+        for player, items in HOLDINGS.items():
+            self.ledger.set_record(player, items)
         self.transactions = TransactionService(self.ledger, self.ledger, on_fenced=lambda key: None, timeout_s=20.0)
         self.service = RoomTransactionService(self.transactions, lambda: 0.0)
 
     def start(self, runtime: RoomRuntime) -> None:
         runtime.start(self.service.commit, TaskRunner(RoomCounters()))
-
-    @property
-    def held(self) -> dict[str, dict[str, int]]:
-        """The amounts that are not 0."""
-        return {
-            player: {item: amount for item, amount in items.items() if amount}
-            for player, items in self.ledger.holdings.items()
-        }
 
 
 @pytest.fixture
@@ -120,11 +113,11 @@ async def test_the_item_is_sold_to_the_best_bidder_when_the_time_ends(bank: Mark
     assert bid(bob, auction, 9).ok
     run(runtime, 9.8)
     assert len(runtime.room.transactions) == 0
-    assert bank.held == HOLDINGS
+    assert bank.ledger.all_holdings() == HOLDINGS
     run(runtime, 0.4)
     assert bid(eve, auction, 10).message == "this auction does not exist, or is your own"
     await decided(runtime)
-    assert bank.held == SOLD
+    assert bank.ledger.all_holdings() == SOLD
     assert [change["gold"] for change in events(eve, "auction_changed")] == [0, 5, 7, 9]
     assert events(eve, "auction_ended") == [{"auction": auction, "failed": ""}]
     assert (ann.player.entity.gold, bob.player.entity.gold, eve.player.entity.gold) == (9, 41, 50)
@@ -136,7 +129,7 @@ async def test_an_auction_without_a_bid_changes_nothing(bank: MarketBank) -> Non
     run(runtime, 10.2)
     assert len(runtime.room.transactions) == 0
     assert events(eve, "auction_ended") == [{"auction": auction, "failed": "there was no bid"}]
-    assert bank.held == HOLDINGS
+    assert bank.ledger.all_holdings() == HOLDINGS
 
 
 @pytest.mark.parametrize(("spender", "item"), [("ann", "sword"), ("bob", "gold")])
@@ -146,12 +139,12 @@ async def test_the_sale_fails_if_the_item_or_the_gold_has_been_spent(
     runtime, ann, bob, _ = opened(bank)
     auction = auctioned(ann)
     assert bid(bob, auction, 9).ok
-    bank.ledger.holdings[spender][item] = 0
-    before = bank.held
+    bank.ledger.set_record(spender, {})
+    before = bank.ledger.all_holdings()
     run(runtime, 10.2)
     await decided(runtime)
     assert events(ann, "auction_ended") == [{"auction": auction, "failed": f"not enough {item}"}]
-    assert bank.held == before
+    assert bank.ledger.all_holdings() == before
 
 
 async def test_seller_and_bidder_may_have_left(bank: MarketBank) -> None:
@@ -161,7 +154,7 @@ async def test_seller_and_bidder_may_have_left(bank: MarketBank) -> None:
     bob.leave("bye")
     run(runtime, 10.2)
     await decided(runtime)
-    assert bank.held == SOLD
+    assert bank.ledger.all_holdings() == SOLD
     assert events(eve, "auction_ended")[0]["failed"] == ""
 
 
@@ -214,7 +207,7 @@ async def test_an_auction_survives_a_restart(bank: MarketBank) -> None:
     assert len(restored.room.transactions) == 0, "the rest of its time, not all of it"
     run(restored, 0.4)
     await decided(restored)
-    assert bank.held == SOLD
+    assert bank.ledger.all_holdings() == SOLD
     assert events(eve, "auction_ended") == [{"auction": auction, "failed": ""}]
 
 
@@ -226,7 +219,7 @@ async def test_a_room_restored_from_before_the_end_sells_the_item_once(bank: Mar
     again, otherwise = saved(runtime), saved(runtime)
     run(runtime, 1.2)
     await decided(runtime)
-    assert bank.held == SOLD
+    assert bank.ledger.all_holdings() == SOLD
     for restored, failed in ((again, ""), (otherwise, "has the key")):
         bank.start(restored)
         eve = seated(restored, "eve")
@@ -234,7 +227,7 @@ async def test_a_room_restored_from_before_the_end_sells_the_item_once(bank: Mar
             assert bid(eve, auction, 20).ok
         run(restored, 1.2)
         await decided(restored)
-        assert bank.held == SOLD, "the ledger has sold the item before the crash"
+        assert bank.ledger.all_holdings() == SOLD, "the ledger has sold the item before the crash"
         (ended,) = events(eve, "auction_ended")
         assert failed in ended["failed"]
         assert bool(failed) == bool(ended["failed"])
@@ -251,5 +244,5 @@ async def test_the_first_auction_after_a_crash_is_a_new_auction(bank: MarketBank
     assert bid(bob, auctioned(ann), 9).ok
     run(restored, 10.2)
     await decided(restored)
-    assert bank.held["bob"] == {"gold": 50 - 2 * 9, "sword": 2}
+    assert bank.ledger.all_holdings()["bob"] == {"gold": 50 - 2 * 9, "sword": 2}
     assert bank.transactions.results == {"committed": 2}

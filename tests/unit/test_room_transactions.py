@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.harness.ledgers import MemoryLedger
 from tests.harness.polling import eventually
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_host, create_runtime
@@ -31,6 +30,8 @@ from tickwire.server.rooms.seat import SeatRequest
 from tickwire.server.rooms.task_runner import TaskRunner
 from tickwire.server.rooms.transactions import Decision
 from tickwire.server.storage.world_document import create_world_write, world_from_document
+from tickwire.testing.ledger_faults import LedgerFault
+from tickwire.testing.memory_ledger import MemoryLedger
 
 
 class Scores(Table):
@@ -95,8 +96,7 @@ class LedgerBank:
         self.ledger = ledger or MemoryLedger()
         self.fenced: list[str] = []
         self.now_s = 0.0
-        store: Any = self.ledger
-        self.transactions = TransactionService(store, store, on_fenced=self.fenced.append, timeout_s=20.0)
+        self.transactions = TransactionService(self.ledger, self.ledger, on_fenced=self.fenced.append, timeout_s=20.0)
         self.service = RoomTransactionService(self.transactions, lambda: self.now_s)
         self.host: RoomHost = create_host(Casino, LastPay, commit=self.service.commit)
 
@@ -122,7 +122,7 @@ async def test_transactions_are_committed_in_order_and_their_outcome_is_reported
     assert len(room.transactions) == 3
     await bank.finish()
     assert room.notes == [(1, "committed"), (2, "not enough gold"), (3, "committed")]
-    assert bank.ledger.holdings == {"ann": {"gold": 3}}
+    assert bank.ledger.all_holdings() == {"ann": {"gold": 3}}
     assert len(room.transactions) == bank.service.pending == 0
     assert bank.transactions.results == {"committed": 2, "refused": 1}
 
@@ -135,7 +135,7 @@ async def test_records_of_players_in_the_room_are_updated_and_others_may_be_abse
     room.pay(2, player_id="bob")
     await bank.finish()
     assert seat.player.holdings == {"gold": 5}
-    assert bank.ledger.holdings["bob"] == {"gold": 5}
+    assert bank.ledger.holdings("bob") == {"gold": 5}
     assert not runtime.is_idle
 
 
@@ -145,7 +145,7 @@ async def test_a_transaction_with_a_used_key_is_applied_once(bank: LedgerBank) -
     room.pay(1)
     room.pay(1, 6)
     await bank.finish()
-    assert bank.ledger.holdings == {"ann": {"gold": 5}}
+    assert bank.ledger.all_holdings() == {"ann": {"gold": 5}}
     assert [note for _, note in room.notes[:2]] == ["committed", "committed"]
     assert "has the key" in room.notes[2][1], "the same key with other moves is refused"
 
@@ -153,19 +153,19 @@ async def test_a_transaction_with_a_used_key_is_applied_once(bank: LedgerBank) -
 async def test_a_lost_answer_is_repeated_and_reported_once(bank: LedgerBank, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tickwire.server.persistence.room_transactions.RETRY_S", 0.001)
     room = casino_of(bank.create())
-    bank.ledger.losses = ["after", "before", "", "before"]
+    bank.ledger.fail_next(LedgerFault.ANSWER_LOST, LedgerFault.UNAVAILABLE, LedgerFault.NONE, LedgerFault.UNAVAILABLE)
     room.pay(1)
     room.pay(2)
     await bank.finish()
     assert room.notes == [(1, "committed"), (2, "committed")]
-    assert bank.ledger.holdings == {"ann": {"gold": 10}}
+    assert bank.ledger.all_holdings() == {"ann": {"gold": 10}}
 
 
 async def test_a_command_completes_a_pending_transaction_with_an_unknown_outcome_first(bank: LedgerBank) -> None:
     """The task of the room sleeps meanwhile. The outcome is reported once."""
     runtime = bank.create()
     room = casino_of(runtime)
-    bank.ledger.losses = ["after"]
+    bank.ledger.fail_next(LedgerFault.ANSWER_LOST)
     room.pay(1)
     await eventually(lambda: bank.transactions.results["unavailable"] == 1)
     await bank.transactions.wait_settled(runtime)
@@ -180,12 +180,12 @@ async def test_a_failed_move_with_an_unknown_outcome_is_reported_once(
     monkeypatch.setattr("tickwire.server.persistence.room_transactions.RETRY_S", 0.001)
     runtime = bank.create()
     room = casino_of(runtime)
-    bank.ledger.losses = ["after"]
-    bank.ledger.may_go = asyncio.Event()
+    bank.ledger.fail_next(LedgerFault.ANSWER_LOST)
+    bank.ledger.hold_commits()
     room.pay(1)
     await eventually(lambda: bank.transactions.waiting == 1)
     bank.host.freeze(runtime)
-    bank.ledger.may_go.set()
+    bank.ledger.release_commits()
     await bank.finish()
     assert room.notes == [], "the answer was lost"
     bank.host.unfreeze(runtime)
@@ -200,14 +200,14 @@ async def test_a_repetition_that_is_due_in_a_move_waits_for_the_end_of_the_move(
     monkeypatch.setattr("tickwire.server.persistence.transactions.RETRY_AFTER_MS", 1)
     runtime = bank.create()
     room = casino_of(runtime)
-    bank.ledger.errors = [RuntimeError("requested fault, after which nothing is pending in the ledger")] * 1000
+    bank.ledger.fail_next(*[RuntimeError("requested fault, after which nothing is pending in the ledger")] * 1000)
     room.pay(1)
     await eventually(lambda: bank.transactions.results["unavailable"] > 0 and not bank.transactions.waiting)
     bank.host.freeze(runtime)
     await bank.transactions.wait_settled(runtime)
-    bank.ledger.errors.clear()
+    bank.ledger.set_available()
     await bank.finish()
-    assert (room.notes, bank.ledger.holdings) == ([], {}), "its state may be in transfer"
+    assert (room.notes, bank.ledger.all_holdings()) == ([], {}), "its state may be in transfer"
     bank.host.unfreeze(runtime)
     await bank.finish()
     assert room.notes == [(1, "committed")]
@@ -226,7 +226,7 @@ async def test_an_exception_of_the_callback_is_contained_and_the_next_transactio
 
 async def test_a_fault_of_the_store_is_a_refusal(bank: LedgerBank) -> None:
     room = casino_of(bank.create())
-    bank.ledger.errors = [NotSavable("too large")]
+    bank.ledger.fail_next(NotSavable("too large"))
     room.pay(1)
     await bank.finish()
     assert room.notes == [(1, "the transaction cannot be stored")]
@@ -234,12 +234,12 @@ async def test_a_fault_of_the_store_is_a_refusal(bank: LedgerBank) -> None:
 
 async def test_a_room_that_another_shard_owns_commits_nothing(bank: LedgerBank) -> None:
     room = casino_of(bank.create())
-    bank.ledger.errors = [StaleEpoch("a newer owner")]
+    bank.ledger.fail_next(StaleEpoch("a newer owner"))
     room.pay(1)
     await bank.finish()
     assert bank.fenced == ["casino/home"]
     assert room.notes == []
-    assert bank.ledger.holdings == {}
+    assert bank.ledger.all_holdings() == {}
 
 
 async def test_a_command_is_decided_again_after_a_callback(bank: LedgerBank) -> None:
@@ -253,7 +253,7 @@ async def test_a_command_is_decided_again_after_a_callback(bank: LedgerBank) -> 
     await bank.finish()
     outcome = await bank.transactions.run(seat, command, decision)
     assert outcome.reply.payload == b"\x01", "the number of notes after the callback"
-    assert bank.ledger.holdings == {"ann": {"gold": 5, "chip": 1}}
+    assert bank.ledger.all_holdings() == {"ann": {"gold": 5, "chip": 1}}
 
 
 # -- closing and moving ---------------------------------------------------------------------------------------------
@@ -264,7 +264,7 @@ async def test_a_closed_room_is_paid_and_not_called(bank: LedgerBank) -> None:
     casino_of(runtime).pay(1)
     bank.host.close("r", "over")
     await bank.finish()
-    assert bank.ledger.holdings == {"ann": {"gold": 10}}, "also what it pays in on_dispose"
+    assert bank.ledger.all_holdings() == {"ann": {"gold": 10}}, "also what it pays in on_dispose"
     assert casino_of(runtime).notes == []
 
 
@@ -273,7 +273,7 @@ async def test_transactions_of_a_closed_room_are_given_up_with_a_line_in_the_log
 ) -> None:
     monkeypatch.setattr("tickwire.server.persistence.room_transactions.RETRY_S", 0.001)
     runtime = bank.create("last_pay")
-    bank.ledger.is_down = True
+    bank.ledger.set_unavailable()
     bank.host.close("r", "over")
     with capture_logs() as logs:
         await eventually(lambda: bank.transactions.results["unavailable"] > 2)
@@ -291,8 +291,8 @@ async def test_close_waits_for_transactions_and_cancels_those_that_take_longer()
     casino_of(bank.create()).pay(1)
     bank.host.close_all("the server is stopping")
     await bank.service.close(20.0)
-    assert bank.ledger.holdings == {"ann": {"gold": 5}}
-    bank.ledger.is_down = True
+    assert bank.ledger.all_holdings() == {"ann": {"gold": 5}}
+    bank.ledger.set_unavailable()
     casino_of(bank.create()).pay(2)
     bank.host.close_all("the server is stopping")
     with capture_logs() as logs:
@@ -323,12 +323,12 @@ async def test_pending_transactions_move_and_are_saved(passes: Callable[[RoomRun
     for number, amount in ((1, 5), (2, 2**40), (3, -100)):
         casino_of(runtime).pay(number, amount)
     await bank.finish()
-    assert bank.ledger.holdings == {}, "a frozen room starts no commit"
+    assert bank.ledger.all_holdings() == {}, "a frozen room starts no commit"
     restored = passes(runtime)
     restored.start(other.service.commit, TaskRunner(RoomCounters()))
     await other.finish()
     assert casino_of(restored).notes == [(1, "committed"), (2, "committed"), (3, "committed")]
-    assert other.ledger.holdings == {"ann": {"gold": 5 + 2**40 - 100}}
+    assert other.ledger.all_holdings() == {"ann": {"gold": 5 + 2**40 - 100}}
 
 
 async def test_a_room_restored_from_before_the_decision_is_paid_once_and_called_again() -> None:
@@ -343,14 +343,14 @@ async def test_a_room_restored_from_before_the_decision_is_paid_once_and_called_
     restored.start(bank.service.commit, TaskRunner(RoomCounters()))  # the crash: the save is from before the commit
     await bank.finish()
     assert casino_of(restored).notes == [(1, "committed")]
-    assert bank.ledger.holdings == {"ann": {"gold": 5}}
+    assert bank.ledger.all_holdings() == {"ann": {"gold": 5}}
     assert bank.transactions.results == {"committed": 1, "repeated": 1}
 
 
 async def test_a_move_waits_for_the_transaction_in_flight(bank: LedgerBank) -> None:
     runtime = bank.create()
     room = casino_of(runtime)
-    bank.ledger.may_go = asyncio.Event()
+    bank.ledger.hold_commits()
     room.pay(1)
     room.pay(2)
     await eventually(lambda: bank.transactions.waiting == 1)
@@ -358,7 +358,7 @@ async def test_a_move_waits_for_the_transaction_in_flight(bank: LedgerBank) -> N
     settling = asyncio.create_task(bank.transactions.wait_settled(runtime))
     await asyncio.sleep(0)
     assert not settling.done()
-    bank.ledger.may_go.set()
+    bank.ledger.release_commits()
     await settling
     assert room.notes == [(1, "committed")]
     assert len(room.transactions) == 1, "the second one moves"
@@ -374,7 +374,7 @@ async def test_a_transaction_in_flight_updates_the_records_of_a_restarted_room(
 ) -> None:
     runtime = bank.create()
     seat = bank.host.seat("r", SeatRequest(RecordingSubscriber("ann"), "ann"), lambda seat: None)
-    bank.ledger.may_go = asyncio.Event()
+    bank.ledger.hold_commits()
     if by_command:
         command = Command(1, "buy")
         decision = seat.run_command(command)
@@ -388,7 +388,7 @@ async def test_a_transaction_in_flight_updates_the_records_of_a_restarted_room(
     restarted = bank.host.get("r")
     assert restarted is not None
     assert restarted is not runtime
-    bank.ledger.may_go.set()
+    bank.ledger.release_commits()
     if by_command:
         assert (await running).reply.ok
     await bank.finish()
@@ -402,7 +402,7 @@ async def test_a_method_that_the_new_build_lacks_is_logged(bank: LedgerBank, mon
     with capture_logs() as logs:
         await bank.finish()
     assert [line["method"] for line in logs if line["event"] == "room_method_missing"] == ["paid"]
-    assert bank.ledger.holdings == {"ann": {"gold": 5}}
+    assert bank.ledger.all_holdings() == {"ann": {"gold": 5}}
 
 
 # -- refused calls --------------------------------------------------------------------------------------------------

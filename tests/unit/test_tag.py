@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from tests.harness.ledgers import MemoryLedger
 from tests.harness.polling import eventually
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
@@ -24,6 +23,7 @@ from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest
 from tickwire.server.rooms.task_runner import TaskRunner
+from tickwire.testing.memory_ledger import MemoryLedger
 
 
 @pytest.fixture(autouse=True)
@@ -190,7 +190,7 @@ def test_a_name_that_is_too_long_is_refused() -> None:
 
 
 async def test_the_best_players_of_a_round_are_paid_once() -> None:
-    ledger: Any = MemoryLedger()
+    ledger = MemoryLedger()
     transactions = TransactionService(ledger, ledger, on_fenced=lambda key: None, timeout_s=20.0)
     service = RoomTransactionService(transactions, lambda: 0.0)
     runtime = create_runtime(Tag)
@@ -204,16 +204,16 @@ async def test_the_best_players_of_a_round_are_paid_once() -> None:
     run(runtime, 3)
     assert room.phase == "results"
     await eventually(lambda: len(room.transactions) == 0)
-    assert ledger.holdings.pop("bob") == {"coins": PRIZES[2]}
-    assert ledger.holdings == {"ann": {"coins": PRIZES[0]}, "joe": {"coins": PRIZES[1]}}
+    coins = {"ann": PRIZES[0], "bob": PRIZES[2], "joe": PRIZES[1]}
+    assert ledger.all_holdings() == {player: {"coins": amount} for player, amount in coins.items()}
     assert ann.player.holdings == {"coins": PRIZES[0]}
     runtime.step()
     assert events(ann, "paid") == [{"coins": PRIZES[0]}]
 
 
 async def test_players_of_a_round_that_cannot_be_paid_receive_no_message_of_it() -> None:
-    ledger: Any = MemoryLedger()
-    ledger.errors = [NotSavable("requested refusal")]
+    ledger = MemoryLedger()
+    ledger.fail_next(NotSavable("requested refusal"))
     transactions = TransactionService(ledger, ledger, on_fenced=lambda key: None, timeout_s=20.0)
     service = RoomTransactionService(transactions, lambda: 0.0)
     runtime = create_runtime(Tag)

@@ -19,7 +19,7 @@ import structlog
 from tickwire.matchmaking.queue import Mode, SkillRequest
 from tickwire.matchmaking.queue.rules import SKILL_MAX, is_valid_skill
 from tickwire.server.errors import Unavailable
-from tickwire.server.storage.player_store import PlayerRecord
+from tickwire.server.storage.player_record import PlayerRecord
 
 log = structlog.get_logger(__name__)
 

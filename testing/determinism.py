@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from tickwire.testing.chance_report import Setting, describe, find_cause
 from tickwire.testing.run_trace import TraceDifference, find_difference
@@ -21,8 +21,22 @@ from tickwire.testing.scenario_record import ScenarioRecord, record_run
 HASH_SEEDS = (1, 2)
 """Two values of PYTHONHASHSEED: one of them differs from that of this process."""
 
-RecordElsewhere = Callable[[int | None, int], ScenarioRecord]
-"""Records a run in another process, with the position of the details and a value of PYTHONHASHSEED."""
+ATTEMPTS_MAX = 3
+
+Record = Callable[[int | None], ScenarioRecord]
+"""Records a run, with the details of the tick at a position; None for no details."""
+
+
+class RecordElsewhere(Protocol):
+    """Records a run in another process."""
+
+    def __call__(self, position: int | None, /, *, hash_seed: int) -> ScenarioRecord:
+        """Record a run.
+
+        Args:
+            position: the index of the tick whose details are recorded; None to record no details.
+            hash_seed: the value of PYTHONHASHSEED.
+        """
 
 
 class NotDeterministic(AssertionError):
@@ -67,15 +81,18 @@ def compare_runs(call: Callable[[], object], elsewhere: RecordElsewhere | None) 
     first = record_run(call)
     if not first.entries:
         raise ValueError("the scenario has run no tick of a RoomHarness, so there is nothing to compare")
-    second = _record_again(call)
-    difference = find_difference(first.entries, second.entries)
+    difference = find_difference(first.entries, _record_again(call).entries)
     if difference is not None:
-        _raise(difference, record_run(call, difference.position), _record_again(call, difference.position))
+        _raise(difference, "one process", partial(record_run, call), partial(_record_again, call))
     if elsewhere is not None:
         for hash_seed in HASH_SEEDS:
-            difference = find_difference(first.entries, elsewhere(None, hash_seed).entries)
+            there = partial(elsewhere, hash_seed=hash_seed)
+            other = there(None)
+            difference = find_difference(first.entries, other.entries)
             if difference is not None:
-                _raise_elsewhere(difference, call, elsewhere, hash_seed)
+                is_by_hashes = find_difference(other.entries, there(None).entries) is None
+                here = partial(record_run, call) if is_by_hashes else there
+                _raise(difference, "other hash seed" if is_by_hashes else "other process", here, there)
 
 
 def _record_again(call: Callable[[], object], position: int | None = None) -> ScenarioRecord:
@@ -86,19 +103,15 @@ def _record_again(call: Callable[[], object], position: int | None = None) -> Sc
     return record
 
 
-def _raise_elsewhere(
-    difference: TraceDifference, call: Callable[[], object], elsewhere: RecordElsewhere, hash_seed: int
-) -> None:
-    position = difference.position
-    one, other = elsewhere(position, hash_seed), elsewhere(position, hash_seed)
-    setting: Setting = "other process"
-    if find_difference(one.entries, other.entries) is None:
-        setting, other = "other hash seed", record_run(call, position)
-    _raise(difference, other, one, setting)
+def _raise(difference: TraceDifference, setting: Setting, here: Record, there: Record) -> None:
+    """Record two runs with the details of the first difference, and raise the report.
 
-
-def _raise(
-    difference: TraceDifference, one: ScenarioRecord, other: ScenarioRecord, setting: Setting = "one process"
-) -> None:
-    repeated = find_difference(one.entries, other.entries) or difference
-    raise NotDeterministic("\n".join(describe(repeated, find_cause(one, other), setting)))
+    The details may show another first difference, because chance decides where it is; then they are recorded again.
+    """
+    for _ in range(ATTEMPTS_MAX):
+        one, other = here(difference.position), there(difference.position)
+        repeated = find_difference(one.entries, other.entries)
+        if repeated is not None and repeated.position == difference.position:
+            break
+        difference = repeated or difference
+    raise NotDeterministic("\n".join(describe(difference, find_cause(one, other), setting)))

@@ -69,20 +69,19 @@ def callers(frame: FrameType | None) -> Iterator[FrameType]:
 
 
 def find_caller(frame: FrameType | None) -> CodePlace | None:
-    """Return the line of the game that has called, past functions of the standard library; None for other callers.
+    """Return the line of the game that has called, past functions of libraries; None if the server has called.
 
     The server calls sources of chance, too, for its logs and metrics.
     """
-    direct = next((each for each in callers(frame) if not is_library(each.f_code.co_filename)), None)
-    if direct is None or is_server(direct.f_code.co_filename):
-        return None
-    hook, in_game = SCENARIO, None
-    for each in callers(direct):
-        if in_game is None and is_game(each.f_code.co_filename):
-            in_game = each
-        if is_room_method(each):
-            hook = each.f_code.co_name
-    return None if in_game is None else CodePlace(hook, in_game.f_code.co_filename, in_game.f_lineno)
+    stack = callers(frame)
+    for each in stack:
+        if is_server(each.f_code.co_filename):
+            return None
+        if is_game(each.f_code.co_filename):
+            outer = [each, *stack]
+            hooks = [caller.f_code.co_name for caller in outer if is_room_method(caller)]
+            return CodePlace(hooks[-1] if hooks else SCENARIO, each.f_code.co_filename, each.f_lineno)
+    return None
 
 
 def is_room_method(frame: FrameType) -> bool:

@@ -27,6 +27,8 @@ from tickwire.testing import seed_settings, test_run
 from tickwire.testing.seed_settings import SHRINK_S, SeedSettings
 from tickwire.testing.test_run import TestRun
 
+_PREVIOUS = pytest.StashKey[SeedSettings]()
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options."""
@@ -62,6 +64,7 @@ def _positive(text: str) -> int:
 def pytest_configure(config: pytest.Config) -> None:
     """Apply the options. With `--pdb` the debugger opens at the first failure, without a search."""
     option = config.option
+    config.stash[_PREVIOUS] = seed_settings.get()
     cache = getattr(config, "cache", None)
     seed_settings.configure(
         SeedSettings(
@@ -73,6 +76,12 @@ def pytest_configure(config: pytest.Config) -> None:
             to_node_id=partial(_to_node_id, config),
         )
     )
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Restore the settings: a session may run inside of another one, as in tests of plugins."""
+    if _PREVIOUS in config.stash:
+        seed_settings.configure(config.stash[_PREVIOUS])
 
 
 def _relative_to(folder: Path, config: pytest.Config) -> Path:

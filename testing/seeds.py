@@ -118,8 +118,8 @@ def _run_once(
 
 def _is_failure(error: BaseException) -> bool:
     """Return whether an exception means that the test has failed; `pytest.fail` raises a BaseException."""
-    kind = type(error)
-    return isinstance(error, Exception) or (kind.__module__, kind.__name__) == ("_pytest.outcomes", "Failed")
+    is_pytest_fail = type(error).__name__ == "Failed" and hasattr(error, "pytrace")
+    return isinstance(error, Exception) or is_pytest_fail
 
 
 def _find_failure(call: Callable[..., None], count: int) -> BaseException | None:
@@ -147,6 +147,7 @@ def _repeat_schedule(call: Callable[..., None], path: Path, test: str) -> BaseEx
         text = failure_report.describe_choices(stored.choices)
         lines = [f"seed {stored.seed} failed with {text} of {path}", *outcome.state]
         outcome.error.add_note("\n".join(lines))
+        test_run.mark_reported()
     return outcome.error
 
 
@@ -166,6 +167,7 @@ def _report(call: Callable[..., None], failed: FailedSeed, outcome: _Outcome, te
             if smallest.error is not None:
                 error, state = smallest.error, smallest.state
     error.add_note("\n".join([*failed.describe(state), *lines]))
+    test_run.mark_reported()
     return error
 
 

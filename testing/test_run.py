@@ -64,6 +64,7 @@ class TestRun:
         choices: the kept choices, if the run records them.
         is_truncated: whether there were more than CHOICES_MAX.
         last: the harness that was created, or has ticked, last; None before the first.
+        is_reported: whether the failure of the run has a report already.
     """
 
     __test__ = False  # pytest collects no class of this name
@@ -74,6 +75,7 @@ class TestRun:
         self.plan = plan
         self.choices: list[Choice] = []
         self.is_truncated = False
+        self.is_reported = False
         self.last: ObservedHarness | None = None
         self._closers: list[Callable[[], None]] = []
         self._state: Sequence[str] = ()
@@ -119,8 +121,8 @@ class TestRun:
             self._parent.closing(harness)
 
     def describe_state(self) -> Sequence[str]:
-        """Return lines about the last state of the newest harness; nothing without one."""
-        return self._state or describe_state(self.last)
+        """Return lines about the last state of the newest harness; nothing without one, or if a report has them."""
+        return () if self.is_reported else self._state or describe_state(self.last)
 
     def close_later(self, close: Callable[[], None]) -> None:
         """Call `close` at the end of the run."""
@@ -174,6 +176,12 @@ def close_later(close: Callable[[], None]) -> bool:
         return False
     _current.close_later(close)
     return True
+
+
+def mark_reported() -> None:
+    """Note that the failure of the current run has a report."""
+    if _current is not None:
+        _current.is_reported = True
 
 
 def closing(harness: ObservedHarness) -> None:

@@ -68,7 +68,7 @@ SOURCES: dict[str, Callable[[], float]] = {
 }
 
 
-class Marks(Table):
+class ChanceMarks(Table):
     x = real(0, 1000, step=0.0001)
 
 
@@ -76,7 +76,7 @@ class ChanceRoom(Room):
     """Draws from `chance` in one tick, and from its own random numbers in each."""
 
     room_type = "chance"
-    marks: Marks
+    marks: ChanceMarks
     chance: ClassVar[Any] = None
 
     def on_create(self, options: Any) -> None:

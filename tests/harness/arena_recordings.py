@@ -14,6 +14,7 @@ from tickwire.schemas.fields import pack_input
 from tickwire.schemas.messages import Command, Input
 from tickwire.server.recording.recorder import RoomRecorder
 from tickwire.server.recording.sinks import FileSink
+from tickwire.server.rooms.containment import RoomCodeRaised
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest
 
@@ -22,6 +23,7 @@ KEYFRAME_TICKS = 100
 SAY_TICK = 150
 """The tick before which a pilot says `hello`."""
 LEAVE_TICK = 250
+FAILING_TICK = 57
 
 
 class DivergedArena(Arena):
@@ -31,6 +33,15 @@ class DivergedArena(Arena):
         super()._damage(ship_id, by=by)
         ship = self.ships[ship_id]
         ship.hp = max(1, ship.hp - 1)
+
+
+class FailingArena(Arena):
+    """An arena with a bug: its code raises an exception in tick FAILING_TICK."""
+
+    def on_tick(self, dt: float) -> None:
+        super().on_tick(dt)
+        if self.tick == FAILING_TICK:
+            raise ZeroDivisionError("the bug of the test")
 
 
 def _join(runtime: RoomRuntime, number: int) -> Seat:
@@ -44,7 +55,7 @@ def record_arena(
     """Record an arena.
 
     Returns:
-        The recording, and the x, y and hp of each ship after each tick, by tick and id.
+        The recording, and the x, y and hp of each ship after each tick, by tick and id. A tick that fails ends both.
     """
     rng = random.Random(5)
     runtime = create_runtime(room_class, name="lobby")
@@ -69,7 +80,10 @@ def record_arena(
             turns[number] = max(-1.0, min(1.0, turns[number] + rng.uniform(-0.3, 0.3)))
             values = {"thrust": rng.uniform(0.5, 1), "turn": turns[number], "fire": float(rng.random() < 0.3)}
             seat.push_input(Input(tick, 0, pack_input(Arena.input_fields, values)))
-        runtime.step()
+        try:
+            runtime.step()
+        except RoomCodeRaised:
+            break
         states[runtime.tick] = {row.id: (row.x, row.y, row.hp) for row in room.ships}
     recorder.stop("the test has ended")
     return bytes(file), states

@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
-from tests.harness.arena_recordings import LEAVE_TICK, SAY_TICK, TICKS, DivergedArena, record_arena
+from tests.harness.arena_recordings import (
+    FAILING_TICK,
+    LEAVE_TICK,
+    SAY_TICK,
+    TICKS,
+    DivergedArena,
+    FailingArena,
+    record_arena,
+)
 from tests.harness.polling import eventually
 from tickwire.examples.arena import Arena
 from tickwire.server.recording.reader import Recording
@@ -126,6 +134,21 @@ async def test_a_replay_with_other_rules_reports_its_first_divergence() -> None:
     first_hit = next(tick for tick, now in STATES.items() if any(hp < 100 for _, _, hp in now.values()))
     assert divergence.tick == first_hit
     assert "ships" in divergence.text
+
+
+async def test_the_recording_of_a_failed_room_ends_with_its_error() -> None:
+    data, states = record_arena(room_class=FailingArena)
+    player = RecordingPlayer(Recording(data), FailingArena, "failed.tickrec")
+    player.start()
+    await eventually(lambda: player.timeline.is_complete)
+    overview = player.timeline.count(1)
+    assert (overview.problem, overview.divergence) == ("", None)
+    (error,) = [one for one in player.timeline.find(0, TICKS, 1000).entries if one.kind == "error"]
+    assert error.tick == FAILING_TICK
+    assert "on_tick: ZeroDivisionError" in error.text
+    (state,) = json.loads(await player.read_states(FAILING_TICK - 1, FAILING_TICK - 1))
+    assert ships(state).keys() == states[FAILING_TICK - 1].keys()
+    await player.stop()
 
 
 def test_the_summary_describes_the_room_and_its_keyframes() -> None:

@@ -32,7 +32,7 @@ from tickwire.server.cli.data import export_reader, migrate_schema, with_store, 
 from tickwire.server.cli.dev_shards import DevShards, run_dev_shards
 from tickwire.server.cli.drain import request_drain
 from tickwire.server.cli.player_check import PlayerCheckFailed, check_player
-from tickwire.server.cli.replay import ReplayOptions, replay_file
+from tickwire.server.cli.replay import ReplayOptions, replay_file, serve_replay
 from tickwire.server.codegen.game_api import GameApi
 from tickwire.server.codegen.game_reader import read_game
 from tickwire.server.codegen.json_document import generate_json
@@ -300,12 +300,17 @@ def replay(  # noqa: PLR0913 the options of the command
     show: Annotated[str, typer.Option(help="the table to show, with --at or --bisect; by default a summary")] = "",
     bisect: Annotated[str, typer.Option(help="show the first tick of a condition, such as 'ships[7].x > 500'")] = "",
     scan: Annotated[bool, typer.Option("--scan", help="--bisect looks at every tick")] = False,
+    serve: Annotated[bool, typer.Option("--serve", help="serve a page that plays the recording")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="the port of the page; 0 chooses a free one")] = 0,
 ) -> None:
     """Replay a recording of a room with the game's present code."""
     settings = _settings(config, rooms)
     logs.configure(format=settings.logging.format, level="error", hides=SHOWN_EVENTS)
     options = ReplayOptions(verify=verify, at=at, show=show, bisect=bisect, scan=scan)
     try:
+        if serve:
+            serve_replay(file, load_room_types(settings.rooms), port, _print_block)
+            return
         lines, is_equal = replay_file(file, load_room_types(settings.rooms), options)
     except ConfigError as error:
         _fail(str(error), EXIT_USAGE)
@@ -332,6 +337,10 @@ def version() -> None:
     """Print the version, and which implementation of the codec runs."""
     typer.echo(__version__)
     typer.echo(f"kernel: {kernel.describe()}")
+
+
+def _print_block(text: str) -> None:
+    typer.echo(escape_controls(text, is_block=True))
 
 
 def _settings(config: Path | None, rooms: str = "", port: int | None = None) -> Settings:

@@ -1,8 +1,8 @@
-"""The command `tickwire replay`: describes a recording, verifies it, and shows the state at a tick."""
+"""The command `tickwire replay`: describes a recording, verifies it, shows the state at a tick, or serves a page."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
@@ -15,6 +15,8 @@ from tickwire.server.recording.replay import Replay, ReplayReport
 from tickwire.server.recording.search import find_tick
 from tickwire.server.rooms.hook_call import describe_value
 from tickwire.server.rooms.room import Room
+from tickwire.server.viewer.player import RecordingPlayer
+from tickwire.server.viewer.run import run_viewer
 
 ROWS_SHOWN_MAX = 1000
 
@@ -48,11 +50,7 @@ def replay_file(path: Path, room_types: Mapping[str, type[Room]], options: Repla
         RecordingDamaged, ReplayFailed: the file cannot be replayed.
     """
     recording = Recording.open(path)
-    kind = recording.header.room_type
-    room_class = room_types.get(kind)
-    if room_class is None:
-        known = ", ".join(sorted(room_types)) or "none"
-        raise ConfigError(f"--rooms: no room has the type {kind!r} of the recording; known are: {known}")
+    room_class = find_room_class(recording, room_types)
     if options.show and options.show not in room_class.tables:
         known = ", ".join(room_class.tables) or "none"
         raise ConfigError(f"--show: the room has no table {options.show!r}; its tables: {known}")
@@ -69,6 +67,41 @@ def replay_file(path: Path, room_types: Mapping[str, type[Room]], options: Repla
     if options.bisect or options.at is not None:
         lines += _show(replay.room, options.show)
     return lines, is_equal
+
+
+def find_room_class(recording: Recording, room_types: Mapping[str, type[Room]]) -> type[Room]:
+    """Return the class of the room of a recording.
+
+    Raises:
+        ConfigError: it is not among the types.
+    """
+    kind = recording.header.room_type
+    room_class = room_types.get(kind)
+    if room_class is None:
+        known = ", ".join(sorted(room_types)) or "none"
+        raise ConfigError(f"--rooms: no room has the type {kind!r} of the recording; known are: {known}")
+    return room_class
+
+
+def serve_replay(
+    path: Path, room_types: Mapping[str, type[Room]], port: int, report: Callable[[str], object]
+) -> None:
+    """Run `tickwire replay --serve`: serve the page of a recording until Ctrl-C.
+
+    Args:
+        path: the file.
+        room_types: the rooms of the game.
+        port: the port on the loopback interface; 0 chooses a free one.
+        report: receives a description of the recording, and then the URL of the page.
+
+    Raises:
+        ConfigError: the room's class is not among the types, the port is in use, or the page is not built.
+        RecordingDamaged, ReplayFailed: the file cannot be replayed.
+    """
+    recording = Recording.open(path)
+    player = RecordingPlayer(recording, find_room_class(recording, room_types), path.name)
+    report("\n".join(_describe(recording)))
+    run_viewer(player, port, report)
 
 
 def _describe(recording: Recording) -> Iterator[str]:

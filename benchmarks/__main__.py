@@ -34,6 +34,7 @@ class Name(StrEnum):
     MEMORY = "memory"
     ROOM_MIGRATION = "room_migration"
     DECODE = "decode"
+    SIMULATED_PLAY = "simulated_play"
 
 
 WITH_PEERS = (Name.FANOUT, Name.BANDWIDTH)

@@ -264,21 +264,31 @@ def create_quantiser(field: Field) -> Callable[[float], int]:
 
     The function raises NotANumber for NaN and infinity.
     """
-    low, high = field.range
-    first, scale, mask = field.low, 1.0 / field.step if field.step else 1.0, high
+    (low, high), isfinite = field.range, math.isfinite
+
+    def quantise_real(value: float) -> int:
+        if isfinite(value):
+            steps = (value - first) * scale
+            return round(low if steps < low else high if steps > high else steps)
+        raise NotANumber(field.name, 0)
+
+    def quantise_angle(value: float) -> int:
+        if isfinite(value):
+            return round(math.fmod(value, math.tau) * scale) & high
+        raise NotANumber(field.name, 0)
+
+    def quantise_integer(value: float) -> int:
+        if isfinite(value):
+            return int(low if value < low else high if value > high else value)
+        raise NotANumber(field.name, 0)
+
+    if field.kind is FieldKind.REAL:
+        first, scale = field.low, 1.0 / field.step
+        return quantise_real
     if field.kind is FieldKind.ANGLE:
         scale = (1 << field.bits) / math.tau
-
-    def quantise(value: float) -> int:
-        if not math.isfinite(value):
-            raise NotANumber(field.name, 0)
-        if field.kind is FieldKind.REAL:
-            return round(min(max((value - first) * scale, low), high))
-        if field.kind is FieldKind.ANGLE:
-            return round(math.fmod(value, math.tau) * scale) & mask
-        return int(min(max(value, low), high))
-
-    return quantise
+        return quantise_angle
+    return quantise_integer
 
 
 class InputPacker:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -344,3 +346,11 @@ def test_a_room_that_is_not_durable_restarts_from_its_restart_point() -> None:
         room.run(seconds=1)
         assert ann.connections == 1
         room.check_convergence()
+
+
+def test_the_example_of_the_guide_passes() -> None:
+    guide = (Path(__file__).parents[2] / "docs/testing.md").read_text()
+    _, code, *_ = re.split(r"```python\n|```", guide)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    names["test_a_shot_costs_hit_points"]()

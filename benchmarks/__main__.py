@@ -26,6 +26,7 @@ class Name(StrEnum):
     JOIN = "join"
     QUEUE = "queue"
     FLUSH = "flush"
+    FLIGHT_RECORDER = "flight_recorder"
     RECOVER = "recover"
     SWARM = "swarm"
     CAPACITY = "capacity"

@@ -22,6 +22,8 @@ from contextlib import asynccontextmanager
 from ssl import SSLContext
 from typing import Any, TypeVar, overload
 
+import msgspec
+
 from tickwire.client.core import ClientCore
 from tickwire.client.errors import (
     ClientError,
@@ -44,6 +46,7 @@ from tickwire.client.session_connection import ConnectionOptions, ConnectionStat
 from tickwire.client.updates import RoomsListed
 from tickwire.client.world import World
 from tickwire.schemas.messages import Error, Goodbye, Joined, ListRooms, MatchStatus
+from tickwire.schemas.report import REPORT_COMMAND, ReportReply
 
 __all__ = [
     "Client",
@@ -328,6 +331,25 @@ class Client:
             raise TypeError("pass a command either a payload or arguments by name")
         self._check_in_room()
         return await self._session.commands.run(name, arguments or payload, timeout_s)
+
+    async def report(self, reason: str, *, timeout_s: float = CALL_S_MAX) -> ReportReply:
+        """Report what is wrong in the match: the shard logs it and stores the last seconds of the room.
+
+        A player may report once a minute.
+
+        Args:
+            reason: the player's words, 1 to 500 characters.
+            timeout_s: how long to wait for the reply.
+
+        Returns:
+            The number of the report, for the game's support, and whether the room was recorded.
+
+        Raises:
+            CommandFailed: the player has reported less than a minute ago, or the server accepts no reports.
+            ClientError, SessionLost, TimeoutError, Disconnected: see `command`.
+        """
+        answer = await self.command(REPORT_COMMAND, {"reason": reason}, timeout_s=timeout_s)
+        return msgspec.convert(answer, ReportReply)
 
     def _check_in_room(self) -> None:
         if self.core.world is None:

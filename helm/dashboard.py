@@ -101,6 +101,20 @@ ROWS: dict[str, list[tuple[str, str, Queries]]] = {
         ("Do worlds differ? Keyframes requested by clients", "ops", per("instance", "tickwire_resyncs_total")),
         ("Which messages are rejected? By reason", "ops", per("reason", "tickwire_rejected_messages_total")),
     ],
+    "Recordings": [
+        ("Are recordings written? By result", "ops", per("result", "tickwire_recordings_total")),
+        ("Do players report matches? By result", "ops", per("result", "tickwire_player_reports_total")),
+        (
+            "How much memory do the last seconds of rooms take?",
+            "bytes",
+            {"{{instance}}": "tickwire_recording_memory_bytes{B}"},
+        ),
+        (
+            "What share of the time do their keyframes take?",
+            "percentunit",
+            {"{{instance}}": "sum by (instance) (rate(tickwire_recording_keyframe_seconds_total{B}[5m]))"},
+        ),
+    ],
     "The stores": [
         (
             "Is anything waiting to be written? Age of the oldest change",

@@ -11,8 +11,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from functools import partial
+from typing import Any
 
 import msgspec
 
@@ -27,6 +28,7 @@ from tickwire.server.admin.collectors import (
     collect_directory,
     collect_edge,
     collect_queues,
+    collect_recordings,
     collect_redis,
     collect_rooms,
     collect_storage,
@@ -72,6 +74,8 @@ from tickwire.server.placement.redis_setup import RedisSetup
 from tickwire.server.placement.room_quota import RoomQuota
 from tickwire.server.placement.skill_lookup import SkillLookups
 from tickwire.server.placement.ticket_service import TicketService
+from tickwire.server.recording.player_reports import PlayerReports
+from tickwire.server.recording.recording_service import RecordingEnvironment, RecordingService
 from tickwire.server.rooms.host import HostCallbacks, RoomHost
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.runtime import RoomRuntime
@@ -97,6 +101,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     transactions: TransactionService
     room_transactions: RoomTransactionService
     host: RoomHost
+    recordings: RecordingService
+    reports: PlayerReports
     directory_publisher: DirectoryPublisher
     lease_keeper: LeaseKeeper
     hosted_rooms: HostedRooms
@@ -150,6 +156,9 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
     def commit(runtime: RoomRuntime) -> None:
         room_transactions.commit(runtime)
 
+    def spawn(work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        return edge.spawn(work, name)
+
     def tune(room: Room) -> None:
         operator_policy.tunings.apply(room)
 
@@ -158,6 +167,15 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
     redis = create_redis_connection(settings.redis, observe=metrics.observe_redis)
     matchmaker = create_matchmaker(settings.redis, redis)
     fleet_now_s = matchmaker.clock.now_s
+    recordings = RecordingService(
+        settings.recordings,
+        RecordingEnvironment(
+            now_s=time.monotonic,
+            wall_s=fleet_now_s,
+            until_due_s=lambda: -host.tick_scheduler.overdue_s(),
+            spawn=spawn,
+        ),
+    )
     host = RoomHost(
         load_room_types(settings.rooms),
         HostCallbacks(
@@ -165,8 +183,10 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
             tune=tune,
             observe_tick=metrics.observe_tick,
             commit=commit,
+            observer=recordings,
         ),
     )
+    reports = PlayerReports(recordings, host.get, time.monotonic)
     tick_load = TickLoad(lambda: host.counters.tick_seconds)
 
     store = MongoStore(
@@ -239,6 +259,7 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
             transactions=transactions,
             session_locator=session_recovery,
             bans=operator_policy.bans,
+            reports=reports,
         ),
         EdgeEnvironment(
             wall_s=fleet_now_s,
@@ -262,6 +283,7 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
             policy=operator_policy,
             matchmaker=matchmaker,
             health=health,
+            recordings=recordings,
             load=lambda: tick_load.share,
         )
     )
@@ -272,6 +294,7 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
         metrics.set_gauge("tick_utilization", tick_load.share)
         collect_edge(metrics, edge)
         collect_rooms(metrics, host)
+        collect_recordings(metrics, recordings, reports)
         collect_storage(metrics, write_behind, transactions, saver)
         metrics.set_gauge("room_transactions_pending", room_transactions.pending)
         metrics.set_total("room_transactions_abandoned", room_transactions.abandoned)
@@ -299,6 +322,8 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
         transactions=transactions,
         room_transactions=room_transactions,
         host=host,
+        recordings=recordings,
+        reports=reports,
         directory_publisher=publisher,
         lease_keeper=lease_keeper,
         hosted_rooms=hosted_rooms,

@@ -22,6 +22,7 @@ from tickwire.server.edge.origins import OriginPolicy
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.edge.trusted_proxies import TrustedProxies
 from tickwire.server.errors import ConfigError
+from tickwire.server.recording_settings import RecordingSettings
 from tickwire.server.setting_sources import add_environment, add_overrides, build, read_file, redacted
 from tickwire.server.setting_types import (
     BindHost,
@@ -209,6 +210,7 @@ class Settings(Section, frozen=True):
     tickets: Tickets = Tickets()
     logging: Logging = Logging()
     traces: Traces = Traces()
+    recordings: RecordingSettings = RecordingSettings()
 
 
 def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -243,6 +245,16 @@ def _contradictions(settings: Settings) -> Iterator[Contradiction]:
     yield from _contradictions_of_listeners(settings)
     yield from _contradictions_of_edge(settings)
     yield from auth_contradictions(settings.auth)
+    recordings = settings.recordings
+    for low, high in (
+        ("file_bytes_max", "directory_bytes_max"),
+        ("room_bytes_max", "shard_bytes_max"),
+        ("file_bytes_max", "shard_bytes_max"),
+    ):
+        limit = getattr(recordings, high)
+        if getattr(recordings, low) > limit:
+            keys = (f"recordings.{low}", f"recordings.{high}")
+            yield keys, f"must be at most {keys[1]} ({limit}); got {getattr(recordings, low)}"
     tickets, redis = settings.tickets, settings.redis
     if (tickets.keys or tickets.current) and tickets.current not in tickets.keys:
         known = ", ".join(sorted(tickets.keys)) or "no key"

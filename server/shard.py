@@ -188,6 +188,8 @@ class Shard:
             await parts.store.ledger.close()
             parts.write_behind.close()
             parts.store.close()
+        with _shutdown_step("close recordings"):
+            parts.recordings.close()
         log.info("shard_stopped", shard_id=self.shard_id, reason=reason, is_flushed=is_flushed)
         return is_flushed
 

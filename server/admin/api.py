@@ -1,8 +1,8 @@
 """The admin API: serves the endpoints of server/admin/endpoints.py over HTTP.
 
-All endpoints are below /v1, use JSON, and require `Authorization: Bearer` with `operations.token`. Requests that
-change something are logged, with the operator's name from the header X-Operator. Errors have the form {"error": "a
-sentence"}.
+All endpoints are below /v1, use JSON except for the download of a recording, and require `Authorization: Bearer` with
+`operations.token`. Requests that change something are logged, with the operator's name from the header X-Operator.
+Errors have the form {"error": "a sentence"}.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ LOGGED_BYTES_MAX = 2000
 """The most bytes of a request body in a log line."""
 _LOGGED_AS = {"shard_id": "target_shard_id"}
 """Parameters of paths that have another name in a log line, where `shard_id` is the shard that writes it."""
+_AS_FILE = {"Content-Disposition": "attachment"}
+"""A browser stores the response instead of showing it."""
 _STATUS: dict[type[Exception], int] = {LookupError: 404, VersionConflict: 409, Malformed: 422, Unavailable: 503}
 
 
@@ -80,6 +82,8 @@ class AdminApi:
                 log.exception("admin_request_failed", endpoint=f"{endpoint.method} {endpoint.path}")
                 return _error(500, "the request failed; the shard's log has the reason")
             self.results["ok"] += 1
+            if isinstance(response, bytes):
+                return web.Response(body=response, content_type="application/octet-stream", headers=_AS_FILE)
             return web.Response(body=msgspec.json.encode(response), content_type="application/json")
 
         return handle

@@ -17,6 +17,8 @@ from tickwire.server.persistence.transactions import TransactionService
 from tickwire.server.placement.lease_keeper import LeaseKeeper
 from tickwire.server.placement.queue_service import QueueService
 from tickwire.server.placement.redis_setup import RedisSetup
+from tickwire.server.recording.player_reports import PlayerReports
+from tickwire.server.recording.recording_service import RecordingService
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.storage import WriteBehind
 
@@ -82,6 +84,17 @@ def collect_rooms(metrics: Metrics, host: RoomHost) -> None:
     metrics.set_totals("rewinds_clamped", rooms.rewinds_clamped)
     metrics.set_field_totals("field_bytes", {key: bits / 8 for key, bits in rooms.field_bits.items()})
     metrics.set_field_totals("clamped_values", rooms.clamped)
+
+
+def collect_recordings(metrics: Metrics, recordings: RecordingService, reports: PlayerReports) -> None:
+    """Collect the metrics of recordings and of the reports of players."""
+    flight = recordings.flight
+    metrics.set_gauge("recording_memory_bytes", recordings.memory_bytes)
+    metrics.set_total("recording_keyframes", flight.keyframes)
+    metrics.set_total("recording_keyframe_seconds", flight.keyframe_seconds)
+    metrics.set_total("recording_parts_dropped", flight.parts_dropped)
+    metrics.set_totals("recordings", recordings.results)
+    metrics.set_totals("player_reports", reports.results)
 
 
 def collect_storage(

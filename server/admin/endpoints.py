@@ -17,6 +17,8 @@ from tickwire.server.admin.views import (
     DrainRequested,
     Kick,
     LogLevel,
+    RecordingView,
+    RecordRoom,
     RequestBody,
     RollBack,
     RoomErrorView,
@@ -64,7 +66,7 @@ class Endpoint(msgspec.Struct, frozen=True):
         method: the HTTP method.
         path: below PREFIX; {names} are parameters, as text.
         summary: for the OpenAPI document.
-        response: the type of the response.
+        response: the type of the response; bytes for a file, all others are sent as JSON.
         run: calls the operation and returns its response, or an awaitable of it.
         body: the type of the request body; None without one.
         query: the names of the query parameters.
@@ -145,6 +147,28 @@ ENDPOINTS = (
         Affected,
         lambda admin, request: admin.broadcast(request.path["room_id"], request.body),
         Broadcast,
+    ),
+    Endpoint(
+        "POST",
+        "/rooms/{room_id}/record",
+        "Write the last seconds of a room to a recording, or record the next `seconds`",
+        RecordingView,
+        lambda admin, request: admin.record_room(request.path["room_id"], request.body),
+        RecordRoom,
+    ),
+    Endpoint(
+        "GET",
+        "/recordings",
+        "List the recordings in the directory of this shard; those that are not complete first",
+        list[RecordingView],
+        lambda admin, request: admin.list_recordings(),
+    ),
+    Endpoint(
+        "GET",
+        "/recordings/{name}",
+        "Download a recording",
+        bytes,
+        lambda admin, request: admin.read_recording(request.path["name"]),
     ),
     Endpoint(
         "GET",

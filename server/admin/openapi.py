@@ -28,7 +28,7 @@ def create_openapi() -> dict[str, Any]:
                 *(_parameter(name, "query") for name in endpoint.query),
             ],
             "responses": {
-                "200": {"description": "success", "content": {"application/json": {"schema": response}}},
+                "200": {"description": "success", "content": _content(endpoint.response, response)},
                 "default": {"$ref": "#/components/responses/Error"},
             },
         }
@@ -51,6 +51,11 @@ def create_openapi() -> dict[str, Any]:
             },
         },
     }
+
+
+def _content(kind: Any, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return the content of a response: JSON, or a file."""
+    return {"application/octet-stream": {}} if kind is bytes else {"application/json": {"schema": schema}}
 
 
 def _path_parameters(path: str) -> list[str]:

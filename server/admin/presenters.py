@@ -50,6 +50,7 @@ def to_room_error_view(error: RoomError, age_s: float) -> RoomErrorView:
         consequence=error.consequence,
         count=error.count,
         age_s=age_s,
+        recording=error.recording,
     )
 
 

@@ -29,6 +29,8 @@ from tickwire.server.admin.views import (
     DrainRequested,
     Kick,
     LogLevel,
+    RecordingView,
+    RecordRoom,
     RollBack,
     RoomErrorView,
     RoomStateResponse,
@@ -46,6 +48,8 @@ from tickwire.server.observability import logs
 from tickwire.server.observability.health import Health
 from tickwire.server.placement.client_errors import to_client_error
 from tickwire.server.placement.queue_views import QueueViews
+from tickwire.server.recording.recording_names import trigger_of
+from tickwire.server.recording.recording_service import RecordingService
 from tickwire.server.rooms.containment import RoomCodeRaised
 from tickwire.server.rooms.handover import MOVES_MS
 from tickwire.server.rooms.host import RoomHost
@@ -63,6 +67,7 @@ class AdminContext(msgspec.Struct, frozen=True, kw_only=True):
         policy: bans and tunings.
         matchmaker: the directory of all shards.
         health: the shard's readiness.
+        recordings: the recordings of the rooms.
         load: returns the share of the time that ticks take, 0 to 1.
     """
 
@@ -73,6 +78,7 @@ class AdminContext(msgspec.Struct, frozen=True, kw_only=True):
     policy: OperatorPolicy
     matchmaker: Matchmaker
     health: Health
+    recordings: RecordingService
     load: Callable[[], float]
 
 
@@ -90,6 +96,7 @@ class AdminService:
         self._queue_views = context.queue_views
         self._policy = context.policy
         self._matchmaker = context.matchmaker
+        self._recordings = context.recordings
         self._started_s = time.monotonic()
 
     # -- shards ---------------------------------------------------------------------------------------------
@@ -195,6 +202,22 @@ class AdminService:
                 "the event cannot be sent: it is too large, or MessagePack cannot encode its payload"
             ) from error
         return Affected(len(runtime.seats))
+
+    def record_room(self, room_id: str, request: RecordRoom) -> RecordingView:
+        runtime = self._find_running_room(room_id)
+        if request.seconds:
+            name = self._recordings.start(runtime, request.seconds)
+        else:
+            name = self._recordings.write_last(runtime, request.last_s, "operator")
+        return RecordingView(name, trigger_of(name))
+
+    async def list_recordings(self) -> list[RecordingView]:
+        running = [RecordingView(name, trigger_of(name), size) for name, size in self._recordings.list_running()]
+        files = await self._recordings.list_files()
+        return running + [RecordingView(file.name, trigger_of(file.name), file.size, True) for file in files]
+
+    async def read_recording(self, name: str) -> bytes:
+        return await self._recordings.read(name)
 
     def _find_running_room(self, room_id: str) -> RoomRuntime:
         runtime = self._find_room(room_id)

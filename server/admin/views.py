@@ -15,6 +15,9 @@ Level = Literal["debug", "info", "warning", "error"]
 Reason = Annotated[str, msgspec.Meta(max_length=120, description="sent to the players")]
 Version = Annotated[int, msgspec.Meta(ge=0, le=2**31)]
 BAN_S_MAX = 10 * 365 * 24 * 3600
+LAST_S_MAX = 600.0
+"""More than a room may keep."""
+RECORD_S_MAX = 3600.0
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -96,6 +99,7 @@ class RoomErrorView(Response, frozen=True):
         consequence: the effect on the room or the call.
         count: how often it was raised.
         age_s: how long ago it was raised last.
+        recording: the recording of the seconds before it; empty without one.
     """
 
     room_id: str
@@ -109,6 +113,23 @@ class RoomErrorView(Response, frozen=True):
     consequence: str
     count: int
     age_s: float
+    recording: str = ""
+
+
+class RecordingView(Response, frozen=True):
+    """A recording of a room.
+
+    Args:
+        name: the name of the file; it has the time, the room, the last tick and the trigger.
+        trigger: failure, report or operator.
+        size: the bytes of the file, or those so far.
+        is_complete: whether the file can be downloaded; otherwise the recording runs, or is being written.
+    """
+
+    name: str
+    trigger: str
+    size: int = 0
+    is_complete: bool = False
 
 
 class TableResponse(Response, frozen=True):
@@ -209,6 +230,18 @@ class Close(RequestBody, frozen=True):
     reason: Reason = "an operator has closed the room"
 
 
+class RecordRoom(RequestBody, frozen=True):
+    """Record a room: the last seconds that it keeps, or the next seconds.
+
+    Args:
+        last_s: the last seconds to write; a little more is written, as a recording begins with a keyframe.
+        seconds: how long to record from now on; 0 to write the last seconds.
+    """
+
+    last_s: Annotated[float, msgspec.Meta(gt=0, le=LAST_S_MAX)] = 10.0
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=RECORD_S_MAX)] = 0.0
+
+
 class BanPlayer(RequestBody, frozen=True):
     """Ban a player."""
 
@@ -286,6 +319,15 @@ class AdminOperations(Protocol):
 
     def close_room(self, room_id: str, request: Close) -> Affected:
         """Close a room."""
+
+    def record_room(self, room_id: str, request: RecordRoom) -> RecordingView:
+        """Start to record a room, or to write its last seconds."""
+
+    async def list_recordings(self) -> list[RecordingView]:
+        """Return the recordings of this shard, those that are not complete first."""
+
+    async def read_recording(self, name: str) -> bytes:
+        """Return the contents of a complete recording."""
 
     def broadcast(self, room_id: str, request: Broadcast) -> Affected:
         """Send an event to the players of a room."""

@@ -26,12 +26,13 @@ from tickwire.matchmaking import MatchmakingError
 from tickwire.schemas import kernel
 from tickwire.schemas.terminal_text import escape_controls
 from tickwire.server import __version__
-from tickwire.server.admin.views import DrainRequested
+from tickwire.server.admin.views import LAST_S_MAX, RECORD_S_MAX, DrainRequested
 from tickwire.server.cli.bandwidth import fetch_report, format_report
 from tickwire.server.cli.data import export_reader, migrate_schema, with_store, write_export
 from tickwire.server.cli.dev_shards import DevShards, run_dev_shards
 from tickwire.server.cli.drain import request_drain
 from tickwire.server.cli.player_check import PlayerCheckFailed, check_player
+from tickwire.server.cli.record import RecordFailed, record_room, save
 from tickwire.server.cli.replay import ReplayOptions, replay_file, serve_replay
 from tickwire.server.codegen.game_api import GameApi
 from tickwire.server.codegen.game_reader import read_game
@@ -40,7 +41,7 @@ from tickwire.server.codegen.typescript import generate_typescript
 from tickwire.server.config import Settings, load
 from tickwire.server.dev.child_process import EmbeddedError
 from tickwire.server.dev.game_template import SDK_FILE, create_game
-from tickwire.server.dev.runner import DATA, read_access, run_dev
+from tickwire.server.dev.runner import DATA, Access, read_access, run_dev
 from tickwire.server.edge.auth.authenticator import issue_token
 from tickwire.server.errors import ConfigError, TickwireError
 from tickwire.server.game_modules import load_room_types
@@ -275,19 +276,42 @@ def show_bandwidth(
     data: Data = DATA,
 ) -> None:
     """Print the bandwidth that each field of a running room costs, with advice."""
-    settings = _settings(config)
+    access = _access(config, data, url)
     try:
-        access = None if settings.operations.token else read_access(data)
-    except ConfigError as error:
-        _fail(str(error), EXIT_USAGE)
-    url = url or (access.url if access else f"http://127.0.0.1:{settings.operations.port}")
-    token = settings.operations.token or (access.token if access else "")
-    try:
-        report = asyncio.run(fetch_report(url, token, room))
+        report = asyncio.run(fetch_report(access.url, access.token, room))
     except LookupError as error:
         _fail(str(error), EXIT_FAILED)
     text = msgspec.json.encode(report).decode() if json else format_report(report)
     typer.echo(escape_controls(text, is_block=True))
+
+
+@app.command()
+def record(  # noqa: PLR0913 the options of the command
+    room: Annotated[str, typer.Argument(help="the id of a room", callback=_printable)],
+    last_s: Annotated[
+        float, typer.Option("--last", min=0.1, max=LAST_S_MAX, callback=_finite, help="the last seconds to write")
+    ] = 10.0,
+    seconds: Annotated[
+        float,
+        typer.Option("--seconds", min=0, max=RECORD_S_MAX, callback=_finite, help="record the next seconds"),
+    ] = 0.0,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="the file; by default the name of the recording")
+    ] = None,
+    url: Annotated[str, typer.Option(help="the URL of the operations port; by default that of `tickwire dev`")] = "",
+    config: Config = None,
+    data: Data = DATA,
+) -> None:
+    """Record a room of a running shard, its last seconds or the next ones, and download the recording."""
+    access = _access(config, data, url)
+    body = {"seconds": seconds} if seconds else {"last_s": last_s}
+    try:
+        name, contents = asyncio.run(record_room(access.url, access.token, room, body))
+        file = output or Path(name)
+        save(file, contents)
+    except RecordFailed as error:
+        _fail(str(error), EXIT_FAILED)
+    typer.echo(escape_controls(f"{file}: {len(contents)} bytes"))
 
 
 @app.command()
@@ -357,6 +381,17 @@ def _settings(config: Path | None, rooms: str = "", port: int | None = None) -> 
         return load(config, os.environ, overrides)
     except ConfigError as error:
         _fail(str(error), EXIT_USAGE)
+
+
+def _access(config: Path | None, data: Path, url: str) -> Access:
+    """Return the access to the admin API: that of the settings, or of the `tickwire dev` with this data directory."""
+    settings = _settings(config)
+    try:
+        found = None if settings.operations.token else read_access(data)
+    except ConfigError as error:
+        _fail(str(error), EXIT_USAGE)
+    default = found or Access(f"http://127.0.0.1:{settings.operations.port}", settings.operations.token)
+    return Access(url or default.url, default.token)
 
 
 def _generate(modules: list[str], generate: Callable[[GameApi], str]) -> None:

@@ -134,6 +134,7 @@ def to_environment(settings: Settings) -> dict[str, str]:
         "TICKWIRE__REDIS__LEASE_S": str(settings.redis.lease_s),
         "TICKWIRE__MONGO__URL": settings.mongo.url,
         "TICKWIRE__MONGO__MIGRATE": "true",
+        "TICKWIRE__RECORDINGS__DIRECTORY": settings.recordings.directory,
         "TICKWIRE__OPERATIONS__TOKEN": settings.operations.token,
         "TICKWIRE__OPERATIONS__CONSOLE": settings.operations.console,
         "TICKWIRE__LISTEN__PLAINTEXT": "true",

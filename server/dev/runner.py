@@ -96,7 +96,7 @@ def run_dev(
     print(f"starting redis-server and mongod (data in {data_dir}/) ...", flush=True)
     with embedded.running(data_dir) as services:
         if run_shards is not None:
-            code: int = uvloop.run(run_shards(settings_for(services, settings), services))
+            code: int = uvloop.run(run_shards(settings_for(services, settings, data_dir), services))
         else:
             sys.dont_write_bytecode |= reloads  # bytecode is found by the second of a change; two may be in one
             code = uvloop.run(_run_shard(settings, services, data_dir, bots=bots, reloads=reloads))
@@ -104,8 +104,10 @@ def run_dev(
     return code
 
 
-def settings_for(services: LocalStores, settings: Settings) -> Settings:
+def settings_for(services: LocalStores, settings: Settings, data_dir: Path) -> Settings:
     """Return the settings for local use: with the URLs of the stores, without TLS, and with a token for the API.
+
+    Recordings are stored in the data directory.
 
     The load of the rooms has no limit: a development server has no other shard that could take a room.
     """
@@ -116,8 +118,10 @@ def settings_for(services: LocalStores, settings: Settings) -> Settings:
     if port == Operations().port and is_taken(settings.operations.host, port):
         print(f"operations.port: {port} is in use; choosing a free port", flush=True)
         port = 0
+    recordings = settings.recordings.directory or str(data_dir.absolute() / "recordings")
     return msgspec.structs.replace(
         settings,
+        recordings=msgspec.structs.replace(settings.recordings, directory=recordings),
         operations=msgspec.structs.replace(settings.operations, port=port, token=token, console=console),
         listen=msgspec.structs.replace(settings.listen, plaintext=True, pages=pages),
         edge=msgspec.structs.replace(settings.edge, origins=[*settings.edge.origins, LOOPBACK]),
@@ -145,7 +149,7 @@ def _built(name: str) -> str:
 async def _run_shard(settings: Settings, services: LocalStores, data_dir: Path, *, bots: int, reloads: bool) -> int:
     """Run the shard until a signal arrives, or until a store or a task of the shard fails; return the exit code."""
     (stopping,) = stop_events(1)
-    settings = settings_for(services, settings)
+    settings = settings_for(services, settings, data_dir)
     problems = await find_problems(settings)
     if problems:
         raise ConfigError("\n".join(problems))

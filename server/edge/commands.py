@@ -15,11 +15,16 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from tickwire.limits import REPLIES_MAX
+from tickwire.schemas.errors import InvalidValue, MalformedMessage
 from tickwire.schemas.messages import Command, ErrorCode, Reply
+from tickwire.schemas.payloads import decode_payload, encode_payload
+from tickwire.schemas.report import REPORT_COMMAND, PlayerReport
 from tickwire.server.edge.context import SessionContext
 from tickwire.server.edge.reply_cache import ReplyCache
 from tickwire.server.edge.services import Outcome
+from tickwire.server.errors import TickwireError
 from tickwire.server.observability.traces import span
+from tickwire.server.rooms.command_runner import refuse_command
 from tickwire.server.rooms.seat import Seat
 from tickwire.server.rooms.transactions import Decision
 
@@ -81,6 +86,8 @@ class CommandProcessor:
         elif seat is None:
             text = "the session is not in a room; join one first"
             send_reply(Reply(command.id, ok=False, error=ErrorCode.OUT_OF_ORDER, message=text))
+        elif command.name == REPORT_COMMAND:
+            self._resolve(self._report(command, seat), send_reply)
         else:
             answer = seat.run_command(command)
             if isinstance(answer, Decision):
@@ -89,6 +96,19 @@ class CommandProcessor:
                 send_reply(answer)  # the room is moving: the command was not run, and is sent again after the move
             else:
                 self._resolve(answer, send_reply)
+
+    def _report(self, command: Command, seat: Seat) -> Reply:
+        """Return the reply to a player's report, which the shard answers instead of the room."""
+        try:
+            reply = self._context.reports.report(seat, decode_payload(command.payload, PlayerReport).reason)
+        except InvalidValue as error:
+            return refuse_command(command.id, ErrorCode.INVALID_ARGUMENT, f"{command.name}: {error}")
+        except MalformedMessage as error:
+            return refuse_command(command.id, ErrorCode.MALFORMED, f"the payload is not msgpack: {error}")
+        except TickwireError as error:
+            # Not RATE_LIMITED, after which a client would send the command again until its timeout.
+            return refuse_command(command.id, ErrorCode.COMMAND_FAILED, str(error))
+        return Reply(command.id, ok=True, payload=encode_payload(reply))
 
     def _start(self, command: Command, attempt: Coroutine[Any, Any, Outcome], send_reply: SendReply) -> None:
         self._in_flight |= {command.id}

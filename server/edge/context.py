@@ -14,7 +14,15 @@ import msgspec
 
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.resume_tokens import ResumeTokens
-from tickwire.server.edge.services import BanList, PlayerQueue, RoomJoiner, SessionLocator, TransactionRunner
+from tickwire.server.edge.services import (
+    BanList,
+    NoReportService,
+    PlayerQueue,
+    ReportService,
+    RoomJoiner,
+    SessionLocator,
+    TransactionRunner,
+)
 from tickwire.server.edge.settings import EdgeSettings
 
 
@@ -55,6 +63,7 @@ class SessionContext(msgspec.Struct, frozen=True, kw_only=True):
         transactions: commits what commands change.
         session_locator: finds sessions that are not on this shard.
         bans: the banned players.
+        reports: accepts the reports of players.
         now_s: the clock for time limits, in seconds; see `tickwire.server.edge.loop_clock`.
         now_us: the fleet's clock: UTC, microseconds since 1970.
         spawn: starts a task under a name. The edge server awaits it when it closes, and cancels it at the deadline.
@@ -74,3 +83,4 @@ class SessionContext(msgspec.Struct, frozen=True, kw_only=True):
     now_us: Callable[[], int]
     spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
     create_session_id: Callable[[], str] = create_session_id
+    reports: ReportService = NoReportService()

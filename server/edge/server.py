@@ -31,7 +31,15 @@ from tickwire.server.edge.loop_clock import LoopClock
 from tickwire.server.edge.origins import OriginPolicy
 from tickwire.server.edge.rate_limit import LimitScope, RateLimiter
 from tickwire.server.edge.receiver import HandshakeRejection, Receiver
-from tickwire.server.edge.services import BanList, PlayerQueue, RoomJoiner, SessionLocator, TransactionRunner
+from tickwire.server.edge.services import (
+    BanList,
+    NoReportService,
+    PlayerQueue,
+    ReportService,
+    RoomJoiner,
+    SessionLocator,
+    TransactionRunner,
+)
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.edge.throttle import Throttle
@@ -56,6 +64,7 @@ class EdgeServices(msgspec.Struct, frozen=True, kw_only=True):
         transactions: commits what commands change.
         session_locator: finds sessions that are not on this shard.
         bans: the banned players.
+        reports: accepts the reports of players.
     """
 
     authenticator: Authenticator
@@ -64,6 +73,7 @@ class EdgeServices(msgspec.Struct, frozen=True, kw_only=True):
     transactions: TransactionRunner
     session_locator: SessionLocator
     bans: BanList
+    reports: ReportService = NoReportService()
 
 
 class EdgeEnvironment(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,6 +145,7 @@ class EdgeServer:
             transactions=services.transactions,
             session_locator=services.session_locator,
             bans=services.bans,
+            reports=services.reports,
             now_s=self.now_s,
             now_us=self.now_us,
             spawn=self.spawn,

@@ -1,7 +1,7 @@
 """The services of a shard that sessions call, as small interfaces: the edge knows neither stores nor the matchmaker.
 
-The shard implements them in `tickwire.server.placement`, `tickwire.server.persistence`, `tickwire.server.migration`
-and `tickwire.server.admin`.
+The shard implements them in `tickwire.server.placement`, `tickwire.server.persistence`, `tickwire.server.migration`,
+`tickwire.server.recording` and `tickwire.server.admin`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from typing import Any, Protocol
 import msgspec
 
 from tickwire.schemas.messages import Command, Join, ListRooms, MatchRequest, Redirect, Reply, RoomList
+from tickwire.schemas.report import ReportReply
+from tickwire.server.errors import Unavailable
 from tickwire.server.rooms.seat import Seat
 from tickwire.server.rooms.subscriber import Subscriber
 from tickwire.server.rooms.transactions import Decision
@@ -140,3 +142,23 @@ class BanList(Protocol):
             Banned: the player is banned; the message says until when.
         """
         ...
+
+
+class ReportService(Protocol):
+    """Accepts the reports of players."""
+
+    def report(self, seat: Seat, reason: str, /) -> ReportReply:
+        """Log a report, and record the room.
+
+        Raises:
+            TickwireError: the report is not accepted; the client receives the message.
+        """
+        ...
+
+
+class NoReportService:
+    """Accepts no reports, for servers without recordings."""
+
+    def report(self, seat: Seat, reason: str, /) -> ReportReply:
+        """Refuse the report."""
+        raise Unavailable("this server accepts no reports")

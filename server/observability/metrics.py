@@ -30,6 +30,7 @@ _GAUGES = {
     "storage_lag_seconds": "Age of the oldest unwritten change of a durable room.",
     "storage_waiting_worlds": "Worlds queued for writing.",
     "redis_evicts": "1 if Redis evicts keys when its memory is full, 0 if not, NaN if unknown.",
+    "recording_memory_bytes": "Memory of the last seconds of all rooms, and of recordings that are not written yet.",
     "ready": "1 if this shard accepts players, else 0.",
 }
 _COUNTERS = {
@@ -65,6 +66,9 @@ _COUNTERS = {
     "storage_bytes": "Bytes of worlds written: changed sections only.",
     "sessions_restored": "Sessions restored with their room from another shard or an earlier run.",
     "storage_failures": "Writes of worlds that failed.",
+    "recording_keyframes": "Keyframes written for the last seconds of rooms.",
+    "recording_keyframe_seconds": "The time that these keyframes took.",
+    "recording_parts_dropped": "Parts of the last seconds of rooms that were dropped because they did not fit.",
     "room_transactions_abandoned": "Transactions of closed rooms that were given up with an unknown outcome.",
 }
 _LABELLED = {
@@ -80,6 +84,8 @@ _LABELLED = {
     "command_refusals": ("Commands refused before their room ran them, by error code.", "code"),
     "slow_room_calls": ("Ticks and other hooks of rooms that took more than half a tick interval or 50 ms.", "type"),
     "rewinds_clamped": ("Rewinds that were limited to the history of their room, by reason.", "reason"),
+    "recordings": ("Recordings by result: written, failed, limited.", "result"),
+    "player_reports": ("Reports of players by result: recorded, logged, limited.", "result"),
     "room_tasks": ("Coroutines of rooms that have ended, by result.", "result"),
     "slow_clients": ("Changes of the send rate of slow clients, by step.", "step"),
     "joins": ("Joins by result.", "result"),

@@ -1,1 +1,1 @@
-"""Recordings of rooms: the format, the recorder, and the replay."""
+"""Recordings of rooms: their format, the recorder, the flight recorder, and the replay."""

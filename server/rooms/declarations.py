@@ -30,6 +30,7 @@ ROOM_TYPE = re.compile(r"[^/\x00-\x1f\x7f]{1,64}")
 """No slash, because the key of a durable room consists of its type, a slash and its name."""
 TICK_RATE_HZ_MIN = 0.01
 TICK_RATE_HZ_MAX = 1000.0
+FLIGHT_RECORDER_S_MAX = 600.0
 CHECKSUM_TICKS_MAX = 200
 """Below the maximum age of a baseline, so that every channel with entities is sent in time."""
 _COMPUTED = frozenset(["tables", "input_fields", "commands", "options_type", "create_options_type"])
@@ -41,6 +42,7 @@ class RoomDeclarations(StateDeclarations, EventDeclarations, CommandRoom, Histor
 
     room_type: ClassVar[str]
     input_type: ClassVar[type[Input]]
+    flight_recorder_s: ClassVar[float]
     error_policy: ClassVar[ErrorPolicy]
     grid: ClassVar[Grid | None]
     schema_changes: ClassVar[SchemaChanges]
@@ -172,6 +174,7 @@ def _check_numbers(cls: type[RoomDeclarations]) -> None:
         ("tick_rate_hz", TICK_RATE_HZ_MIN, TICK_RATE_HZ_MAX),
         ("fan_out_max", 1, math.inf),
         ("empty_timeout_s", 0, math.inf),
+        ("flight_recorder_s", 0, FLIGHT_RECORDER_S_MAX),
         *HISTORY_NUMBERS,
     )
     for name, low, high in limits:

@@ -32,6 +32,7 @@ from tickwire.server.rooms.factory import (
 )
 from tickwire.server.rooms.options_types import parse_options
 from tickwire.server.rooms.room import Room
+from tickwire.server.rooms.room_observer import NoRoomObserver, RoomObserver
 from tickwire.server.rooms.room_restart import (
     LEFT_REASON,
     RestartPoint,
@@ -70,12 +71,14 @@ class HostCallbacks(NamedTuple):
         tune: sets the tuning values of a new room.
         observe_tick: called for every tick, for histograms.
         commit: starts to commit the pending transactions of a room. Called again for each new one.
+        observer: receives the events of all rooms, for recordings.
     """
 
     on_closed: Callable[[RoomRuntime, str], None]
     tune: Callable[[Room], None]
     observe_tick: TickObserver
     commit: Callable[[RoomRuntime], None]
+    observer: RoomObserver = NoRoomObserver()
 
 
 class RoomHost:
@@ -105,6 +108,7 @@ class RoomHost:
         self._on_closed = callbacks.on_closed
         self._tune = callbacks.tune
         self._commit = callbacks.commit
+        self._observer = callbacks.observer
         self._rooms: dict[str, RoomRuntime] = {}
         self._clock: TickTimers = clock or LoopTimers()
         self.counters = RoomCounters(self._clock.now_s)
@@ -221,6 +225,7 @@ class RoomHost:
         room = runtime.room
         self._rooms[room.room_id] = runtime
         self.tick_scheduler.add(runtime)
+        self._observer.room_started(runtime)
         log.info(
             "room_created",
             room_id=room.room_id,
@@ -278,8 +283,10 @@ class RoomHost:
             self.close(room_id, "the room could not restart")
             return False
         self.tick_scheduler.remove(old)
+        self._observer.room_ended(old)
         self._rooms[room_id] = new
         self.tick_scheduler.add(new)
+        self._observer.room_started(new)
         old.discard(new, LEFT_REASON)
         new.start(self._commit, self.tasks)
         connect_players(new)
@@ -335,6 +342,7 @@ class RoomHost:
         if not runtime.is_frozen:
             self.tick_scheduler.remove(runtime)
         self._check_attributes(runtime)
+        self._observer.room_ended(runtime)
         members = _members(runtime)
         runtime.close(reason, has_moved=has_moved)
         log.info("room_closed", room_id=room_id, reason=reason, tick=runtime.tick, **members)
@@ -362,6 +370,7 @@ class RoomHost:
             raise RoomClosed("the room exists already")
         self._rooms[room.room_id] = runtime
         self.tick_scheduler.add(runtime)
+        self._observer.room_started(runtime)
         log.info(
             "room_attached",
             room_id=room.room_id,
@@ -380,6 +389,7 @@ class RoomHost:
         """
         del self._rooms[runtime.room.room_id]
         self._restart_points.discard(runtime.room.room_id)
+        self._observer.room_ended(runtime)
         members = _members(runtime)
         runtime.release(redirect)
         log.info("room_moved", room_id=runtime.room.room_id, tick=runtime.tick, to=redirect.url, **members)
@@ -428,8 +438,10 @@ class RoomHost:
     def _tick_done(self, runtime: RoomRuntime, failed: bool) -> None:
         room, now_s = runtime.room, self._clock.now_s()
         if failed:
+            self._observer.room_failed(runtime)
             self._tick_failed(runtime, now_s)
             return
+        self._observer.room_ticked(runtime)
         if room.error_policy == "restore":
             self._restart_points.update(runtime, now_s)
         if room.close_reason is not None:

@@ -49,6 +49,7 @@ class RoomError:
         count: how often it was raised.
         last_s: when it was raised last, on the clock of the shard.
         unlogged: the repetitions since the last log line.
+        recording: the recording of the seconds before the newest exception; empty without one.
     """
 
     def __init__(self, room: tuple[str, str], call: HookCall, error: BaseException) -> None:
@@ -57,7 +58,7 @@ class RoomError:
         self.frames = describe_frames(error.__traceback__)
         self.tick = self.count = self.unlogged = 0
         self.last_s = self.logged_s = 0.0
-        self.consequence = self.player_id = self.message = ""
+        self.consequence = self.player_id = self.message = self.recording = ""
         self.arguments: list[str] = []
 
     def update(self, call: HookCall, error: BaseException) -> None:

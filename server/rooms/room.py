@@ -88,6 +88,8 @@ class Room:
         checksum_ticks: the number of ticks between two checksums of a channel; at most CHECKSUM_TICKS_MAX.
         history_s: the length of the history for `rewind`, in seconds; 0 without one.
         history: the columns that the history keeps, by table.
+        flight_recorder_s: the last seconds that the shard keeps in memory, and writes to a recording if the room
+            fails; 0 for none. See docs/operations.md.
         view_delay_ticks: the ticks from the state that a client shows, when it sends an input, to the newest state
             that it has. The clients' `TickClock` shows 2 ticks ago; the newest state is half a tick old on average.
         tick: the number of the running tick, from 1.
@@ -121,6 +123,7 @@ class Room:
     checksum_ticks: ClassVar[int] = 100
     history_s: ClassVar[float] = 0.0
     history: ClassVar[Mapping[str, Sequence[str]]] = {}
+    flight_recorder_s: ClassVar[float] = 10.0
     view_delay_ticks: ClassVar[float] = 1.5
 
     schema_changes: ClassVar[SchemaChanges] = SchemaChanges()

@@ -66,11 +66,14 @@ async def test_openapi_document_is_valid_and_responses_match_it(shard: Shard) ->
         for path, methods in document["paths"].items():
             if "get" not in methods or "player_id" in path:
                 continue
+            content = methods["get"]["responses"]["200"]["content"]
+            if "application/json" not in content:
+                continue  # the download of a file
             found = await ask(shard, "GET", path.removeprefix("/v1").format(**names))
-            schema = methods["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+            schema = content["application/json"]["schema"]
             jsonschema.validate(found, {**schema, "components": document["components"]})
             checked += 1
-        assert checked == 12
+        assert checked == 13
 
 
 @pytest.mark.parametrize(

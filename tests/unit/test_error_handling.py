@@ -146,6 +146,7 @@ RULES: dict[str, Rule] = {
 ALLOWED: dict[str, dict[str, str]] = {
     "broad_handlers": {
         "server/recording/entries.py:text_of": "a game's `__str__` that raises; the entry still names the class",
+        "server/recording/recording_writer.py:run": "in a thread; its caller receives the exception",
         "server/rooms/hook_call.py:describe_value": "a part of an error report, which says that the repr failed",
         "server/storage/write_behind.py:_write": "for one world `_reject_failed` logs it; for several it splits",
         "server/storage/write_behind.py:_pack": "in a thread; its caller logs and counts what it returns",

@@ -82,8 +82,8 @@
 {{- range $one := list
   (dict "value" "extraEnv" "key" "name" "entries" $v.extraEnv "known" (list "POD_INDEX"))
   (dict "value" "migrate.extraEnv" "key" "name" "entries" $v.migrate.extraEnv "known" list)
-  (dict "value" "extraVolumes" "key" "name" "entries" $v.extraVolumes "known" (list "settings" "tmp"))
-  (dict "value" "extraVolumeMounts" "key" "mountPath" "entries" $v.extraVolumeMounts "known" (list "/etc/tickwire" "/tmp"))
+  (dict "value" "extraVolumes" "key" "name" "entries" $v.extraVolumes "known" (list "settings" "tmp" "recordings"))
+  (dict "value" "extraVolumeMounts" "key" "mountPath" "entries" $v.extraVolumeMounts "known" (list "/etc/tickwire" "/tmp" "/var/lib/tickwire"))
   (dict "value" "initContainers, extraContainers" "key" "name" "entries" $containers "known" (list "shard"))
   (dict "value" "hostAliases" "key" "ip" "entries" $v.hostAliases "known" list) }}
 {{- $known := $one.known }}

@@ -29,6 +29,10 @@
   "tickets" (dict "current" (lower $v.tickets.current))
   "auth" (dict "guests" $v.auth.guests "jwks_url" $v.auth.jwksUrl "audience" $v.auth.audience "issuer" $v.auth.issuer)
   "logging" (dict "format" "json") -}}
+{{- if $v.recordings.enabled }}
+{{- $bytes := mul (int $v.recordings.sizeMiB) 1048576 }}
+{{- $_ := set $own "recordings" (dict "directory" "/var/lib/tickwire/recordings" "directory_bytes_max" $bytes) }}
+{{- end }}
 {{ include "tickwire.toml" (mergeOverwrite ($v.settings | default dict | deepCopy) $own) | trim }}
 {{- end }}
 

@@ -81,6 +81,7 @@ export interface RoomError {
   consequence: string;
   count: number;
   age_s: number;
+  recording: string;
 }
 
 export interface Queue {

@@ -84,6 +84,16 @@ async function act(question: string, path: string, body?: unknown): Promise<void
   }
 }
 
+/** Writes the last seconds of a room to a recording, or records the next ones. Affects no player, so it asks nothing. */
+async function record(room: string, body: { last_s: number } | { seconds: number }): Promise<void> {
+  try {
+    const recording = await request<{ name: string }>(`/rooms/${encodeURIComponent(room)}/record`, "POST", body);
+    by("recorded").textContent = `${recording.name} ${"seconds" in body ? "is complete in a minute" : "is being written"}`;
+  } catch (error) {
+    by("recorded").textContent = String((error as Error).message);
+  }
+}
+
 function meter(value: number, most: number): Node {
   const made = document.createElement("meter");
   made.max = 1;
@@ -158,7 +168,8 @@ function showErrors(errors: readonly RoomError[], rooms: readonly Room[]): void 
       summary.textContent = `${error.room_type} / ${names.get(error.room_id) || error.room_id}: ${error.hook}: ${error.error} (tick ${error.tick}, ${Math.round(error.age_s)} s ago${repeated}; ${error.consequence})`;
       const lines = document.createElement("pre");
       const player = error.player_id ? [`player: ${error.player_id}`] : [];
-      lines.textContent = [...error.frames, ...player, `arguments: ${error.arguments.join(", ")}`].join("\n");
+      const recording = error.recording ? [`recording: ${error.recording}`] : [];
+      lines.textContent = [...error.frames, ...player, `arguments: ${error.arguments.join(", ")}`, ...recording].join("\n");
       made.append(summary, lines);
       return made;
     }),
@@ -193,6 +204,8 @@ async function showRoom(rooms: readonly Room[]): Promise<void> {
   by("room-title").textContent = `${room.room_type} / ${room.name || room.room_id}, tick ${state.room.tick}`;
   drawWorld(by<HTMLCanvasElement>("world"), by("legend"), state);
   showSessions(sessions);
+  by("record-last").onclick = () => void record(room.room_id, { last_s: 10 });
+  by("record-next").onclick = () => void record(room.room_id, { seconds: 60 });
   by("close-room").onclick = () => {
     void act(`Close ${room.name || room.room_id}? Its ${room.players} players are notified.`, `/rooms/${room.room_id}/close`, {});
   };

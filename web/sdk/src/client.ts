@@ -20,12 +20,15 @@ import type {
   OpenRoom,
   RedirectMessage,
   ReplyMessage,
+  Report,
 } from "./types.js";
 import type { World } from "./world.js";
 
 const ANSWER_MS_MAX = 15_000;
 /** The interval at which a command without a Reply is sent again: the server may not have received it. */
 const COMMAND_RETRY_MS = 10_000;
+/** The command that every shard answers itself, in any room: schemas/report.py. */
+const REPORT_COMMAND = "tickwire.report";
 /** How long the queue may take to decide between a cancellation and a match. */
 const CANCEL_MS_MAX = 5_000;
 /** How long a join is repeated while it is redirected to a shard that cannot be reached. */
@@ -258,6 +261,16 @@ export class Client<Rooms extends RoomsOf<Rooms> = any> {
       this.core.abandonCommand(id);
       this.sendCommands();
     }
+  }
+
+  /** Reports what is wrong in the match: the shard logs it and stores the last seconds of the room.
+   *
+   * @param reason: the player's words, 1 to 500 characters.
+   * @returns the number of the report, for the game's support, and whether the room was recorded.
+   * @throws CommandFailed: the player has reported less than a minute ago, or the server accepts no reports. */
+  async report(reason: string, timeoutMs = ANSWER_MS_MAX): Promise<Report> {
+    const reply = (await this.command(REPORT_COMMAND, { reason }, timeoutMs)) as { report_id: string; is_recorded: boolean };
+    return { reportId: reply.report_id, isRecorded: reply.is_recorded };
   }
 
   /** Ends the session, and frees the seat and the queue entry. */

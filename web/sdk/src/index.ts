@@ -33,6 +33,7 @@ export type {
   MatchStatusMessage,
   OpenRoom,
   RedirectMessage,
+  Report,
   StateDescription,
   TableDescription,
 } from "./types.js";

@@ -153,6 +153,14 @@ export interface OpenRoom {
   readonly labels: Readonly<Record<string, string>>;
 }
 
+/** The reply to a report of this player. */
+export interface Report {
+  /** The number of the report, for the game's support. */
+  readonly reportId: string;
+  /** Whether the last seconds of the room are stored. */
+  readonly isRecorded: boolean;
+}
+
 export interface RoomListMessage {
   readonly type: "rooms";
   readonly id: number;

@@ -595,6 +595,16 @@ describe("close", () => {
 });
 
 describe("commands", () => {
+  it("of a report send the player's words and return the number of the report", async () => {
+    const client = await seated();
+    const answer = client.report("he walks through walls");
+    const sent = newest().last(ClientBody.Command, new Command());
+    expect(sent.name()).toBe("tickwire.report");
+    expect(decode(sent.payloadArray()!)).toEqual({ reason: "he walks through walls" });
+    newest().says(reply(sent.id(), { report_id: "5f0c21aa", is_recorded: true }));
+    expect(await answer).toEqual({ reportId: "5f0c21aa", isRecorded: true });
+  });
+
   it("are all answered, 300 at once, within the server's rates", async () => {
     const client = await seated();
     const answers = Array.from({ length: 300 }, (_, at) => client.command("plant", at));

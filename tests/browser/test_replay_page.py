@@ -12,6 +12,7 @@ from playwright.async_api import Browser, Page
 from tests.browser.conftest import PHONE, errors_of, keep_picture
 from tests.browser.test_content_security import open_and_collect
 from tests.harness.arena_recordings import LEAVE_TICK, SAY_TICK, TICKS, DivergedArena, record_arena
+from tests.harness.polling import eventually
 from tickwire import Room
 from tickwire.examples.arena import Arena
 from tickwire.server.recording.reader import Recording
@@ -54,10 +55,6 @@ async def shows(page: Page, tick: int) -> None:
     await page.wait_for_function(f"() => document.body.dataset.tick === '{tick}'", timeout=60_000)
 
 
-async def shown_tick(page: Page) -> int:
-    return int(await page.evaluate("() => document.body.dataset.tick"))
-
-
 async def shown_ships(page: Page) -> dict[int, tuple[str, str, str]]:
     """The cells x, y and hp of the table of ships, by id."""
     rows = await page.evaluate(
@@ -77,10 +74,10 @@ def recorded_ships(tick: int) -> dict[int, tuple[str, str, str]]:
 
 async def test_it_plays_pauses_and_steps_by_keyboard(page: Page) -> None:
     await page.keyboard.press("Space")
-    assert await page.inner_text("#play") == "Pause"
+    await page.wait_for_selector("#play:text-is('Pause')")
     await page.wait_for_function("() => Number(document.body.dataset.tick) >= 15", timeout=60_000)
     await page.keyboard.press("Space")
-    assert await page.inner_text("#play") == "Play"
+    await page.wait_for_selector("#play:text-is('Play')")
     tick = int(await page.input_value("#tick"))
     await page.keyboard.press("ArrowRight")
     await shows(page, tick + 1)
@@ -100,15 +97,18 @@ async def test_the_slider_seeks_and_changed_cells_are_marked(page: Page) -> None
         await page.fill("#slider", str(tick))
         await shows(page, tick)
         assert await shown_ships(page) == recorded_ships(tick)
-    await page.wait_for_selector("#rows td.changed")
-    marked = await page.evaluate(
-        """() => [...document.querySelectorAll("#rows tr")].slice(1).map((row) =>
-          [1, 2, 4].map((place) => row.children[place].matches(".changed")))"""
-    )
-    assert marked == [
+    expected = [
         [round(now, DIGITS) != round(old, DIGITS) for now, old in zip(ship, STATES[99][id], strict=True)]
         for id, ship in STATES[100].items()
     ]
+
+    async def is_marked() -> bool:
+        return expected == await page.evaluate(
+            """() => [...document.querySelectorAll("#rows tr")].slice(1).map((row) =>
+              [1, 2, 4].map((place) => row.children[place].matches(".changed")))"""
+        )
+
+    await eventually(is_marked)
 
 
 async def test_a_click_on_an_entry_shows_its_tick(page: Page) -> None:
@@ -117,8 +117,8 @@ async def test_a_click_on_an_entry_shows_its_tick(page: Page) -> None:
     entry = page.locator("#entries li.command", has_text="hello")
     await entry.get_by_role("button").click()
     await shows(page, SAY_TICK)
-    current = page.locator("#entries [aria-current]", has_text="hello")
-    assert await current.count() == 2, "the command and its event"
+    for kind in ("command", "event"):
+        await page.locator(f"#entries li.{kind}[aria-current]", has_text="hello").wait_for()
     await page.uncheck("#kinds label:has-text('event') input")
     await page.wait_for_function("() => !document.querySelector('#entries li.event')")
     await page.fill("#slider", str(LEAVE_TICK))

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tickwire.testing.determinism import NotDeterministic as NotDeterministic
     from tickwire.testing.determinism import check_determinism as check_determinism
     from tickwire.testing.harness_client import HarnessClient as HarnessClient
+    from tickwire.testing.ledger_entry import LedgerEntry as LedgerEntry
+    from tickwire.testing.ledger_faults import LedgerFault as LedgerFault
+    from tickwire.testing.memory_ledger import MemoryLedger as MemoryLedger
     from tickwire.testing.random_play import disconnect_or_reconnect as disconnect_or_reconnect
     from tickwire.testing.random_play import random_input as random_input
     from tickwire.testing.replayed_room import ReplayDiverged as ReplayDiverged
@@ -28,6 +31,9 @@ _MODULES = {
     "Choice": "schedule",
     "Difference": "convergence",
     "HarnessClient": "harness_client",
+    "LedgerEntry": "ledger_entry",
+    "LedgerFault": "ledger_faults",
+    "MemoryLedger": "memory_ledger",
     "Network": "simulated_network",
     "NotConverged": "convergence",
     "NotDeterministic": "determinism",
@@ -46,6 +52,9 @@ __all__ = [
     "Choice",
     "Difference",
     "HarnessClient",
+    "LedgerEntry",
+    "LedgerFault",
+    "MemoryLedger",
     "Network",
     "NotConverged",
     "NotDeterministic",

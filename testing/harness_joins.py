@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from tickwire.schemas.messages import Join, ListRooms, Redirect, RoomList
 from tickwire.server.errors import NoSuchRoom, Unavailable
+from tickwire.server.persistence.transactions import TransactionService
 from tickwire.server.placement.client_errors import decode_options
 from tickwire.server.rooms.host import RoomHost
 from tickwire.server.rooms.runtime import RoomRuntime
@@ -18,10 +21,12 @@ class HarnessJoins:
 
     Args:
         host: the rooms of the shard.
+        transactions: loads the records of players.
     """
 
-    def __init__(self, host: RoomHost) -> None:
+    def __init__(self, host: RoomHost, transactions: TransactionService) -> None:
         self._host = host
+        self._transactions = transactions
 
     async def join(self, subscriber: Subscriber, join: Join, *, seals_options: bool = False) -> Seat | Redirect:
         """Seat the session in the room that it names by id, name or type.
@@ -34,6 +39,9 @@ class HarnessJoins:
         self._host.check_options(join.room_type, options, may_create=False)
         runtime = self._find(join)
         request = SeatRequest(subscriber, subscriber.player_id, options)
+        if runtime.room.uses_ledger:
+            records = await self._transactions.load([request.player_id])
+            request = msgspec.structs.replace(request, record=records[request.player_id])
         return self._host.seat(runtime.room.room_id, request, lambda seat: None)
 
     def _find(self, join: Join) -> RoomRuntime:

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import random
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple
 
-from tickwire.schemas.messages import Command, ErrorCode, MatchRequest, Redirect, Reply
+from tickwire.schemas.messages import MatchRequest, Redirect
 from tickwire.server.edge.auth.authenticator import Identity
 from tickwire.server.edge.context import SessionContext
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.handshake import SessionHandshake
 from tickwire.server.edge.resume_tokens import ResumeTokens
-from tickwire.server.edge.services import Outcome, TransactionRunner
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.errors import NoSuchMode
+from tickwire.server.persistence.room_transactions import RoomTransactionService
+from tickwire.server.persistence.transactions import TransactionService
 from tickwire.server.rooms.host import HostCallbacks, RoomHost
 from tickwire.server.rooms.room import Room
-from tickwire.server.rooms.runtime import RoomRuntime
-from tickwire.server.rooms.seat import Seat
 from tickwire.server.rooms.subscriber import Subscriber
-from tickwire.server.rooms.transactions import Decision
 from tickwire.testing.harness_joins import HarnessJoins
+from tickwire.testing.memory_ledger import MemoryLedger
 from tickwire.testing.raised_errors import RaisedError, RaisedErrors
 from tickwire.testing.simulated_connection import ConnectionUser, NetworkContext, SimulatedConnection
 from tickwire.testing.simulated_network import Network
@@ -31,8 +31,11 @@ from tickwire.testing.virtual_loop import VirtualLoop, VirtualTimers
 
 SWEEP_INTERVAL_S = 1.0
 """How often the time limits of connections and sessions are checked, as on a real shard."""
-EPOCH_US = 1_767_225_600_000_000
-"""The wall clock of a harness begins at 2026-01-01T00:00:00Z."""
+EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+"""The wall clock of a harness begins then."""
+EPOCH_US = int(EPOCH.timestamp()) * 1_000_000
+TRANSACTION_TIMEOUT_S = 5.0
+"""The longest time of a transaction, in simulated time, as on a real shard."""
 SETTINGS = EdgeSettings(joins_per_minute_max=10**6)
 """A test may join more often than a player does."""
 
@@ -47,6 +50,7 @@ class ShardContext(NamedTuple):
         raised: receives the exceptions of the rooms' hooks.
         on_tick: called after each tick of each room.
         find_session: finds the shard of a session; see `SessionLocator.find`, whose first arguments it has.
+        ledger: what the players own.
     """
 
     loop: VirtualLoop
@@ -55,6 +59,7 @@ class ShardContext(NamedTuple):
     raised: list[RaisedError]
     on_tick: Callable[[], None]
     find_session: Callable[[HarnessShard, str, str], Redirect | None]
+    ledger: MemoryLedger
 
 
 class NameAuthenticator:
@@ -90,19 +95,6 @@ class EmptyQueue:
         """Do nothing: no session is queued."""
 
 
-class AbsentLedger:
-    """Refuses all transactions of commands."""
-
-    async def run(self, seat: Seat, command: Command, decision: Decision) -> Outcome:
-        """Refuse a transaction."""
-        text = "the harness has no ledger"
-        return Outcome(Reply(command.id, ok=False, error=ErrorCode.UNSUPPORTED, message=text))
-
-    async def retry(self, pending: Any) -> Outcome:
-        """Never called: no attempt is pending."""
-        raise NotImplementedError
-
-
 class EmptyBanList:
     """A ban list without players."""
 
@@ -122,6 +114,7 @@ class HarnessShard:
         url: its address.
         host: its rooms.
         registry: its sessions.
+        transactions: commits the transactions of its rooms.
         connections: its open connections.
         is_up: whether clients can connect.
     """
@@ -132,20 +125,26 @@ class HarnessShard:
         self.is_up = True
         self._context = context
         self._tasks: set[asyncio.Task[None]] = set()
+        self.transactions = TransactionService(
+            context.ledger,
+            context.ledger,
+            on_fenced=lambda key: None,  # a room has a newer owner only after this shard has lost it
+            timeout_s=TRANSACTION_TIMEOUT_S,
+        )
+        self.room_transactions = RoomTransactionService(self.transactions, context.loop.time)
         self.host = RoomHost(
             room_types,
             HostCallbacks(
                 on_closed=lambda runtime, reason: None,
                 tune=lambda room: None,
                 observe_tick=lambda duration_s, lateness_s: context.on_tick(),
-                commit=self._commit,
+                commit=self.room_transactions.commit,
             ),
             clock=VirtualTimers(context.loop),
             create_seed=lambda: context.rng.getrandbits(64),
         )
         self.host.counters.recent_errors = RaisedErrors(context.raised)
-        self.transactions: TransactionRunner = AbsentLedger()
-        self.join_service = HarnessJoins(self.host)
+        self.join_service = HarnessJoins(self.host, self.transactions)
         tokens = ResumeTokens({"harness": b"the key of a test"}, "harness", url)
         counters = EdgeCounters()
         self.registry = SessionRegistry(SETTINGS, counters, tokens, get_context=lambda: self.session_context)
@@ -187,6 +186,7 @@ class HarnessShard:
         """Stop at once, as a process that is killed: rooms, sessions and connections are gone."""
         self.is_up = False
         self._sweep_timer.cancel()
+        self.room_transactions.cancel()
         for task in list(self._tasks):
             task.cancel()
         for runtime in self.host:
@@ -211,6 +211,3 @@ class HarnessShard:
         for connection in list(self.connections):
             connection.check_timeouts(now_s)
         self.registry.expire(now_s)
-
-    def _commit(self, runtime: RoomRuntime) -> None:
-        """Leave the transactions of a room pending, because no ledger is attached."""

@@ -160,6 +160,13 @@ class MemoryLedger(LedgerFaults):
         if refused := self._commit(request).refused:
             raise ValueError(f"the record of {player_id!r} cannot be set: {refused}")
 
+    def set_records(
+        self, holdings: Mapping[str, Mapping[str, int]], profiles: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        """Call `set_record` for all players that have holdings or a profile here."""
+        for player_id in sorted(holdings.keys() | profiles.keys()):
+            self.set_record(player_id, holdings.get(player_id), profiles.get(player_id))
+
     # -- the transaction ------------------------------------------------------------------------------------
 
     def _commit(self, request: TransactionRequest) -> TransactionResult:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -21,7 +22,8 @@ from tickwire.server.rooms.seat import Seat
 from tickwire.testing import test_run
 from tickwire.testing.convergence import Difference, NotConverged, find_difference
 from tickwire.testing.harness_client import ClientContext, HarnessClient
-from tickwire.testing.harness_shard import HarnessShard, ShardContext
+from tickwire.testing.harness_shard import EPOCH, HarnessShard, ShardContext
+from tickwire.testing.memory_ledger import MemoryLedger
 from tickwire.testing.raised_errors import RaisedError
 from tickwire.testing.random_play import Action, play_randomly
 from tickwire.testing.replayed_room import record_room
@@ -31,10 +33,11 @@ from tickwire.testing.simulated_network import PERFECT, Deliveries, Network
 from tickwire.testing.virtual_loop import VirtualLoop
 
 R = TypeVar("R", bound=Room)
-T = TypeVar("T")
 ROOM_ID = "room"
 BALANCER_URL = "fleet"
 """The address of all shards: it leads to the one that has the room."""
+CALL_S_MAX = 60.0
+"""How long a call such as `migrate` may take in simulated time; each has a deadline of its own."""
 JOIN_S_MAX = 30.0
 """How long a client may take to join, in simulated time."""
 CONVERGE_TICKS_MAX = 600
@@ -66,11 +69,14 @@ class RoomHarness(Generic[R]):
         name: the name of the room; a durable room needs one. By default the room type.
         network: the network of clients that join without one of their own.
         raise_errors: whether exceptions of hooks are raised; otherwise they are in `errors`.
+        holdings: the items that players own at first, by player and item.
+        profiles: the profiles that players have at first, by player.
 
     Attributes:
         seed: the seed.
         clients: the clients by name.
         errors: the exceptions of hooks that were not raised.
+        ledger: the transactions, and what players own. It can be made to fail.
         schedule: the chance of the network.
     """
 
@@ -83,6 +89,8 @@ class RoomHarness(Generic[R]):
         name: str | None = None,
         network: Network = PERFECT,
         raise_errors: bool = True,
+        holdings: Mapping[str, Mapping[str, int]] | None = None,
+        profiles: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
         self.seed = seed
         self.schedule = test_run.register(self, seed)
@@ -101,6 +109,10 @@ class RoomHarness(Generic[R]):
         self._deliveries = Deliveries(self._loop)
         self._worlds = SharedWorlds()
         self._loop.run_until(0.5 / room_class.tick_rate_hz)  # the first tick is due at the end of the interval
+        self.ledger = MemoryLedger(
+            lambda: EPOCH + timedelta(seconds=self._loop.time()), self.schedule.stream("ledger")
+        )
+        self.ledger.set_records(holdings or {}, profiles or {})
         rng = random.Random(f"{seed}/server")  # noqa: S311 the chance of a test
         context = ShardContext(
             self._loop,
@@ -109,11 +121,12 @@ class RoomHarness(Generic[R]):
             self._raised,
             self._ticked,
             self._find_session,
+            self.ledger,
         )
         room_types: dict[str, type[Room]] = {room_class.room_type: room_class}
         room_name = room_class.room_type if name is None else name
         spec = RoomSpec(ROOM_ID, room_class.room_type, room_name, epoch=1)
-        self._owner = RoomOwner(lambda url: HarnessShard(url, room_types, context), spec)
+        self._owner = RoomOwner(lambda url: HarnessShard(url, room_types, context), spec, self.ledger)
         try:
             self._in_loop(lambda: self._owner.create(options or {}))
         except BaseException:
@@ -283,15 +296,17 @@ class RoomHarness(Generic[R]):
         self._loop.run_until(self._loop.time() + seconds, is_done)
         self._raise_faults()
 
-    def _in_loop(self, call: Callable[[], T]) -> T:
-        """Call a function on the event loop, and run everything that is due now."""
+    def _in_loop(self, call: Callable[[], Coroutine[Any, Any, None] | None]) -> None:
+        """Call a function on the event loop, and run until it has ended, and everything that is due then."""
         self._check_open()
         task = self._loop.create_task(_call(call))
-        self._loop.run_until(self._loop.time(), task.done)
+        self._loop.run_until(self._loop.time())
+        if not task.done():
+            self._loop.run_until(self._loop.time() + CALL_S_MAX, task.done)
         error = task.exception()
         if not isinstance(error, AssertionError):
             self._raise_faults()
-        return task.result()
+        task.result()
 
     def _check_open(self) -> None:
         if self._is_closed:
@@ -340,7 +355,10 @@ class RoomHarness(Generic[R]):
         Raises:
             Exception: a hook of the room raised it.
         """
-        self._in_loop(self._owner.crash if self.runtime.is_durable else self._owner.restart)
+        if self.runtime.is_durable:
+            self._in_loop(self._owner.crash)
+        else:
+            self._in_loop(self._owner.restart)
 
     def random_play(self, actions: Sequence[Action] | Mapping[Action, float], *, steps: int = 200) -> None:
         """Run random actions of random clients, each followed by 1 to 3 ticks.
@@ -443,5 +461,7 @@ class RoomHarness(Generic[R]):
         self.close()
 
 
-async def _call(call: Callable[[], T]) -> T:
-    return call()
+async def _call(call: Callable[[], Coroutine[Any, Any, None] | None]) -> None:
+    result = call()
+    if result is not None:
+        await result

@@ -10,13 +10,17 @@ store.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from tickwire.schemas.messages import Redirect
+from tickwire.server.errors import Unavailable
 from tickwire.server.migration.room_codec import decode_room, encode_room
+from tickwire.server.migration.room_sender import TRANSACTIONS_TIMEOUT_S
+from tickwire.server.persistence.attempts import fence_key
 from tickwire.server.persistence.saver import SAVE_INTERVAL_S
 from tickwire.server.persistence.world_codec import encode_world, recover_world
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint
@@ -25,7 +29,9 @@ from tickwire.server.rooms.factory import RestoreRequest, RoomSpec
 from tickwire.server.rooms.ports import RestoredSubscriber
 from tickwire.server.rooms.room_restart import create_restart_point
 from tickwire.server.rooms.runtime import RoomRuntime
+from tickwire.server.rooms.transactions import RecordVersion
 from tickwire.testing.harness_shard import HarnessShard
+from tickwire.testing.memory_ledger import MemoryLedger
 
 
 class RoomOwner:
@@ -34,16 +40,18 @@ class RoomOwner:
     Args:
         create_shard: creates a shard with this URL.
         spec: the identity of the room.
+        ledger: refuses the transactions of a shard that has lost the room.
 
     Attributes:
         shards: all shards by URL; one that has crashed is not up.
         shard: the shard that has the room.
     """
 
-    def __init__(self, create_shard: Callable[[str], HarnessShard], spec: RoomSpec) -> None:
+    def __init__(self, create_shard: Callable[[str], HarnessShard], spec: RoomSpec, ledger: MemoryLedger) -> None:
         self.shards: dict[str, HarnessShard] = {}
         self._create_shard = create_shard
         self._spec = spec
+        self._ledger = ledger
         self._options: Mapping[str, Any] = {}
         self._saved: RoomCheckpoint | None = None
         self._saved_s = 0.0
@@ -90,7 +98,7 @@ class RoomOwner:
 
     # -- moves ----------------------------------------------------------------------------------------------
 
-    def migrate(self) -> None:
+    async def migrate(self) -> None:
         """Move the room to a new shard, as a shard does that stops.
 
         Raises:
@@ -103,30 +111,37 @@ class RoomOwner:
         if not runtime.can_migrate():
             raise AssertionError("the room cannot migrate now: can_migrate returned False")
         source.host.freeze(runtime)
+        await _wait_settled(source, runtime)
         runtime.seal()
         transfer, checkpoint = decode_room(encode_room(runtime))
         target, world = self._add_shard(), transfer.world
         spec = RoomSpec(world.room_id, world.room_type, world.name, transfer.code, mode=transfer.mode)
         sessions = _MovedSessions(target)
-        moved = target.host.prepare(spec, self._restore_request(target, checkpoint, sessions))
+        moved = target.host.prepare(spec, await self._create_restore_request(target, checkpoint, sessions))
         moved.room.access = transfer.access
         moved.epoch = self._next_epoch(runtime)
+        self._raise_fence(runtime, moved.epoch)
         target.host.attach(moved)
         sessions.settle()
         self.shard = target
         redirect = Redirect(target.url, room_type=spec.room_type, room_name=spec.name, is_resume=True)
         source.host.release(runtime, redirect)
 
-    def crash(self) -> None:
+    async def crash(self) -> None:
         """Stop the shard of a durable room at once, and restore the room on a new shard from its last save.
 
         A room that was never saved is created again.
+
+        Raises:
+            Unavailable: the ledger does not answer, so that no shard could restore the room.
         """
         runtime = self.runtime
+        self._ledger.check_available()
         epoch = self._next_epoch(runtime)
         self.shard.stop()
         target = self.shard = self._add_shard()
         self._spec = msgspec.structs.replace(self._spec, epoch=epoch)
+        self._raise_fence(runtime, epoch)
         if self._saved is None:
             target.host.create(self._spec, self._options)
             return
@@ -134,7 +149,7 @@ class RoomOwner:
         saved = recover_world(encode_world(room.room_type, room.name, room.room_id, self._saved))
         sessions = _MovedSessions(target)
         try:
-            target.host.restore(self._spec, self._restore_request(target, saved, sessions))
+            target.host.restore(self._spec, await self._create_restore_request(target, saved, sessions))
         finally:
             sessions.settle()
 
@@ -154,11 +169,36 @@ class RoomOwner:
     def _next_epoch(self, runtime: RoomRuntime) -> int:
         return runtime.epoch + 1
 
-    def _restore_request(
+    def _raise_fence(self, runtime: RoomRuntime, epoch: int) -> None:
+        """Claim the world of a durable room, as the shard does that restores it."""
+        if runtime.is_durable:
+            self._ledger.raise_fence(fence_key(runtime), epoch)
+
+    async def _create_restore_request(
         self, shard: HarnessShard, checkpoint: RoomCheckpoint, sessions: _MovedSessions
     ) -> RestoreRequest:
+        """Prepare a checkpoint for the host, with the records and the stored replies of its players."""
         checkpoint = shard.host.salvage(self._spec.room_type, self._spec.room_id, checkpoint)
-        return RestoreRequest(checkpoint, sessions, lambda seat: None, {})
+        records: Mapping[str, RecordVersion] = {}
+        if shard.host.get_room_class(self._spec.room_type).uses_ledger:
+            records = await shard.transactions.load([seat.player_id for seat in checkpoint.seats])
+            seats = await shard.transactions.add_replies(checkpoint.seats)
+            checkpoint = msgspec.structs.replace(checkpoint, seats=seats)
+        return RestoreRequest(checkpoint, sessions, lambda seat: None, records)
+
+
+async def _wait_settled(shard: HarnessShard, runtime: RoomRuntime) -> None:
+    """Wait for the transaction in flight of a frozen room.
+
+    Raises:
+        AssertionError: its outcome stays unknown. The room continues on its shard.
+    """
+    try:
+        async with asyncio.timeout(TRANSACTIONS_TIMEOUT_S):
+            await shard.transactions.wait_settled(runtime)
+    except (TimeoutError, Unavailable) as error:
+        shard.host.unfreeze(runtime)
+        raise AssertionError("the room cannot migrate now: a transaction has an unknown outcome") from error
 
 
 class _MovedSessions(list[RestoredSubscriber]):

@@ -104,6 +104,11 @@ class RoomTransactionService:
             error=error,
         )
 
+    def cancel(self) -> None:
+        """Cancel all commits at once, because the rooms have lost their shard; their outcomes stay unknown."""
+        for task in self._tasks.values():
+            task.cancel()
+
     async def close(self, deadline_s: float) -> None:
         """Wait for the transactions of all rooms, which have closed, and cancel those that take longer."""
         tasks = dict(self._tasks)

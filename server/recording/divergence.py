@@ -87,7 +87,7 @@ def _compare_tables(
         if other is None or other.shape[1:] != values.shape[1:] or other.dtype != values.dtype:
             continue
         one, two = other[theirs], values[ours]
-        same = (one.view(_bits(one)) == two.view(_bits(two))).reshape(known.size, -1).all(axis=1)
+        same = (one.view(_bits(one)) == two.view(_bits(two))).all(axis=tuple(range(1, one.ndim)))
         if not same.all():
             row = int(np.flatnonzero(~same)[0])
             where = f"{name}[{known[row]}].{column}"

@@ -65,6 +65,7 @@ class PendingMove(msgspec.Struct, frozen=True, array_like=True):
     room_type: str
     name: str = ""
     then: str = ""
+    is_started: bool = True
 
 
 class RoomKeyframe(msgspec.Struct, frozen=True):
@@ -153,8 +154,8 @@ def create_keyframe(runtime: RoomRuntime, numbers: Mapping[Seat, int], next_seat
         last_timer=room.clock.last_number,
         history=_encode_history(room),
         moves=tuple(
-            PendingMove(numbers[seat], request.room_type, request.name, then)
-            for seat, request, then in runtime.moves.pending()
+            PendingMove(numbers[seat], request.room_type, request.name, then, is_started)
+            for seat, request, then, is_started in runtime.moves.pending()
             if isinstance(seat, Seat) and seat in numbers
         ),
         tasks=room.tasks.pending(),

@@ -27,7 +27,7 @@ from tickwire.server.rooms.containment import RoomCodeRaised
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.runtime import RoomRuntime
 
-_DAMAGE = (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError, WireError)
+_DAMAGE = (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError, WireError)
 """The exceptions that an entry with invalid content causes outside of the game's code, which is contained."""
 
 
@@ -269,4 +269,7 @@ class Replay:
     def _pass_keyframe(self, keyframe: RoomKeyframe) -> None:
         self.keyframe = keyframe
         if self._seeks_difference and self._difference is None:
-            self._difference = find_difference(self.runtime, keyframe)
+            try:
+                self._difference = find_difference(self.runtime, keyframe)
+            except _DAMAGE as error:
+                raise RecordingDamaged(f"the keyframe at tick {keyframe.tick} cannot be read: {error!r}") from error

@@ -24,6 +24,7 @@ from tickwire.server.rooms.checkpoint_writer import find_entity
 from tickwire.server.rooms.counters import RoomCounters
 from tickwire.server.rooms.factory import RestoreRequest, RoomContext, RoomSpec, restore_room
 from tickwire.server.rooms.move_request import MoveRequest
+from tickwire.server.rooms.player_moves import WaitingMove
 from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat
@@ -78,7 +79,7 @@ def build_room(room_class: type[Room], header: RecordingHeader, keyframe: RoomKe
         raise ReplayFailed(f"the room cannot be built at tick {keyframe.tick}: {error.detail}") from error
     try:
         return _restore_exactly(runtime, header, keyframe, checkpoint)
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as error:
         raise RecordingDamaged(f"the keyframe at tick {keyframe.tick} cannot be restored: {error!r}") from error
 
 
@@ -124,7 +125,7 @@ def _restore_exactly(
     room.tasks.restore(keyframe.tasks)
     for move in keyframe.moves:
         request = MoveRequest(room_type=move.room_type, name=move.name)
-        runtime.moves.restore(seats[move.seat], request, move.then)
+        runtime.moves.restore(WaitingMove(seats[move.seat], request, move.then, move.is_started))
     start(runtime)
     sessions = {number: seat.subscriber for number, seat in seats.items()}
     return BuiltRoom(

@@ -19,7 +19,7 @@ class FoundTick(NamedTuple):
     """The result of a search.
 
     Args:
-        tick: the first tick at which the condition is true; None if there is none.
+        tick: the first tick at which the condition is true; None without one.
         scanned_from: all ticks after this one were looked at.
     """
 
@@ -48,7 +48,7 @@ def find_tick(replay: Replay, condition: StateCondition, *, looks_at_all: bool =
 
 
 def _find_keyframe(replay: Replay, condition: StateCondition, ticks: list[int]) -> int:
-    """Return the number of the first keyframe at which the condition is true; 0 if there is none."""
+    """Return the number of the first keyframe at which the condition is true; 0 without one."""
     for number, tick in enumerate(ticks):
         replay.seek(tick)
         if condition.is_true(replay.room):

@@ -11,7 +11,7 @@ A player has one move at a time. The session requests the seat (server/edge/seat
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from tickwire.server.rooms.containment import RoomIdentity
 from tickwire.server.rooms.move_request import MoveOutcome, MoveRefused, MoveRequest
@@ -44,6 +44,22 @@ class _Move:
         self.request = request
         self.then = then
         self.cancel: Callable[[], object] | None = None  # None: not started
+
+
+class WaitingMove(NamedTuple):
+    """A move that is not decided yet.
+
+    Args:
+        seat: the seat of the player.
+        request: the move.
+        then: the name of the method that receives the outcome; empty for none.
+        is_started: whether the session has requested the other seat.
+    """
+
+    seat: MovingSeat
+    request: MoveRequest
+    then: str
+    is_started: bool
 
 
 class PlayerMoves:
@@ -88,16 +104,21 @@ class PlayerMoves:
         self._moves[seat] = _Move(request, then)
         self.has_new = True
 
-    def pending(self) -> list[tuple[MovingSeat, MoveRequest, str]]:
-        """Return the moves that are not decided yet: the seat, the request, and the method for the outcome."""
-        return [(seat, move.request, move.then) for seat, move in self._moves.items()]
+    def pending(self) -> list[WaitingMove]:
+        """Return the moves that are not decided yet."""
+        return [
+            WaitingMove(seat, move.request, move.then, move.cancel is not None) for seat, move in self._moves.items()
+        ]
 
     # -- called by the server -------------------------------------------------------------------------------
 
-    def restore(self, seat: MovingSeat, request: MoveRequest, then: str) -> None:
+    def restore(self, waiting: WaitingMove) -> None:
         """Add a move of a replayed room that was requested earlier."""
-        self._moves[seat] = _Move(request, then)
-        self.has_new = True
+        move = self._moves[waiting.seat] = _Move(waiting.request, waiting.then)
+        if waiting.is_started:  # also if its player has lost the connection since
+            move.cancel = _do_nothing
+        else:
+            self.has_new = True
 
     def start_new(self) -> None:
         """Start the moves that the game has requested since the last call."""
@@ -157,3 +178,7 @@ class PlayerMoves:
         if move.then:
             request = move.request
             self._deliver(move.then, MoveOutcome(seat.player_id, request.room_type, request.name, refused))
+
+
+def _do_nothing() -> None:
+    pass

@@ -2,6 +2,7 @@
 
 const TOKEN = "tickwire-operations-token";
 const ANSWER_MS_MAX = 5000;
+const DOWNLOAD_MS_MAX = 120_000;
 
 export interface Shard {
   shard_id: string;
@@ -84,6 +85,13 @@ export interface RoomError {
   recording: string;
 }
 
+export interface Recording {
+  name: string;
+  trigger: string;
+  size: number;
+  is_complete: boolean;
+}
+
 export interface Queue {
   mode: string;
   waiting: number;
@@ -110,14 +118,24 @@ export function storeToken(value: string): void {
  *
  * @throws NotAllowed: the token is missing or invalid. Error: the API's error message. */
 export async function request<T>(path: string, method = "GET", body?: unknown): Promise<T> {
+  const answer = await send(path, method, body, ANSWER_MS_MAX);
+  return (await answer.json()) as T;
+}
+
+/** Downloads a file of the admin API; throws as `request` does. */
+export async function download(path: string): Promise<Blob> {
+  const answer = await send(path, "GET", undefined, DOWNLOAD_MS_MAX);
+  return answer.blob();
+}
+
+async function send(path: string, method: string, body: unknown, timeoutMs: number): Promise<Response> {
   const answer = await fetch(`/v1${path}`, {
     method,
     headers: { Authorization: `Bearer ${token()}`, "X-Operator": "console" },
-    signal: AbortSignal.timeout(ANSWER_MS_MAX),
+    signal: AbortSignal.timeout(timeoutMs),
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
-  const found = await answer.json();
-  if (answer.status === 401 || answer.status === 403) throw new NotAllowed(found.error);
-  if (!answer.ok) throw new Error(found.error);
-  return found as T;
+  if (answer.ok) return answer;
+  const { error } = await answer.json();
+  throw answer.status === 401 || answer.status === 403 ? new NotAllowed(error) : new Error(error);
 }

@@ -3,6 +3,7 @@
 import {
   NotAllowed,
   type Queue,
+  type Recording,
   request,
   type Room,
   type RoomError,
@@ -14,6 +15,8 @@ import {
   token,
 } from "./api.js";
 import { Chart } from "./chart.js";
+import { showRecordings } from "./recordings.js";
+import { button, fill } from "./tables.js";
 import { drawWorld } from "./world.js";
 
 const REFRESH_MS = 1000;
@@ -31,40 +34,6 @@ const charts = {
 let before: { detail: ShardDetail; atMs: number } | null = null;
 let shownRoom = "";
 
-function cell(content: string | Node): HTMLTableCellElement {
-  const made = document.createElement("td");
-  made.append(content);
-  return made;
-}
-
-function button(text: string, kind: string, press: () => void): HTMLButtonElement {
-  const made = document.createElement("button");
-  made.textContent = text;
-  made.className = kind;
-  made.onclick = press;
-  return made;
-}
-
-function fill(table: HTMLElement, heads: readonly string[], rows: readonly (string | Node)[][]): void {
-  if (table.querySelector("button:active")) return; // replacing a pressed button would lose the click
-  const head = document.createElement("tr");
-  head.append(
-    ...heads.map((text) => {
-      const made = document.createElement("th");
-      made.textContent = text;
-      return made;
-    }),
-  );
-  table.replaceChildren(
-    head,
-    ...rows.map((cells) => {
-      const row = document.createElement("tr");
-      row.append(...cells.map(cell));
-      return row;
-    }),
-  );
-}
-
 /** Asks for confirmation of an action that affects players. */
 async function confirmed(question: string): Promise<boolean> {
   const dialog = by<HTMLDialogElement>("confirm");
@@ -72,6 +41,10 @@ async function confirmed(question: string): Promise<boolean> {
   dialog.showModal();
   await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
   return dialog.returnValue === "yes";
+}
+
+function fail(error: Error): void {
+  by("status").textContent = error.message;
 }
 
 async function act(question: string, path: string, body?: unknown): Promise<void> {
@@ -212,12 +185,13 @@ async function showRoom(rooms: readonly Room[]): Promise<void> {
 }
 
 async function refresh(): Promise<void> {
-  const [detail, shards, rooms, modes, errors] = await Promise.all([
+  const [detail, shards, rooms, modes, errors, recordings] = await Promise.all([
     request<ShardDetail>("/shard"),
     request<Shard[]>("/fleet"),
     request<Room[]>("/rooms"),
     request<string[]>("/queues"),
     request<RoomError[]>("/room-errors"),
+    request<Recording[]>("/recordings"),
   ]);
   by("sign-in").hidden = true;
   document.querySelector("main")!.hidden = false;
@@ -229,6 +203,7 @@ async function refresh(): Promise<void> {
     : "No queues";
   showRooms(rooms);
   showErrors(errors, rooms);
+  showRecordings(recordings, fail);
   await showRoom(rooms);
   by("status").textContent = "";
 }

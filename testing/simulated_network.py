@@ -166,13 +166,12 @@ class NetworkLink:
         self._is_random = bool(self._jitter_s or self._loss)
         self._queue: deque[tuple[float, bytes | None]] = deque()
         self._is_scheduled = False
-        self._last_due_s = 0.0
 
     def send(self, data: bytes | None) -> None:
         """Send a message; None ends the connection."""
         delay_s = self._latency_s + (self._draw_s() if self._is_random else 0.0)
-        due_s = self._last_due_s = max(self._last_due_s, self._loop.time() + delay_s)
-        self._queue.append((due_s, data))
+        due_s = self._loop.time() + delay_s
+        self._queue.append((due_s, data))  # delivered after all earlier ones, even if it is due before them
         if not self._is_scheduled:
             self._is_scheduled = True
             self._deliveries.add(due_s, self)

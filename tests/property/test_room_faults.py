@@ -18,25 +18,25 @@ NETWORK = Network(latency_ms=(5, 120), loss=0.03, breaks_per_minute=4)
 SECONDS = 20
 
 
-class Walkers(Table):
+class Strollers(Table):
     x = real(-500, 500, step=1 / 16)
     name = text(bytes_max=16)
 
 
-class Hints(Table):
+class Whispers(Table):
     x = real(-500, 500, step=1 / 16)
 
 
-class WalkInput(Input):
+class StrollInput(Input):
     dx = real(-2, 2, step=1 / 16)
     shout = boolean()
 
 
-class Shouted(Event):
+class Hailed(Event):
     number: int
 
 
-class FieldSave(SaveData):
+class OpenFieldSave(SaveData):
     shouts: int = 0
     notes: list[int] = []
 
@@ -46,20 +46,20 @@ class OpenField(Room):
 
     room_type = "open_field"
     durable = True
-    save_type = FieldSave
-    input_type = WalkInput
-    events = (Shouted,)
-    walkers: Walkers
-    hints: Hints
+    save_type = OpenFieldSave
+    input_type = StrollInput
+    events = (Hailed,)
+    walkers: Strollers
+    hints: Whispers
 
     def on_create(self, options: Any) -> None:
         self.shouts = 0
         self.notes: list[int] = []
 
-    def save(self) -> FieldSave:
-        return FieldSave(self.shouts, list(self.notes))
+    def save(self) -> OpenFieldSave:
+        return OpenFieldSave(self.shouts, list(self.notes))
 
-    def restore(self, saved: FieldSave) -> None:
+    def restore(self, saved: OpenFieldSave) -> None:
         self.shouts, self.notes = saved.shouts, list(saved.notes)
 
     def on_join(self, player: Player, options: Any) -> None:
@@ -69,11 +69,11 @@ class OpenField(Room):
     def on_leave(self, player: Player) -> None:
         player.entity.despawn()
 
-    def on_input(self, player: Player, input: WalkInput) -> None:
+    def on_input(self, player: Player, input: StrollInput) -> None:
         player.entity.x += input.dx
         if input.shout:
             self.shouts += 1
-            self.broadcast(Shouted(self.shouts))
+            self.broadcast(Hailed(self.shouts))
 
     def on_tick(self, dt: float) -> None:
         if self.hints.x.size:
@@ -85,7 +85,7 @@ class OpenField(Room):
         return number
 
 
-class Play:
+class FaultyPlay:
     """One random run.
 
     Args:
@@ -135,9 +135,9 @@ class Play:
 @pytest.mark.parametrize("seed", range(8))
 def test_no_event_or_command_is_lost_or_repeated(seed: int) -> None:
     with RoomHarness(OpenField, seed=seed, network=NETWORK) as room:
-        play = Play(room, seed)
+        play = FaultyPlay(room, seed)
         for client in play.play(["migrate"]):
-            numbers = [event.number for event in client.received(Shouted)]
+            numbers = [event.number for event in client.received(Hailed)]
             assert numbers == list(range(room.room.shouts - len(numbers) + 1, room.room.shouts + 1)), client.name
             assert client.core.events_missed == client.core.mismatches == client.core.resyncs == 0
         assert [call.value for _, call in play.calls if call.is_done] == [
@@ -150,19 +150,19 @@ def test_no_event_or_command_is_lost_or_repeated(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(8))
 def test_worlds_converge_after_crashes(seed: int) -> None:
     with RoomHarness(OpenField, seed=seed, network=NETWORK) as room:
-        play = Play(room, seed)
+        play = FaultyPlay(room, seed)
         for client in play.play(["migrate", "crash"]):
             assert client.core.mismatches == client.core.resyncs == 0
         assert len(room.room.notes) == len(set(room.room.notes)), "no command runs twice"
 
 
-class Lawn(OpenField):
-    room_type = "lawn"
+class RestartedField(OpenField):
+    room_type = "restarted_field"
     durable = False
     error_policy = "restore"
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_worlds_converge_after_restarts(seed: int) -> None:
-    with RoomHarness(Lawn, seed=seed, network=NETWORK) as room:
-        Play(room, seed).play(["migrate", "crash"])
+    with RoomHarness(RestartedField, seed=seed, network=NETWORK) as room:
+        FaultyPlay(room, seed).play(["migrate", "crash"])

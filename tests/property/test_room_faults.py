@@ -18,7 +18,7 @@ NETWORK = Network(latency_ms=(5, 120), loss=0.03, breaks_per_minute=4)
 SECONDS = 20
 
 
-class Strollers(Table):
+class Wanderers(Table):
     x = real(-500, 500, step=1 / 16)
     name = text(bytes_max=16)
 
@@ -27,7 +27,7 @@ class Whispers(Table):
     x = real(-500, 500, step=1 / 16)
 
 
-class StrollInput(Input):
+class WanderInput(Input):
     dx = real(-2, 2, step=1 / 16)
     shout = boolean()
 
@@ -47,9 +47,9 @@ class OpenField(Room):
     room_type = "open_field"
     durable = True
     save_type = OpenFieldSave
-    input_type = StrollInput
+    input_type = WanderInput
     events = (Hailed,)
-    walkers: Strollers
+    walkers: Wanderers
     hints: Whispers
 
     def on_create(self, options: Any) -> None:
@@ -69,7 +69,7 @@ class OpenField(Room):
     def on_leave(self, player: Player) -> None:
         player.entity.despawn()
 
-    def on_input(self, player: Player, input: StrollInput) -> None:
+    def on_input(self, player: Player, input: WanderInput) -> None:
         player.entity.x += input.dx
         if input.shout:
             self.shouts += 1

@@ -12,7 +12,7 @@ from tickwire.testing.simulated_network import Deliveries, Network, NetworkLink
 from tickwire.testing.virtual_loop import LoopStuck, VirtualLoop
 
 
-class Wire:
+class RecordedLink:
     """A direction of a connection that records the arrivals."""
 
     def __init__(self, network: Network, seed: int = 1) -> None:
@@ -37,22 +37,22 @@ class Wire:
 
 
 def test_a_perfect_network_delivers_at_once() -> None:
-    assert Wire(Network()).play(5) == pytest.approx([0.0] * 5, abs=1e-6)
+    assert RecordedLink(Network()).play(5) == pytest.approx([0.0] * 5, abs=1e-6)
 
 
 def test_a_fixed_latency_delays_each_message_equally() -> None:
-    assert Wire(Network(latency_ms=30)).play(5) == pytest.approx([0.03] * 5, abs=1e-6)
+    assert RecordedLink(Network(latency_ms=30)).play(5) == pytest.approx([0.03] * 5, abs=1e-6)
 
 
 def test_jitter_is_within_its_range_unless_an_earlier_message_is_later() -> None:
-    delays = Wire(Network(latency_ms=(20, 90))).play(300)
+    delays = RecordedLink(Network(latency_ms=(20, 90))).play(300)
     assert min(delays) >= 0.0199
     assert max(delays) <= 0.0901
     assert len({round(delay, 3) for delay in delays}) > 20
 
 
 def test_a_lost_message_delays_the_later_ones_of_its_direction() -> None:
-    delays = Wire(Network(latency_ms=10, loss=0.02)).play(500)
+    delays = RecordedLink(Network(latency_ms=10, loss=0.02)).play(500)
     late = [delay for delay in delays if delay > 0.011]
     assert max(delays) == pytest.approx(0.21, abs=1e-3)
     assert len(late) > 100, "each loss delays the messages of the next 0.2 s"
@@ -61,12 +61,12 @@ def test_a_lost_message_delays_the_later_ones_of_its_direction() -> None:
 
 def test_one_seed_is_one_network() -> None:
     network = Network(latency_ms=(1, 100), loss=0.1)
-    assert Wire(network, 5).play(100) == Wire(network, 5).play(100)
-    assert Wire(network, 5).play(100) != Wire(network, 6).play(100)
+    assert RecordedLink(network, 5).play(100) == RecordedLink(network, 5).play(100)
+    assert RecordedLink(network, 5).play(100) != RecordedLink(network, 6).play(100)
 
 
 def test_flush_delivers_everything_in_the_order_of_its_times() -> None:
-    wire = Wire(Network(latency_ms=50))
+    wire = RecordedLink(Network(latency_ms=50))
     wire.link.send(b"1")
     wire.link.send(b"2")
     wire.deliveries.flush()
@@ -75,7 +75,7 @@ def test_flush_delivers_everything_in_the_order_of_its_times() -> None:
 
 
 def test_a_dropped_direction_delivers_nothing_more() -> None:
-    wire = Wire(Network(latency_ms=50))
+    wire = RecordedLink(Network(latency_ms=50))
     wire.link.send(b"1")
     wire.link.drop()
     wire.loop.run_until(1)
@@ -84,7 +84,7 @@ def test_a_dropped_direction_delivers_nothing_more() -> None:
 
 
 def test_a_message_that_causes_another_one_keeps_the_order() -> None:
-    wire = Wire(Network())
+    wire = RecordedLink(Network())
     received: list[bytes | None] = []
 
     def receive(data: bytes | None) -> None:

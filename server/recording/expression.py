@@ -2,10 +2,10 @@
 
     condition    comparisons of values, with `and`, `or`, `not` and brackets
     values       numbers, texts, True, False; + - * / % of numbers; abs(...)
-    state        TABLE[ID].COLUMN; len(TABLE); len(players); tick
+    state        TABLE[ID].COLUMN; sum(TABLE.COLUMN), min, max of all rows; len(TABLE); len(players); tick
 
 The text is parsed with `ast`, and only these forms are accepted: nothing else of Python can be reached. A condition
-about an entity that does not exist is false. Pure.
+about an entity that does not exist is false, and so is one about the minimum of a table without rows. Pure.
 """
 
 from __future__ import annotations
@@ -85,6 +85,12 @@ class _Compiler:
                 return lambda room: room.tick
             case ast.Attribute(value=ast.Subscript(value=ast.Name(id=table), slice=index), attr=column):
                 return self._column(table, index, column)
+            case ast.Call(
+                func=ast.Name(id="sum" | "min" | "max" as name),
+                args=[ast.Attribute(value=ast.Name(id=table), attr=column)],
+                keywords=[],
+            ):
+                return self._aggregate(name, table, column)
             case ast.Call(func=ast.Name(id="len"), args=[ast.Name(id=name)], keywords=[]):
                 return self._count(name)
             case ast.Call(func=ast.Name(id="abs"), args=[inner], keywords=[]):
@@ -115,13 +121,26 @@ class _Compiler:
 
         return evaluate
 
-    def _column(self, table: str, index: ast.expr, column: str) -> Evaluate:
+    def _aggregate(self, name: str, table: str, column: str) -> Evaluate:
+        self._check_column(table, column)
+        aggregate = {"sum": np.sum, "min": np.min, "max": np.max}[name]
+
+        def evaluate(room: Room) -> Any:
+            values = getattr(room, table).view(column)
+            return _number(aggregate(values.astype(np.float64)).item())  # TypeError or ValueError for a text
+
+        return evaluate
+
+    def _check_column(self, table: str, column: str) -> None:
         declared = self._room_class.tables.get(table)
         if declared is None:
             known = ", ".join(self._room_class.tables) or "none"
             raise ExpressionError(f"the room has no table {table!r}; its tables: {known}")
         if column not in declared.columns and column != "channel":
             raise ExpressionError(f"the table {table} has no column {column!r}: {', '.join(declared.columns)}")
+
+    def _column(self, table: str, index: ast.expr, column: str) -> Evaluate:
+        self._check_column(table, column)
         id_of = self.compile(index)
 
         def evaluate(room: Room) -> Any:

@@ -86,6 +86,9 @@ def test_condition_that_is_true_at_no_tick_or_between_keyframes_only(room: Recor
         ("1 / 0 > 1", False),
         ("boats[1].name == 'ann' or len(marks) > 1000", True),
         ("boats[len(players)].channel > 0", True),
+        ("sum(boats.gold) == 0 and min(boats.x) == max(boats.x)", True),
+        ("max(boats.name) == 'ann'", False),
+        ("min(marks.code) < 0", False),
     ],
 )
 def test_conditions(room: RecordedRoom, text: str, is_true: bool) -> None:
@@ -105,6 +108,8 @@ def test_conditions(room: RecordedRoom, text: str, is_true: bool) -> None:
         "(lambda: 1)()",
         "[x for x in boats]",
         "boats[1].speed > 1",
+        "sum(boats.speed) > 1",
+        "sum(boats) > 1",
         "ships[1].x > 1",
         "len(__builtins__)",
         "'a' * 9999999999 == 1 if 1 else 2",

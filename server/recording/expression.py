@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tickwire.server.rooms.room import Room
 
@@ -36,6 +37,7 @@ _OPERATIONS: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Div: operator.truediv,
     ast.Mod: operator.mod,
 }
+_AGGREGATES: dict[str, Callable[[NDArray[np.float64]], Any]] = {"sum": np.sum, "min": np.min, "max": np.max}
 
 
 class ExpressionError(ValueError):
@@ -123,11 +125,11 @@ class _Compiler:
 
     def _aggregate(self, name: str, table: str, column: str) -> Evaluate:
         self._check_column(table, column)
-        aggregate = {"sum": np.sum, "min": np.min, "max": np.max}[name]
+        aggregate = _AGGREGATES[name]
 
         def evaluate(room: Room) -> Any:
             values = getattr(room, table).view(column)
-            return _number(aggregate(values.astype(np.float64)).item())  # TypeError or ValueError for a text
+            return float(aggregate(values.astype(np.float64)))  # TypeError or ValueError for a text
 
         return evaluate
 

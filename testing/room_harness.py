@@ -30,7 +30,7 @@ from tickwire.testing.replayed_room import record_room
 from tickwire.testing.room_owner import RoomOwner
 from tickwire.testing.simulated_connection import NetworkContext, SimulatedConnection
 from tickwire.testing.simulated_network import PERFECT, Deliveries, Network
-from tickwire.testing.virtual_loop import VirtualLoop
+from tickwire.testing.virtual_loop import create_virtual_loop
 
 R = TypeVar("R", bound=Room)
 ROOM_ID = "room"
@@ -104,7 +104,7 @@ class RoomHarness(Generic[R]):
         self._tasks: set[asyncio.Task[Any]] = set()
         self._recorders: list[RoomRecorder] = []
         self._is_closed = False
-        self._loop = VirtualLoop()
+        self._loop = create_virtual_loop()
         self._loop.set_exception_handler(lambda loop, context: self._faults.append(context))
         self._deliveries = Deliveries(self._loop)
         self._worlds = SharedWorlds()

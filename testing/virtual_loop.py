@@ -87,6 +87,19 @@ class _JumpingSelector(selectors.BaseSelector):
         self._keys.clear()
 
 
+def create_virtual_loop() -> VirtualLoop:
+    """Return a new loop.
+
+    Raises:
+        RuntimeError: another event loop runs on this thread.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return VirtualLoop()
+    raise RuntimeError("a harness runs an event loop of its own: write the test as a plain function")
+
+
 async def _call(func: Callable[..., Any], args: tuple[Any, ...]) -> Any:
     return func(*args)
 

@@ -9,7 +9,7 @@ import pytest
 
 from tickwire.testing.schedule import Schedule
 from tickwire.testing.simulated_network import Deliveries, Network, NetworkLink
-from tickwire.testing.virtual_loop import LoopStuck, VirtualLoop
+from tickwire.testing.virtual_loop import LoopStuck, VirtualLoop, create_virtual_loop
 
 
 class RecordedLink:
@@ -191,3 +191,8 @@ def test_the_end_of_the_loop_cancels_its_tasks() -> None:
     loop.end()
     assert ended == [True]
     assert task.cancelled()
+
+
+async def test_a_loop_inside_of_another_one_is_refused() -> None:
+    with pytest.raises(RuntimeError, match="write the test as a plain function"):
+        create_virtual_loop()

@@ -31,6 +31,10 @@ RETRY_S = 10.0
 is counted and logged as an error of the game."""
 
 
+CHECKSUM_TICKS = 10
+"""A replay finds a divergence within half a second at 20 Hz; a checksum costs about as much as the rest of a record."""
+
+
 class UnpackedRecording(NamedTuple):
     """The header and the frames of a recording, not packed yet."""
 
@@ -78,6 +82,11 @@ class FlightRecorder:
     def size(self) -> int:
         """The memory of all rings in bytes."""
         return sum(flight.ring.size for flight in self._flights.values())
+
+    def size_of(self, runtime: RoomRuntime) -> int:
+        """Return the memory of the last seconds of a room in bytes."""
+        flight = self._flights.get(runtime)
+        return 0 if flight is None else flight.ring.size
 
     @property
     def parts_dropped(self) -> int:
@@ -150,7 +159,7 @@ def attach_sink(runtime: RoomRuntime, sink: RecordingSink) -> RoomRecorder:
     """
     recorder = runtime.recorder
     if not isinstance(recorder, RoomRecorder):
-        return RoomRecorder(runtime, sink)
+        return RoomRecorder(runtime, sink, checksum_ticks=CHECKSUM_TICKS)
     recorder.add_sink(sink)
     try:
         recorder.write_keyframe()

@@ -75,6 +75,7 @@ class RecordingService:
         self._directory = RecordingDirectory(Path(settings.directory), settings.directory_bytes_max)
         self._writer = RecordingWriter(settings.write_timeout_s)
         self._limits = TriggerLimits(environment.now_s)
+        self._named_s = 0.0
         self._live: dict[str, LiveRecording] = {}
         self._waiting: dict[str, asyncio.Task[None]] = {}
 
@@ -224,8 +225,10 @@ class RecordingService:
             raise Unavailable("the recordings cannot be read", detail=f"{self._directory.path}: {error}") from error
 
     def _name(self, runtime: RoomRuntime, trigger: Trigger) -> str:
+        """Return a name that this shard has not used: two recordings of a room may begin in one microsecond."""
         room = runtime.room
-        return create_name(self._environment.wall_s(), room.room_type, room.room_id, room.tick, trigger)
+        self._named_s = max(self._environment.wall_s(), self._named_s + 1e-6)
+        return create_name(self._named_s, room.room_type, room.room_id, room.tick, trigger)
 
     def _check_enabled(self) -> None:
         if not self.is_enabled:

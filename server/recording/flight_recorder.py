@@ -32,7 +32,7 @@ is counted and logged as an error of the game."""
 
 
 CHECKSUM_TICKS = 10
-"""A replay finds a divergence within half a second at 20 Hz; a checksum costs about as much as the rest of a record."""
+"""A replay finds a divergence within half a second at 20 Hz. A checksum costs as much as the rest of the record."""
 
 
 class UnpackedRecording(NamedTuple):

@@ -34,7 +34,7 @@ from tickwire.server.rooms.seat import Seat, SeatRequest
 RATE_HZ = 20.0
 
 
-class Kites(Table):
+class KiteTable(Table):
     x = real(-1000, 1000, step=1 / 16)
 
 
@@ -46,7 +46,7 @@ class KiteField(Room):
     ticks_when_empty = True
     empty_timeout_s = 3600.0
     flight_recorder_s = 2.0
-    kites: Kites
+    kites: KiteTable
     fails_at = 0
     save_fails = False
     save_s = 0.0

@@ -13,12 +13,12 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar, overload
 
 from tickwire.client.core import ClientCore
 from tickwire.client.heartbeat import Heartbeat, ping_interval_s
-from tickwire.client.options import JoinOptions
+from tickwire.client.options import ANY_MATCH, ANY_ROOM, JoinOptions, MatchOptions
 from tickwire.client.reconnect import ReconnectPlan, advice_s, is_final_close
 from tickwire.client.requests import is_answer
 from tickwire.client.updates import (
@@ -35,8 +35,9 @@ from tickwire.client.updates import (
 from tickwire.client.world_cache import SharedWorlds
 from tickwire.schemas.event_names import to_event_name
 from tickwire.schemas.framing import frame_payloads
-from tickwire.schemas.messages import Error, Event, Goodbye, Join, Welcome
+from tickwire.schemas.messages import Error, Event, Goodbye, Join, Redirect, Welcome
 from tickwire.schemas.payloads import decode_payload
+from tickwire.testing.client_lobby import ClientLobby, MatchCall, RoomListCall
 from tickwire.testing.command_call import CommandCall
 from tickwire.testing.mirrored_world import MirroredWorld
 from tickwire.testing.schedule import Schedule
@@ -76,7 +77,7 @@ class HarnessClient:
 
     Args:
         name: its name, which is the id of its player.
-        room_type: the type of the room to join.
+        room_type: the type of the room to join; empty for none.
         options: which room it joins, and how.
         network: its network.
         context: the parts of the harness.
@@ -109,6 +110,8 @@ class HarnessClient:
         self._url = context.url
         self._is_away = True
         self._is_joining = False
+        self._match_join: JoinOptions | None = None  # of a match, until the client has left its room
+        self._lobby = ClientLobby(self.core, self._send_when_connected)
         self._welcome: Welcome | None = None
         self._goodbye: Goodbye | None = None
         self._heartbeat = Heartbeat()
@@ -218,11 +221,73 @@ class HarnessClient:
         self._is_joining = False
         self._send(self.core.leave())
 
+    # -- rooms and matches ----------------------------------------------------------------------------------
+
+    def join(self, room_type: str, request: JoinOptions = ANY_ROOM) -> None:
+        """Request a seat. The client has it, or `last_error`, once the room has run for long enough.
+
+        Args:
+            room_type: the type of the room.
+            request: which room of the type; by default any open one.
+
+        Raises:
+            ValueError: the client is in a room: let it leave first.
+        """
+        if self.is_seated:
+            raise ValueError(f"{self.name!r} is in a room: call leave() and run the room first")
+        self._room_type, self._options, self._is_joining, self.last_error = room_type, request, True, None
+        if self.is_connected:
+            self._send(self.core.join(room_type, request))
+
+    def match(self, mode: str, options: MatchOptions = ANY_MATCH) -> MatchCall:
+        """Enter the queue of a mode. Once a match is found, the client leaves its room and joins that of the match.
+
+        Args:
+            mode: the name of the mode.
+            options: the party, labels and latencies of the player, and the options for `on_join`.
+        """
+        return self._lobby.request_match(mode, options)
+
+    def cancel_match(self) -> None:
+        """Leave the queue. The newest MatchCall ends, unless its match was final before."""
+        self._lobby.cancel_match()
+
+    def list_rooms(self, room_type: str, labels: Mapping[str, str] | None = None, *, limit: int = 0) -> RoomListCall:
+        """Request the open rooms of a type, which the answer lists once the room has run for long enough.
+
+        Args:
+            room_type: the type of the rooms.
+            labels: only rooms with these labels.
+            limit: the most rooms; 0 for the default.
+        """
+        return self._lobby.list_rooms(room_type, labels, limit)
+
+    def _follow(self, redirect: Redirect, options: dict[str, Any] | None, *, is_match: bool) -> None:
+        """Join the room of a Redirect with its ticket."""
+        self._room_type = redirect.room_type
+        request = JoinOptions(name=redirect.room_name, ticket=redirect.ticket, options=options)
+        self._options, self._is_joining = request, True
+        if redirect.url:
+            self._visit(redirect.url)
+        elif is_match and self.is_seated:
+            self._match_join = request
+            self._send(self.core.leave())
+        else:
+            self._send(self.core.join(redirect.room_type, request))
+
+    def _visit(self, url: str) -> None:
+        """Begin a new session on another shard; the present one ends."""
+        if self.connection is not None:
+            self.connection.client_closes()
+        self.core.discard_session()
+        self._url = url
+        self._connect()
+
     # -- connections ----------------------------------------------------------------------------------------
 
     def start(self) -> None:
         """Connect for the first time, and join."""
-        self._is_away, self._is_joining = False, True
+        self._is_away, self._is_joining = False, bool(self._room_type)
         self._connect()
 
     def _connect(self) -> None:
@@ -294,10 +359,12 @@ class HarnessClient:
             world = self.core.world
             if world is None or self._context.worlds.recall(world, data) is None:
                 self._apply(self._context.worlds.receive(self.core, data, now_us=self._now_us()))
-        while self.core.outgoing:
+        while self.core.outgoing and connection is self.connection:
             connection.client_sends(self.core.outgoing.popleft())
 
     def _apply(self, update: Update | None) -> None:
+        if update is not None:
+            self._lobby.receive(update)
         match update:
             case EventReceived(event):
                 self.events.append(event)
@@ -309,16 +376,29 @@ class HarnessClient:
                 self._welcomed(update)
             case SeatTaken():
                 self._is_joining, self.left_reason = False, ""
+                self._lobby.seat_taken()
             case SeatLost(reason):
                 self.left_reason = reason
+                self._join_match()
             case ErrorReceived(error):
                 self.last_error = error
                 if is_answer(error, Join):
                     self._is_joining = False
-            case Redirected(redirect):
+            case Redirected(redirect) if redirect.is_resume:
                 self._plan.redirected(redirect.url)
+            case Redirected(redirect, is_match=True):
+                match_call = self._lobby.match
+                self._follow(redirect, match_call.options if match_call is not None else None, is_match=True)
+            case Redirected(redirect, is_move=is_move):
+                self._follow(redirect, None if is_move else self._options.options, is_match=False)
             case Ended(goodbye):
                 self._goodbye = goodbye
+
+    def _join_match(self) -> None:
+        """Join the room of a match once the client has left its room."""
+        request, self._match_join = self._match_join, None
+        if request is not None:
+            self._send(self.core.join(self._room_type, request))
 
     def _welcomed(self, update: Welcomed) -> None:
         self._welcome = update.welcome
@@ -329,6 +409,7 @@ class HarnessClient:
         self._ping()
         if self._is_joining and not update.is_join_in_flight and not update.welcome.room_id:
             self._send(self.core.join(self._room_type, self._options))
+        self._lobby.session_opened(has_resumed=update.welcome.generation > 1)
         self._send_commands()
 
     def _ping(self) -> None:
@@ -348,6 +429,12 @@ class HarnessClient:
         next_us = self.core.next_command_us(self._now_us())
         if next_us is not None:
             self._call_later("commands", max(0.0, next_us / 1e6 - self._loop.time()), self._send_commands)
+
+    def _send_when_connected(self, data: bytes) -> bool:
+        """Send a message if the session is open. Return whether it was sent."""
+        if self.is_connected:
+            self._send(data)
+        return self.is_connected
 
     def _send(self, data: bytes) -> None:
         if self.connection is not None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import random
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, NamedTuple
 
-from tickwire.schemas.messages import MatchRequest, Redirect
+from tickwire.schemas.messages import Redirect
 from tickwire.server.edge.auth.authenticator import Identity
 from tickwire.server.edge.context import SessionContext
 from tickwire.server.edge.counters import EdgeCounters
@@ -16,13 +15,11 @@ from tickwire.server.edge.handshake import SessionHandshake
 from tickwire.server.edge.resume_tokens import ResumeTokens
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.edge.settings import EdgeSettings
-from tickwire.server.errors import NoSuchMode
 from tickwire.server.persistence.room_transactions import RoomTransactionService
 from tickwire.server.persistence.transactions import TransactionService
 from tickwire.server.rooms.host import HostCallbacks, RoomHost
 from tickwire.server.rooms.room import Room
-from tickwire.server.rooms.subscriber import Subscriber
-from tickwire.testing.harness_joins import HarnessJoins
+from tickwire.testing.harness_placement import HarnessFleet, PlayerSources, ShardPlacement
 from tickwire.testing.memory_ledger import MemoryLedger
 from tickwire.testing.raised_errors import RaisedError, RaisedErrors
 from tickwire.testing.simulated_connection import ConnectionUser, NetworkContext, SimulatedConnection
@@ -31,9 +28,6 @@ from tickwire.testing.virtual_loop import VirtualLoop, VirtualTimers
 
 SWEEP_INTERVAL_S = 1.0
 """How often the time limits of connections and sessions are checked, as on a real shard."""
-EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-"""The wall clock of a harness begins then."""
-EPOCH_US = int(EPOCH.timestamp()) * 1_000_000
 TRANSACTION_TIMEOUT_S = 5.0
 """The longest time of a transaction, in simulated time, as on a real shard."""
 SETTINGS = EdgeSettings(joins_per_minute_max=10**6)
@@ -51,6 +45,7 @@ class ShardContext(NamedTuple):
         on_tick: called after each tick of each room.
         find_session: finds the shard of a session; see `SessionLocator.find`, whose first arguments it has.
         ledger: what the players own.
+        fleet: the matchmaker.
     """
 
     loop: VirtualLoop
@@ -60,6 +55,7 @@ class ShardContext(NamedTuple):
     on_tick: Callable[[], None]
     find_session: Callable[[HarnessShard, str, str], Redirect | None]
     ledger: MemoryLedger
+    fleet: HarnessFleet
 
 
 class NameAuthenticator:
@@ -68,31 +64,6 @@ class NameAuthenticator:
     async def authenticate(self, token: str) -> Identity:
         """Return the player whose name is the token."""
         return Identity(token, is_guest=False)
-
-
-class EmptyQueue:
-    """The matchmaking queue of a shard without modes."""
-
-    def enqueue(self, subscriber: Subscriber, request: MatchRequest, /) -> None:
-        """Refuse the request.
-
-        Raises:
-            NoSuchMode: the harness has none.
-        """
-        raise NoSuchMode(f"the harness has no mode {request.mode!r}")
-
-    def cancel(self, subscriber: Subscriber, reason: str, /) -> bool:
-        """Return False: no session is queued."""
-        return False
-
-    def dequeue(self, subscriber: Subscriber, /) -> None:
-        """Do nothing: no session is queued."""
-
-    def session_seated(self, subscriber: Subscriber, /) -> None:
-        """Do nothing: no session is queued."""
-
-    def session_resumed(self, subscriber: Subscriber, /) -> None:
-        """Do nothing: no session is queued."""
 
 
 class EmptyBanList:
@@ -117,6 +88,7 @@ class HarnessShard:
         transactions: commits the transactions of its rooms.
         connections: its open connections.
         is_up: whether clients can connect.
+        placement: its joins, leases and queues.
     """
 
     def __init__(self, url: str, room_types: Mapping[str, type[Room]], context: ShardContext) -> None:
@@ -135,7 +107,7 @@ class HarnessShard:
         self.host = RoomHost(
             room_types,
             HostCallbacks(
-                on_closed=lambda runtime, reason: None,
+                on_closed=lambda runtime, reason: self.placement.room_closed(runtime),
                 tune=lambda room: None,
                 observe_tick=lambda duration_s, lateness_s: context.on_tick(),
                 commit=self.room_transactions.commit,
@@ -144,26 +116,29 @@ class HarnessShard:
             create_seed=lambda: context.rng.getrandbits(64),
         )
         self.host.counters.recent_errors = RaisedErrors(context.raised)
-        self.join_service = HarnessJoins(self.host, self.transactions)
         tokens = ResumeTokens({"harness": b"the key of a test"}, "harness", url)
         counters = EdgeCounters()
         self.registry = SessionRegistry(SETTINGS, counters, tokens, get_context=lambda: self.session_context)
+        self.placement = ShardPlacement(
+            url, self.host, self.registry, context.fleet, PlayerSources(self.transactions, context.ledger)
+        )
         self.session_context = SessionContext(
             settings=SETTINGS,
             counters=counters,
             tokens=tokens,
             registry=self.registry,
-            join_service=self.join_service,
-            queue=EmptyQueue(),
+            join_service=self.placement.join_service,
+            queue=self.placement.queue,
             transactions=self.transactions,
             session_locator=self,
             bans=EmptyBanList(),
             now_s=context.loop.time,
-            now_us=self._now_us,
+            now_us=context.fleet.now_us,
             spawn=self._spawn,
             create_session_id=lambda: f"{context.rng.getrandbits(72):018x}",
         )
         self._sweep_timer = context.loop.call_later(SWEEP_INTERVAL_S, self._sweep)
+        self.placement.start(self._spawn)
 
     def connect(self, network: Network, client: ConnectionUser) -> SimulatedConnection:
         """Accept the connection of a client."""
@@ -195,9 +170,6 @@ class HarnessShard:
             self.host.tick_scheduler.remove(runtime)
         for connection in list(self.connections):
             connection.break_off()
-
-    def _now_us(self) -> int:
-        return EPOCH_US + int(self._context.loop.time() * 1e6)
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = self._context.loop.create_task(work, name=name)

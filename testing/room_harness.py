@@ -9,9 +9,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 from tickwire.client.errors import Refused
 from tickwire.client.options import JoinOptions
 from tickwire.client.world_cache import SharedWorlds
+from tickwire.matchmaking import Mode
 from tickwire.schemas.messages import Redirect
 from tickwire.server.recording.recorder import RoomRecorder
 from tickwire.server.rooms.factory import RoomSpec
@@ -22,17 +25,19 @@ from tickwire.server.rooms.seat import Seat
 from tickwire.testing import test_run
 from tickwire.testing.convergence import Difference, NotConverged, find_difference
 from tickwire.testing.harness_client import ClientContext, HarnessClient
-from tickwire.testing.harness_shard import EPOCH, HarnessShard, ShardContext
+from tickwire.testing.harness_placement import EPOCH, HarnessFleet, find_mode_seats
+from tickwire.testing.harness_shard import HarnessShard, ShardContext
 from tickwire.testing.memory_ledger import MemoryLedger
 from tickwire.testing.raised_errors import RaisedError
 from tickwire.testing.random_play import Action, play_randomly
 from tickwire.testing.replayed_room import record_room
-from tickwire.testing.room_owner import RoomOwner
+from tickwire.testing.room_owner import HarnessStores, RoomOwner
 from tickwire.testing.simulated_connection import NetworkContext, SimulatedConnection
 from tickwire.testing.simulated_network import PERFECT, Deliveries, Network
 from tickwire.testing.virtual_loop import create_virtual_loop
 
 R = TypeVar("R", bound=Room)
+S = TypeVar("S", bound=Room)
 ROOM_ID = "room"
 BALANCER_URL = "fleet"
 """The address of all shards: it leads to the one that has the room."""
@@ -71,6 +76,8 @@ class RoomHarness(Generic[R]):
         raise_errors: whether exceptions of hooks are raised; otherwise they are in `errors`.
         holdings: the items that players own at first, by player and item.
         profiles: the profiles that players have at first, by player.
+        rooms: the classes of other rooms, which joins, matches and `move_to` create.
+        modes: the modes in whose queues clients can wait for a match.
 
     Attributes:
         seed: the seed.
@@ -91,6 +98,8 @@ class RoomHarness(Generic[R]):
         raise_errors: bool = True,
         holdings: Mapping[str, Mapping[str, int]] | None = None,
         profiles: Mapping[str, Mapping[str, Any]] | None = None,
+        rooms: Sequence[type[Room]] = (),
+        modes: Sequence[Mode] = (),
     ) -> None:
         self.seed = seed
         self.schedule = test_run.register(self, seed)
@@ -114,6 +123,10 @@ class RoomHarness(Generic[R]):
         )
         self.ledger.set_records(holdings or {}, profiles or {})
         rng = random.Random(f"{seed}/server")  # noqa: S311 the chance of a test
+        room_types: dict[str, type[Room]] = {room_class.room_type: room_class}
+        room_types |= {each.room_type: each for each in rooms}
+        chance = random.Random(f"{seed}/fleet")  # noqa: S311 the chance of a test
+        fleet = HarnessFleet(self._loop, chance, find_mode_seats(modes, room_types))
         context = ShardContext(
             self._loop,
             NetworkContext(self._loop, self._deliveries, self.schedule),
@@ -122,11 +135,12 @@ class RoomHarness(Generic[R]):
             self._ticked,
             self._find_session,
             self.ledger,
+            fleet,
         )
-        room_types: dict[str, type[Room]] = {room_class.room_type: room_class}
         room_name = room_class.room_type if name is None else name
         spec = RoomSpec(ROOM_ID, room_class.room_type, room_name, epoch=1)
-        self._owner = RoomOwner(lambda url: HarnessShard(url, room_types, context), spec, self.ledger)
+        stores = HarnessStores(self.ledger, fleet)
+        self._owner = RoomOwner(lambda url: HarnessShard(url, room_types, context), spec, stores)
         try:
             self._in_loop(lambda: self._owner.create(options or {}))
         except BaseException:
@@ -194,6 +208,8 @@ class RoomHarness(Generic[R]):
         *,
         network: Network | None = None,
         options: Mapping[str, Any] | None = None,
+        room_class: type[Room] | None = None,
+        request: JoinOptions | None = None,
     ) -> HarnessClient:
         """Connect a new client, join the room, and run until it has its seat.
 
@@ -201,12 +217,15 @@ class RoomHarness(Generic[R]):
             name: the name of the client, which is the id of its player.
             network: its network; by default that of the harness.
             options: the options for `on_join`.
+            room_class: the class of another room to join.
+            request: which room of the class, by name, code, labels or party; by default the room of the harness, or
+                any open room of another class.
 
         Raises:
             Refused: the server refused the join.
             AssertionError: the client has no seat after JOIN_S_MAX of simulated time.
         """
-        client = self.connect(name, network=network, options=options)
+        client = self.connect(name, network=network, options=options, room_class=room_class, request=request)
         self._run_until(JOIN_S_MAX, lambda: client.is_seated or client.last_error is not None)
         if not client.is_seated:
             if client.last_error is not None:
@@ -220,8 +239,34 @@ class RoomHarness(Generic[R]):
         *,
         network: Network | None = None,
         options: Mapping[str, Any] | None = None,
+        room_class: type[Room] | None = None,
+        request: JoinOptions | None = None,
     ) -> HarnessClient:
-        """Connect a new client that joins the room, and return at once: `run` delivers its messages."""
+        """Connect a new client that joins a room as in `join`, and return at once: `run` delivers its messages."""
+        if request is None:
+            is_other = room_class not in (None, self._room_class)
+            request = JoinOptions() if is_other else JoinOptions(name=self.room.name)
+        if options is not None:
+            request = msgspec.structs.replace(request, options=dict(options))
+        return self._add_client(name, (room_class or self._room_class).room_type, request, network)
+
+    def open_session(self, name: str, *, network: Network | None = None) -> HarnessClient:
+        """Connect a new client that joins no room yet, and run until it is connected. It may list rooms and match.
+
+        Args:
+            name: the name of the client, which is the id of its player.
+            network: its network; by default that of the harness.
+
+        Raises:
+            AssertionError: the client is not connected after JOIN_S_MAX of simulated time.
+        """
+        client = self._add_client(name, "", JoinOptions(), network)
+        self._run_until(JOIN_S_MAX, lambda: client.is_connected)
+        if not client.is_connected:
+            raise AssertionError(f"{name!r} is not connected after {JOIN_S_MAX:g} s")
+        return client
+
+    def _add_client(self, name: str, room_type: str, request: JoinOptions, network: Network | None) -> HarnessClient:
         if name in self.clients:
             raise ValueError(f"there is a client {name!r} already")
         number = len(self.clients) + 1
@@ -233,10 +278,7 @@ class RoomHarness(Generic[R]):
             BALANCER_URL,
             self._worlds,
         )
-        join = JoinOptions(name=self.room.name, options=dict(options) if options is not None else None)
-        client = HarnessClient(
-            name, self._room_class.room_type, join, self.network if network is None else network, context
-        )
+        client = HarnessClient(name, room_type, request, self.network if network is None else network, context)
         self.clients[name] = client
         client.start()
         return client
@@ -252,10 +294,25 @@ class RoomHarness(Generic[R]):
         return Redirect(self.shard.url, is_resume=True)
 
     def seat_of(self, client: HarnessClient) -> Seat | None:
-        """Return the seat of a client; None without one."""
-        runtime = self.host.get(ROOM_ID)
-        seats = runtime.seats if runtime is not None else []
-        return next((seat for seat in seats if seat.player_id == client.name), None)
+        """Return the seat of a client in any room; None without one."""
+        found = self._find_seat(client)
+        return None if found is None else found[1]
+
+    def room_of(self, client: HarnessClient) -> Room | None:
+        """Return the room in which a client has its seat; None without one."""
+        found = self._find_seat(client)
+        return None if found is None else found[0].room
+
+    def _find_seat(self, client: HarnessClient) -> tuple[RoomRuntime, Seat] | None:
+        seats = ((runtime, seat) for runtime in self._runtimes() for seat in runtime.seats)
+        return next((found for found in seats if found[1].player_id == client.name), None)
+
+    def rooms_of(self, room_class: type[S]) -> list[S]:
+        """Return the running rooms of a class, the oldest first."""
+        return [runtime.room for runtime in self._runtimes() if isinstance(runtime.room, room_class)]
+
+    def _runtimes(self) -> list[RoomRuntime]:
+        return [runtime for shard in self.shards.values() if shard.is_up for runtime in shard.host]
 
     # -- time -----------------------------------------------------------------------------------------------
 
@@ -427,7 +484,7 @@ class RoomHarness(Generic[R]):
 
     def _differences(self) -> Iterator[Difference]:
         for name, client in self.clients.items():
-            seat, world = self.seat_of(client), client.core.world
+            seat, world = self._find_seat(client), client.core.world
             if client.is_away or (seat is None and world is None):
                 continue
             if not client.is_connected:
@@ -436,7 +493,7 @@ class RoomHarness(Generic[R]):
                 text = "the client has no seat" if seat is not None else "the room has no seat for the client"
                 yield Difference(self.tick, name, client_value=text)
             else:
-                found = find_difference(self.runtime, seat, name, world)
+                found = find_difference(*seat, name, world)
                 if found is not None:
                     yield found
 

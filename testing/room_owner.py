@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -30,8 +30,21 @@ from tickwire.server.rooms.ports import RestoredSubscriber
 from tickwire.server.rooms.room_restart import create_restart_point
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.transactions import RecordVersion
+from tickwire.testing.harness_placement import HarnessFleet
 from tickwire.testing.harness_shard import HarnessShard
 from tickwire.testing.memory_ledger import MemoryLedger
+
+
+class HarnessStores(NamedTuple):
+    """The stores of a harness.
+
+    Args:
+        ledger: what the players own.
+        fleet: the matchmaker, which has the leases of rooms.
+    """
+
+    ledger: MemoryLedger
+    fleet: HarnessFleet
 
 
 class RoomOwner:
@@ -40,18 +53,18 @@ class RoomOwner:
     Args:
         create_shard: creates a shard with this URL.
         spec: the identity of the room.
-        ledger: refuses the transactions of a shard that has lost the room.
+        stores: the ledger, which refuses the transactions of a shard that has lost the room, and the matchmaker.
 
     Attributes:
         shards: all shards by URL; one that has crashed is not up.
         shard: the shard that has the room.
     """
 
-    def __init__(self, create_shard: Callable[[str], HarnessShard], spec: RoomSpec, ledger: MemoryLedger) -> None:
+    def __init__(self, create_shard: Callable[[str], HarnessShard], spec: RoomSpec, stores: HarnessStores) -> None:
         self.shards: dict[str, HarnessShard] = {}
         self._create_shard = create_shard
         self._spec = spec
-        self._ledger = ledger
+        self._ledger, self._fleet = stores
         self._options: Mapping[str, Any] = {}
         self._saved: RoomCheckpoint | None = None
         self._saved_s = 0.0
@@ -82,6 +95,7 @@ class RoomOwner:
         """
         self._options = options
         self.shard.host.create(self._spec, options)
+        self.shard.placement.publish(self.runtime)
 
     # -- saves ----------------------------------------------------------------------------------------------
 
@@ -99,59 +113,69 @@ class RoomOwner:
     # -- moves ----------------------------------------------------------------------------------------------
 
     async def migrate(self) -> None:
-        """Move the room to a new shard, as a shard does that stops.
+        """Move all rooms of the shard to a new one, as a shard does that stops.
 
         Raises:
-            AssertionError: the room cannot migrate now.
+            AssertionError: a room cannot migrate now.
         """
-        runtime, source = self.runtime, self.shard
-        missing = source.host.find_lost_attributes(runtime).missing
-        if missing:
-            raise AssertionError(f"the room cannot migrate: its attributes {', '.join(missing)} cannot be copied")
-        if not runtime.can_migrate():
-            raise AssertionError("the room cannot migrate now: can_migrate returned False")
+        source = self.shard
+        runtimes = list(source.host)
+        for runtime in runtimes:
+            _check_movable(source, runtime)
+        target = self._add_shard()
+        for runtime in runtimes:
+            if runtime.is_open:  # otherwise it has closed meanwhile
+                await self._move(runtime, source, target)
+        self.shard = target
+        source.placement.drain()
+
+    async def _move(self, runtime: RoomRuntime, source: HarnessShard, target: HarnessShard) -> None:
         source.host.freeze(runtime)
         await _wait_settled(source, runtime)
         runtime.seal()
         transfer, checkpoint = decode_room(encode_room(runtime))
-        target, world = self._add_shard(), transfer.world
+        world = transfer.world
         spec = RoomSpec(world.room_id, world.room_type, world.name, transfer.code, mode=transfer.mode)
         sessions = _MovedSessions(target)
-        moved = target.host.prepare(spec, await self._create_restore_request(target, checkpoint, sessions))
+        moved = target.host.prepare(spec, await _create_restore_request(target, spec, checkpoint, sessions))
         moved.room.access = transfer.access
-        moved.epoch = self._next_epoch(runtime)
+        moved.epoch = target.placement.claim(runtime, source.placement)
         self._raise_fence(runtime, moved.epoch)
         target.host.attach(moved)
         sessions.settle()
-        self.shard = target
+        await _move_positions(runtime, source, target)
+        source.placement.room_moved(runtime)
         redirect = Redirect(target.url, room_type=spec.room_type, room_name=spec.name, is_resume=True)
         source.host.release(runtime, redirect)
 
     async def crash(self) -> None:
         """Stop the shard of a durable room at once, and restore the room on a new shard from its last save.
 
-        A room that was never saved is created again.
+        A room that was never saved is created again. The other rooms of the shard are lost.
 
         Raises:
             Unavailable: the ledger does not answer, so that no shard could restore the room.
         """
         runtime = self.runtime
         self._ledger.check_available()
-        epoch = self._next_epoch(runtime)
         self.shard.stop()
+        self._fleet.end_shard(self.shard.url)
         target = self.shard = self._add_shard()
+        epoch = self._fleet.next_epoch()
         self._spec = msgspec.structs.replace(self._spec, epoch=epoch)
         self._raise_fence(runtime, epoch)
         if self._saved is None:
             target.host.create(self._spec, self._options)
+            target.placement.publish(self.runtime)
             return
         room = runtime.room
         saved = recover_world(encode_world(room.room_type, room.name, room.room_id, self._saved))
         sessions = _MovedSessions(target)
         try:
-            target.host.restore(self._spec, await self._create_restore_request(target, saved, sessions))
+            target.host.restore(self._spec, await _create_restore_request(target, self._spec, saved, sessions))
         finally:
             sessions.settle()
+        target.placement.publish(self.runtime)
 
     def restart(self) -> None:
         """Replace the room object by a new one on the same shard.
@@ -166,25 +190,48 @@ class RoomOwner:
             point = create_restart_point(runtime)
         host.restart(runtime, type(runtime.room), point)
 
-    def _next_epoch(self, runtime: RoomRuntime) -> int:
-        return runtime.epoch + 1
-
     def _raise_fence(self, runtime: RoomRuntime, epoch: int) -> None:
         """Claim the world of a durable room, as the shard does that restores it."""
         if runtime.is_durable:
             self._ledger.raise_fence(fence_key(runtime), epoch)
 
-    async def _create_restore_request(
-        self, shard: HarnessShard, checkpoint: RoomCheckpoint, sessions: _MovedSessions
-    ) -> RestoreRequest:
-        """Prepare a checkpoint for the host, with the records and the stored replies of its players."""
-        checkpoint = shard.host.salvage(self._spec.room_type, self._spec.room_id, checkpoint)
-        records: Mapping[str, RecordVersion] = {}
-        if shard.host.get_room_class(self._spec.room_type).uses_ledger:
-            records = await shard.transactions.load([seat.player_id for seat in checkpoint.seats])
-            seats = await shard.transactions.add_replies(checkpoint.seats)
-            checkpoint = msgspec.structs.replace(checkpoint, seats=seats)
-        return RestoreRequest(checkpoint, sessions, lambda seat: None, records)
+
+def _check_movable(shard: HarnessShard, runtime: RoomRuntime) -> None:
+    """Check that a room can migrate now.
+
+    Raises:
+        AssertionError: it cannot.
+    """
+    missing = shard.host.find_lost_attributes(runtime).missing
+    if missing:
+        raise AssertionError(f"the room cannot migrate: its attributes {', '.join(missing)} cannot be copied")
+    if not runtime.can_migrate():
+        raise AssertionError("the room cannot migrate now: can_migrate returned False")
+    if any(shard.placement.queue.is_bound(seat.subscriber) for seat in runtime.seats):
+        raise AssertionError("the room cannot migrate now: a player has a match and has not taken its seat yet")
+
+
+async def _create_restore_request(
+    shard: HarnessShard, spec: RoomSpec, checkpoint: RoomCheckpoint, sessions: _MovedSessions
+) -> RestoreRequest:
+    """Prepare a checkpoint for the host, with the records and the stored replies of its players."""
+    checkpoint = shard.host.salvage(spec.room_type, spec.room_id, checkpoint)
+    records: Mapping[str, RecordVersion] = {}
+    if shard.host.get_room_class(spec.room_type).uses_ledger:
+        records = await shard.transactions.load([seat.player_id for seat in checkpoint.seats])
+        seats = await shard.transactions.add_replies(checkpoint.seats)
+        checkpoint = msgspec.structs.replace(checkpoint, seats=seats)
+    return RestoreRequest(checkpoint, sessions, shard.placement.seat_ended, records)
+
+
+async def _move_positions(runtime: RoomRuntime, source: HarnessShard, target: HarnessShard) -> None:
+    """Move the queue positions of a room's players to its new shard."""
+    for seat in runtime.seats:
+        position = source.placement.queue.find_position(seat.subscriber)
+        session = target.registry.get(seat.subscriber.session_id)
+        if position is not None and session is not None:
+            source.placement.queue.release_position(seat.subscriber)
+            await target.placement.queue.accept_position(session, position)
 
 
 async def _wait_settled(shard: HarnessShard, runtime: RoomRuntime) -> None:

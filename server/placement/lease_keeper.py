@@ -138,7 +138,8 @@ class LeaseKeeper:
         for room_id in renewal.lost:
             self._close_lost_room(room_id)
         due = [one for one in self._host if one.room.room_id in renewal.gone or self.publisher.needs_publish(one)]
-        await asyncio.gather(*(self._publish(runtime) for runtime in due))
+        if due:
+            await asyncio.gather(*(self._publish(runtime) for runtime in due))
 
     async def _publish(self, runtime: RoomRuntime) -> None:
         if not await self.publisher.publish(runtime):

@@ -61,6 +61,8 @@ class RecordingPlayer:
             last_tick=last,
             keyframes=keyframes,
             tables=describe_tables(self._scan.room),
+            ended=recording.reason if recording.reason is not None else "the file was cut off",
+            not_compared=self._scan.changed_tables,
         )
 
     def start(self) -> None:

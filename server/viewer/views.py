@@ -41,7 +41,12 @@ class TableLayout(msgspec.Struct, frozen=True):
 
 
 class RecordingSummary(msgspec.Struct, frozen=True):
-    """The recording: its room, its ticks, and the tables of the room."""
+    """The recording: its room, its ticks, and the tables of the room.
+
+    Args:
+        ended: why the recording has ended.
+        not_compared: the tables whose declaration has changed since; a divergence of their values is not noticed.
+    """
 
     file: str
     room_id: str
@@ -53,6 +58,8 @@ class RecordingSummary(msgspec.Struct, frozen=True):
     last_tick: int
     keyframes: Sequence[int]
     tables: Sequence[TableLayout]
+    ended: str = ""
+    not_compared: Sequence[str] = ()
 
 
 class TimelineEntry(msgspec.Struct, frozen=True):

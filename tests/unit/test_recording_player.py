@@ -19,7 +19,8 @@ from tests.harness.arena_recordings import (
     record_arena,
 )
 from tests.harness.polling import eventually
-from tickwire.examples.arena import Arena
+from tickwire import uint
+from tickwire.examples.arena import Arena, Ships
 from tickwire.server.recording.reader import Recording
 from tickwire.server.recording.replay import Replay
 from tickwire.server.viewer import replayed_states
@@ -29,6 +30,14 @@ from tickwire.server.viewer.tables import DIGITS
 from tickwire.server.viewer.timeline import Timeline
 
 DATA, STATES = record_arena()
+
+
+class Hulls(Ships):
+    shield = uint(bits=4)
+
+
+class LaterArena(Arena):
+    ships: Hulls
 
 
 def reader() -> ReplayedStates:
@@ -157,3 +166,11 @@ def test_the_summary_describes_the_room_and_its_keyframes() -> None:
     assert (summary.first_tick, summary.last_tick, summary.tick_rate_hz) == (0, TICKS, 20.0)
     assert sorted(set(summary.keyframes)) == [0, 99, 199, 299, 399]
     assert [table.name for table in summary.tables] == ["ships", "bullets"]
+    assert (summary.ended, summary.not_compared) == ("the test has ended", ())
+
+
+def test_the_summary_names_tables_that_are_not_compared_and_a_file_that_was_cut_off() -> None:
+    cut = Recording(DATA[: len(DATA) * 3 // 4])
+    summary = RecordingPlayer(cut, LaterArena, "cut.tickrec").summary
+    assert (summary.ended, list(summary.not_compared)) == ("the file was cut off", ["ships"])
+    assert 0 < summary.last_tick < TICKS

@@ -28,6 +28,8 @@ export interface Recording {
   last_tick: number;
   keyframes: number[];
   tables: TableDescription[];
+  ended: string;
+  not_compared: string[];
 }
 
 export type Kind = "join" | "leave" | "connection" | "command" | "event" | "error" | "outcome" | "tuning" | "divergence";

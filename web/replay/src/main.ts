@@ -48,7 +48,9 @@ class Page {
 
   start(): void {
     const { recording, position } = this;
-    by("recording").textContent = `${recording.room_type} / ${recording.room_name || recording.room_id} · ${recording.file} · build ${recording.build || "–"}`;
+    by("recording").textContent = `${recording.room_type} / ${recording.room_name || recording.room_id} · ${recording.file} · build ${recording.build || "–"} · ended: ${recording.ended}`;
+    const changed = recording.not_compared.join(", ");
+    by("notes").textContent = changed ? `Not compared, because their declarations have changed: ${changed}.` : "";
     document.querySelector("main")!.hidden = false;
     const slider = by<HTMLInputElement>("slider");
     const tick = by<HTMLInputElement>("tick");

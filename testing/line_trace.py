@@ -6,8 +6,7 @@ Two traces of the same tick show the first line whose effect differs between two
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import FrameType
 from typing import Any, NamedTuple
 
@@ -45,27 +44,26 @@ class LineTracer:
 
     def __init__(self) -> None:
         self.steps: list[LineStep] = []
-        self._is_armed = False
+        self._previous: Any = None
+        self._is_active = False
         self._hook: FrameType | None = None
         self._room: Any = None
         self._calls = 0
 
-    def arm(self, is_armed: bool) -> None:
-        """Begin or end to record; call it between two ticks."""
-        self._is_armed = is_armed
+    def start(self) -> None:
+        """Begin to record on the current thread; between two ticks. A measurement of coverage pauses. Idempotent."""
+        if not self._is_active:
+            self._is_active, self._previous = True, sys.gettrace()
+            sys.settrace(self._trace_call)
 
-    @contextmanager
-    def active(self) -> Iterator[None]:
-        """Trace inside a `with`, on the current thread. A debugger or a measurement of coverage pauses."""
-        previous = sys.gettrace()
-        sys.settrace(self._trace_call)
-        try:
-            yield
-        finally:
-            sys.settrace(previous)
+    def stop(self) -> None:
+        """End to record. Idempotent."""
+        if self._is_active:
+            self._is_active = False
+            sys.settrace(self._previous)
 
     def _trace_call(self, frame: FrameType, event: str, argument: Any) -> Callable[..., Any] | None:
-        if not self._is_armed or not is_game(frame.f_code.co_filename):
+        if not is_game(frame.f_code.co_filename):
             return None
         if self._hook is None:
             if not is_room_method(frame):

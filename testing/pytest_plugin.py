@@ -14,6 +14,7 @@ that has Tickwire installed, so it imports neither the server nor numpy.
 from __future__ import annotations
 
 import argparse
+import inspect
 import os
 from collections.abc import Callable, Generator, Iterator
 from functools import partial
@@ -65,17 +66,17 @@ def pytest_configure(config: pytest.Config) -> None:
     """Apply the options. With `--pdb` the debugger opens at the first failure, without a search."""
     option = config.option
     config.stash[_PREVIOUS] = seed_settings.get()
-    cache = getattr(config, "cache", None)
     seed_settings.configure(
         SeedSettings(
             seed=option.tickwire_seed,
             seed_count=option.tickwire_seeds,
             schedule=option.tickwire_schedule,
             shrink_s=0.0 if config.getoption("usepdb", default=False) else option.tickwire_shrink_s,
-            folder=None if cache is None else _relative_to(Path(cache.mkdir("tickwire")), config),
             to_node_id=partial(_to_node_id, config),
         )
     )
+    if config.pluginmanager.has_plugin("cacheprovider"):
+        seed_settings.configure(seed_settings.get()._replace(get_folder=partial(_get_folder, config)))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -84,9 +85,10 @@ def pytest_unconfigure(config: pytest.Config) -> None:
         seed_settings.configure(config.stash[_PREVIOUS])
 
 
-def _relative_to(folder: Path, config: pytest.Config) -> Path:
-    """Return a folder relative to the current directory, if it is inside."""
-    here = config.invocation_params.dir
+def _get_folder(config: pytest.Config) -> Path:
+    """Return the plugin's folder in pytest's cache; relative to the current directory, if it is inside."""
+    assert config.cache is not None
+    folder, here = Path(config.cache.mkdir("tickwire")), config.invocation_params.dir
     return folder.relative_to(here) if folder.is_relative_to(here) else folder
 
 
@@ -113,11 +115,17 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     """With `--tickwire-determinism`, run a test that has passed again, and compare its rooms."""
     option, run = pyfuncitem.config.option, test_run.current()
     result = yield
-    if (option.tickwire_determinism or option.tickwire_record_run) and run is not None and run.last is not None:
+    is_wanted = option.tickwire_determinism or option.tickwire_record_run is not None
+    if is_wanted and run is not None and run.last is not None and not _has_other_examples(pyfuncitem.obj):
         from tickwire.testing import pytest_determinism
 
         pytest_determinism.check(pyfuncitem)
     return result
+
+
+def _has_other_examples(function: object) -> bool:
+    """Return whether another call of a test differs by design, or cannot be made: Hypothesis, coroutines."""
+    return getattr(function, "is_hypothesis_test", False) or inspect.iscoroutinefunction(function)
 
 
 @pytest.fixture

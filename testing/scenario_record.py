@@ -7,7 +7,6 @@ details  the calls to sources of chance of the whole run, and the lines of one t
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 
 import msgspec
 
@@ -49,12 +48,18 @@ def record_run(call: Callable[[], object], position: int | None = None) -> Scena
 
     def observe(number: int, harness: ObservedHarness) -> None:
         trace(number, harness)
-        lines.arm(len(trace.entries) == position)
+        follow()
 
-    lines.arm(position == 0)
-    with ExitStack() as stack:
-        stack.enter_context(test_run.running(TestRun(on_tick=observe)))
-        stack.enter_context(probe.active())
-        stack.enter_context(lines.active())
-        call()
+    def follow() -> None:
+        if len(trace.entries) == position:
+            lines.start()
+        else:
+            lines.stop()
+
+    with test_run.running(TestRun(on_tick=observe)), probe.active():
+        follow()
+        try:
+            call()
+        finally:
+            lines.stop()
     return ScenarioRecord(trace.entries, lines.steps, probe.calls)

@@ -38,13 +38,12 @@ def write_schedule(folder: Path, schedule: StoredSchedule) -> Path:
     """Write a schedule, and return the path of its file. An older file of the same test and seed is replaced.
 
     Args:
-        folder: the folder; it is created if it does not exist.
+        folder: the folder.
         schedule: the schedule.
     """
     name = "".join(character if character.isalnum() else "_" for character in schedule.test.rpartition("/")[2])
     digest = zlib.crc32(schedule.test.encode())  # two tests may have the same name
     path = folder / f"{name[-NAME_CHARACTERS_MAX:]}-{digest:08x}-seed-{schedule.seed}.json"
-    folder.mkdir(parents=True, exist_ok=True)
     choices = [choice._asdict() for choice in schedule.choices]
     value = {"format": FORMAT, "test": schedule.test, "seed": schedule.seed, "choices": choices}
     path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")

@@ -15,6 +15,12 @@ SHRINK_S = 10.0
 """The time limit of a search, about as long as a developer waits for the report of a failed test."""
 
 
+def _temporary_folder() -> Path:
+    folder = Path(tempfile.gettempdir()) / "tickwire-schedules"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
 class SeedSettings(NamedTuple):
     """The settings of one test session.
 
@@ -23,7 +29,7 @@ class SeedSettings(NamedTuple):
         seed_count: the number of seeds of each test, instead of the number in its decorator.
         schedule: a file with a schedule to repeat; None for none.
         shrink_s: the time limit of a search for a smaller schedule; 0 for no search.
-        folder: where schedules are written.
+        get_folder: returns the folder for schedules, and creates it.
         to_node_id: returns the id of a test for a command line in the current directory.
     """
 
@@ -31,7 +37,7 @@ class SeedSettings(NamedTuple):
     seed_count: int | None = None
     schedule: Path | None = None
     shrink_s: float = SHRINK_S
-    folder: Path | None = None
+    get_folder: Callable[[], Path] = _temporary_folder
     to_node_id: Callable[[str], str] = str
 
     def choose_seeds(self, count: int) -> Sequence[int]:
@@ -57,11 +63,6 @@ def configure(settings: SeedSettings) -> None:
 def get() -> SeedSettings:
     """Return the current settings."""
     return _settings
-
-
-def get_folder() -> Path:
-    """Return the folder for schedules: pytest's cache, or the folder for temporary files."""
-    return _settings.folder or Path(tempfile.gettempdir()) / "tickwire-schedules"
 
 
 def current_test() -> str:

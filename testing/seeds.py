@@ -195,6 +195,6 @@ def _shrink(
     lines = failure_report.describe_shrunk(len(choices), shrunk)
     if failed.test:
         stored = schedule_file.StoredSchedule(test, failed.seed, shrunk.choices)
-        path = schedule_file.write_schedule(seed_settings.get_folder(), stored)
+        path = schedule_file.write_schedule(seed_settings.get().get_folder(), stored)
         lines.append(f"repeat these only: {failed.command_of(str(path))}")
     return smallest, lines

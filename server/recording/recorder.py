@@ -16,8 +16,10 @@ import msgspec
 
 from tickwire.schemas.messages import Command, Input
 from tickwire.schemas.payloads import encode_payload
+from tickwire.server.observability.redaction import redact_text
 from tickwire.server.recording.checksum import StateChecksums
 from tickwire.server.recording.entries import (
+    MESSAGE_CHARACTERS_MAX,
     NO_SEAT,
     CallEntry,
     CommandEntry,
@@ -205,8 +207,10 @@ class RoomRecorder:
         """See `EntryRecorder.record_task`. A value that cannot be encoded ends the recording."""
         error = result.error
         if error is not None:
-            text = text_of(error)
-            self._add(TaskEntry(index, b"", type(error).__name__, text))
+            # A KeyError with this text is created again from its argument, not from its `str`.
+            is_text = len(error.args) == 1 and isinstance(error.args[0], str)
+            text = redact_text(error.args[0]) if is_text else text_of(error)
+            self._add(TaskEntry(index, b"", type(error).__name__, text[:MESSAGE_CHARACTERS_MAX]))
             return
         try:
             value = encode_value(result.value, self._runtime.room)

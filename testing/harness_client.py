@@ -117,6 +117,7 @@ class HarnessClient:
         self._heartbeat = Heartbeat()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._calls: dict[int, CommandCall] = {}
+        self._held = b""  # the payload of the input that is sent with each tick
 
     # -- the public API -------------------------------------------------------------------------------------
 
@@ -162,6 +163,21 @@ class HarnessClient:
         data = self.core.input(fields)
         if self.is_connected:
             self._send(data)
+
+    def hold(self, **fields: float) -> None:
+        """Send an input now and with each tick of the room, as a player does who holds a key; no fields end that.
+
+        Raises:
+            ValueError: the client is in no room, or the room declares no such input.
+        """
+        self._held = self.core.pack(fields) if fields else b""
+        self._send_held()
+
+    def _send_held(self) -> None:
+        joined = self.core.joined
+        if self._held and joined is not None and self.is_connected:
+            self._send(self.core.input_from_payload(self._held))
+            self._call_later("held input", 1 / joined.tick_rate_hz, self._send_held)
 
     def command(self, name: str, payload: Any = None, /, **arguments: Any) -> CommandCall:
         """Send a command. Its result is there once the room has run for long enough.
@@ -378,6 +394,7 @@ class HarnessClient:
                 self._is_joining, self.left_reason = False, ""
                 self._lobby.seat_taken()
             case SeatLost(reason):
+                self._held = b""
                 self.left_reason = reason
                 self._join_match()
             case ErrorReceived(error):
@@ -411,6 +428,7 @@ class HarnessClient:
             self._send(self.core.join(self._room_type, self._options))
         self._lobby.session_opened(has_resumed=update.welcome.generation > 1)
         self._send_commands()
+        self._send_held()
 
     def _ping(self) -> None:
         if self._welcome is None or self.connection is None:

@@ -354,3 +354,24 @@ def test_the_example_of_the_guide_passes() -> None:
     names: dict[str, Any] = {}
     exec(code, names)
     names["test_a_shot_costs_hit_points"]()
+
+
+def test_a_held_input_is_sent_with_each_tick_and_after_a_resume() -> None:
+    with RoomHarness(Pitch, seed=2) as room:
+        ann = room.join("ann")
+        room.run(ticks=1)
+        before = room.room.players["ann"].entity.x
+        ann.hold(dx=1)
+        room.run(ticks=10)
+        assert room.room.players["ann"].entity.x == before + 10
+        ann.disconnect()
+        room.run(ticks=10)
+        assert room.room.players["ann"].entity.x == before + 11, "the input on its way arrives, and no other"
+        ann.reconnect()
+        room.run(ticks=10)
+        assert room.room.players["ann"].entity.x == before + 21
+        ann.hold()
+        room.run(ticks=1)
+        after = room.room.players["ann"].entity.x
+        room.run(ticks=10)
+        assert room.room.players["ann"].entity.x == after

@@ -12,6 +12,7 @@ import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
 from tests.e2e.conftest import shard_settings
+from tickwire.server.viewer.server import PAGE
 
 __all__ = ["shard_settings"]  # a fixture of those tests, used here, too
 
@@ -32,11 +33,12 @@ def _need(condition: object, what: str) -> None:
 
 @pytest.fixture(scope="session")
 def built() -> Path:
-    """The folder with the built demo and console."""
+    """The folder with the built demo and console; the replay page is built with them."""
     _need(CHROMIUM, "chromium is not installed: apt-get install chromium")
-    if not (DIST / ".built").exists():
+    if not (DIST / ".built").exists() or not (PAGE / "index.html").exists():
         done = subprocess.run(["make", "web"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
         _need(done.returncode == 0, f"the web client cannot be built: {done.stderr[-500:]}")
+        _need((PAGE / "index.html").exists(), "the replay page is missing although `make web` has nothing to do")
     return DIST
 
 

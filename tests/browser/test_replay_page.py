@@ -17,7 +17,7 @@ from tickwire import Room
 from tickwire.examples.arena import Arena
 from tickwire.server.recording.reader import Recording
 from tickwire.server.viewer.player import RecordingPlayer
-from tickwire.server.viewer.server import PAGE, ViewerServer
+from tickwire.server.viewer.server import ViewerServer
 from tickwire.server.viewer.tables import DIGITS
 
 DATA, STATES = record_arena()
@@ -40,7 +40,6 @@ async def served(room_class: type[Room] = Arena) -> AsyncIterator[str]:
 @pytest.fixture
 async def page(built: Path, browser: Browser) -> AsyncIterator[Page]:
     """The page at the first tick."""
-    assert (PAGE / "index.html").is_file(), "run: make web"
     async with served() as url:
         page = await open_and_collect(browser, url)
         await shows(page, 0)

@@ -4,9 +4,10 @@
  *     _kernel_decode.c    decode_section     TableCodec.decode
  *     _kernel_quantise.c  quantise, widen    Quantiser.quantise
  *     _kernel_receive.c   read_input         decode_client, for one Input
+ *                         push_input         Seat.push_input, for such an Input
  *     _kernel_send.c      send               transport.write, for many connections
  *     _kernel_send_state.c  send_state       StateWriter, for seats that receive the common frame
- *     _kernel_seats.c     SeatSendState, SocketState, the base classes of seats and connections
+ *     _kernel_seats.c     SeatFields, SocketFields, the base classes of seats and connections
  *
  * Every function returns the bytes and numbers of its Python counterpart, and raises its errors: tests run on both, and
  * `make fuzz-kernel` compares them under the address and undefined-behaviour sanitizers. schemas/kernel.py loads it.
@@ -67,6 +68,14 @@ PyDoc_STRVAR(read_input_doc,
 "Returns:\n"
 "    The number of the input, its tick, and its payload.");
 
+PyDoc_STRVAR(push_input_doc,
+"push_input(frame, head, seat, create)\n--\n\n"
+"Queue the Input in a frame at a seat; return False, and change nothing, if that takes more than queueing.\n\n"
+"Args:\n"
+"    frame, head: as for `read_input`.\n"
+"    seat: the seat of the player.\n"
+"    create: the class of inputs: called with the number, the tick and the payload.");
+
 PyDoc_STRVAR(send_doc,
 "send(writes)\n--\n\n"
 "Send each frame to its socket, without waiting; release the interpreter lock meanwhile.\n\n"
@@ -97,6 +106,7 @@ static PyMethodDef methods[] = {
     {"decode_section", kernel_decode_section, METH_VARARGS, decode_section_doc},
     {"quantise", kernel_quantise, METH_VARARGS, quantise_doc},
     {"read_input", kernel_read_input, METH_VARARGS, read_input_doc},
+    {"push_input", kernel_push_input, METH_VARARGS, push_input_doc},
     {"send", kernel_send, METH_VARARGS, send_doc},
     {"send_state", kernel_send_state, METH_VARARGS, send_state_doc},
     {"widen", kernel_widen, METH_VARARGS, widen_doc},

@@ -23,6 +23,7 @@ extern PyObject *MalformedMessage;
 
 PyObject *kernel_encode_section(PyObject *module, PyObject *args);
 PyObject *kernel_decode_section(PyObject *module, PyObject *args);
+PyObject *kernel_push_input(PyObject *module, PyObject *args);
 PyObject *kernel_quantise(PyObject *module, PyObject *args);
 PyObject *kernel_read_input(PyObject *module, PyObject *args);
 PyObject *kernel_send(PyObject *module, PyObject *args);

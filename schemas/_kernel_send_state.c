@@ -91,7 +91,7 @@ static int load_frame(Fanout *fanout, PyObject *interest) {
 
 /* Returns 1 if a connection is congested, 0 if not, -1 with an exception set. */
 static int is_congested(PyObject *connection) {
-    if (PyObject_TypeCheck(connection, SocketStateType)) return ((SocketState *)connection)->is_congested;
+    if (PyObject_TypeCheck(connection, SocketFieldsType)) return ((SocketFields *)connection)->is_congested;
     PyObject *found = PyObject_GetAttrString(connection, "is_congested");
     int value = found ? PyObject_IsTrue(found) : -1;
     Py_XDECREF(found);
@@ -100,8 +100,8 @@ static int is_congested(PyObject *connection) {
 
 /* Returns 1 if a connection has a plain socket, and its transport holds no bytes; -1 with an exception set. */
 static int can_send(PyObject *connection) {
-    if (!PyObject_TypeCheck(connection, SocketStateType)) return 0;
-    SocketState *socket_state = (SocketState *)connection;
+    if (!PyObject_TypeCheck(connection, SocketFieldsType)) return 0;
+    SocketFields *socket_state = (SocketFields *)connection;
     if (socket_state->descriptor < 0) return 0;
     if (!socket_state->may_hold_bytes) return 1;
     PyObject *found = PyObject_CallMethod(connection, "unsent_bytes", NULL);
@@ -140,7 +140,7 @@ static int append_write(PyObject *writes, const Update *update) {
 }
 
 /* Adds the update of a connected seat to those for sockets or for transports; or the seat to the others. */
-static int add_update(Fanout *fanout, SeatSendState *seat, PyObject *connection, PyObject *interest) {
+static int add_update(Fanout *fanout, SeatFields *seat, PyObject *connection, PyObject *interest) {
     int congested = is_congested(connection);
     if (congested) return congested < 0 ? -1 : PyList_Append(fanout->others, (PyObject *)seat);
     if (load_frame(fanout, interest) < 0) return -1;
@@ -162,7 +162,7 @@ static int add_update(Fanout *fanout, SeatSendState *seat, PyObject *connection,
     fanout->sent++;
     fanout->sent_bytes += frame->size + update.ack_bytes;
     if (!is_direct) return append_write(fanout->writes, &update);
-    update.descriptor = ((SocketState *)connection)->descriptor;
+    update.descriptor = ((SocketFields *)connection)->descriptor;
     Py_INCREF(connection);
     Py_INCREF(update.data);
     fanout->updates[fanout->count++] = update;
@@ -170,8 +170,8 @@ static int add_update(Fanout *fanout, SeatSendState *seat, PyObject *connection,
 }
 
 static int add_seat(Fanout *fanout, PyObject *object) {
-    if (!PyObject_TypeCheck(object, SeatSendStateType)) return PyList_Append(fanout->others, object);
-    SeatSendState *seat = (SeatSendState *)object;
+    if (!PyObject_TypeCheck(object, SeatFieldsType)) return PyList_Append(fanout->others, object);
+    SeatFields *seat = (SeatFields *)object;
     PyObject *connection = seat->connection, *interest = seat->interest;
     if (connection == Py_None) return 0;
     if (!connection || !interest || seat->send_rate != Py_None || seat->has_events || seat->reads_tables)

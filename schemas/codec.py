@@ -184,6 +184,19 @@ def read_input_frame(frame: bytes) -> Input | None:
     return None if found is None else Input(*found)
 
 
+def push_input_frame(frame: bytes, seat: object) -> bool:
+    """Queue the Input in a client's frame at a seat. Only the native kernel does this; False without it.
+
+    Args:
+        frame: as for `read_input_frame`.
+        seat: the seat of the player.
+
+    Returns:
+        Whether the frame was handled. Nothing was changed otherwise.
+    """
+    return kernel.is_native and kernel.push_input(frame, _INPUT_HEAD, seat, Input)
+
+
 def encode_input(seq: int, tick: int, payload: bytes) -> bytes:
     """Encode an Input from the precomputed layout; equal to `encode_client(Input(seq, tick, payload))`."""
     shape = _INPUT_SHAPES_BY_PAYLOAD.get(len(payload))

@@ -13,12 +13,13 @@ import os
 import numpy as np
 
 __all__ = [
-    "SeatSendState",
-    "SocketState",
+    "SeatFields",
+    "SocketFields",
     "decode_section",
     "describe",
     "encode_section",
     "is_native",
+    "push_input",
     "quantise",
     "read_input",
     "reason",
@@ -44,8 +45,9 @@ else:
 
         decode_section, encode_section = _kernel.decode_section, _kernel.encode_section
         quantise, widen = _kernel.quantise, _kernel.widen
-        read_input, send, send_state = _kernel.read_input, _kernel.send, _kernel.send_state
-        SeatSendState, SocketState = _kernel.SeatSendState, _kernel.SocketState
+        push_input, read_input = _kernel.push_input, _kernel.read_input
+        send, send_state = _kernel.send, _kernel.send_state
+        SeatFields, SocketFields = _kernel.SeatFields, _kernel.SocketFields
     except (ImportError, AttributeError) as error:  # a kernel of an earlier build may lack a function
         reason = f"it cannot be loaded: {error}"
     else:

@@ -38,7 +38,7 @@ from tickwire.server.edge.proxy_protocol import InvalidProxyHeader
 from tickwire.server.edge.rate_limit import FLOOD_S, LimitScope, RateLimiter
 from tickwire.server.edge.receiver import ConnectionOwner, Receiver
 from tickwire.server.edge.settings import EdgeSettings
-from tickwire.server.edge.socket_state import SocketState
+from tickwire.server.edge.socket_fields import SocketFields
 from tickwire.server.edge.tcp_info import read_rtt_ms
 
 _PING = bytes((FIN_PING, 0))
@@ -64,7 +64,7 @@ def _find_descriptor(transport: asyncio.BaseTransport) -> int:
     return found.fileno() if found is not None else -1
 
 
-class Connection(SocketState, asyncio.Protocol):
+class Connection(SocketFields, asyncio.Protocol):
     """The protocol of one accepted socket.
 
     Args:

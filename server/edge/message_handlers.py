@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
-from tickwire.schemas.codec import client_message_type, decode_client, read_input_frame
+from tickwire.schemas.codec import client_message_type, decode_client, push_input_frame, read_input_frame
 from tickwire.schemas.errors import MalformedMessage, UnknownMessage
 from tickwire.schemas.messages import (
     ClientMessage,
@@ -94,6 +94,9 @@ class SessionReceiver(Receiver[Connection]):
 
     def frame_received(self, frame: bytes, /) -> None:
         """Handle one message in a short frame. Nearly all of them are inputs."""
+        if push_input_frame(frame, self.session.seat):
+            self._counters.messages_received += 1
+            return
         message = read_input_frame(frame)
         if message is None:
             super().frame_received(frame)

@@ -34,7 +34,7 @@ from tickwire.server.rooms.outbox import UNSENT_MAX
 from tickwire.server.rooms.player import Player, PlayerCallbacks, PlayerState
 from tickwire.server.rooms.player_moves import PlayerMoves
 from tickwire.server.rooms.room import Room
-from tickwire.server.rooms.seat_send_state import SeatSendState
+from tickwire.server.rooms.seat_fields import SeatFields
 from tickwire.server.rooms.subscriber import Subscriber
 from tickwire.server.rooms.transactions import Decision, RecordReads, RecordVersion, Transaction
 
@@ -153,7 +153,7 @@ class SeatRequest(msgspec.Struct, frozen=True):
     record: RecordVersion | None = None
 
 
-class Seat(SeatSendState):
+class Seat(SeatFields):
     """The seat of one session, created by `RoomRuntime.seat` and `RoomRuntime.restore_seat`.
 
     The session calls the methods; the tick reads the attributes.
@@ -174,21 +174,14 @@ class Seat(SeatSendState):
 
     __slots__ = (
         "_fan_out_meter",
-        "_input_size",
-        "_may_misfit",
-        "_may_restart",
-        "_newest_inputs",
         "_on_ended",
-        "_received_seq",
         "_recent",
         "_runtime",
         "_sent_interests",
         "backlog",
         "cell",
         "fan_out",
-        "inbox",
         "inputs_superseded",
-        "is_open",
         "is_restored",
         "known_entity",
         "limits",
@@ -221,7 +214,7 @@ class Seat(SeatSendState):
         )
         self.player.is_connected = checkpoint is None
         # Lists: a deque allocates space for 64 items at once, and these hold at most 16.
-        self.inbox: list[Input] = []
+        self.inbox = []
         self.interest = runtime.replicator.everyone
         self.view = None
         self.applied_seq = 0

@@ -21,7 +21,7 @@ from tickwire.examples.market import Market
 from tickwire.schemas.messages import Input, Reply
 from tickwire.server.config import Listen, Settings
 from tickwire.server.dev.local_stores import free_port
-from tickwire.server.edge import handshake
+from tickwire.server.edge import handshake, message_handlers
 from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.edge.reply_cache import ReplyCache
 from tickwire.server.edge.settings import EdgeSettings
@@ -213,6 +213,7 @@ async def test_player_whose_inputs_are_not_acknowledged_fails_the_run(
             push(seat, message)
 
     monkeypatch.setattr(Seat, "push_input", push_input)
+    monkeypatch.setattr(message_handlers, "push_input_frame", lambda frame, seat: False)
     code, run = await ended(shard.url, tmp_path, "-u", "4", "-r", "4", "-t", "15s")
     assert code == 1, run.output
     assert set(run.summary.failures["inputs"]) == {"not acknowledged"}, run.output

@@ -1,9 +1,9 @@
 """Fuzzes the native kernel under sanitizers: `python -m tests.fuzz.kernel --seconds 60`; needs a C compiler.
 
 The kernel is compiled with the address and undefined-behaviour sanitizers into a folder of its own. A child process
-preloads the sanitizers' run-time library and loads this kernel. It runs the comparisons of test_kernel.py and
-test_send_state.py in tests/property with new seeds until the time is over. A difference or a report of a sanitizer
-ends the run.
+preloads the sanitizers' run-time library and loads this kernel. It runs the comparisons of test_kernel.py,
+test_send_state.py and test_push_input.py in tests/property, with new seeds until the time is over. A difference or a
+report of a sanitizer ends the run.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ def compare(seconds: float) -> int:
 
     from tests.harness.socket_subscriber import PairConnection
     from tests.property import test_kernel as properties
+    from tests.property import test_push_input as inputs
     from tests.property import test_send_state as plays
     from tests.unit import test_send_state as sends
     from tests.unit import test_write_batch as batches
@@ -61,7 +62,9 @@ def compare(seconds: float) -> int:
     assert kernel.is_native, kernel.reason
     assert str(_kernel.__file__).startswith(os.environ[FOLDER_VARIABLE]), _kernel.__file__
     quiet = settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
-    named = [test for part in (properties, plays) for name, test in vars(part).items() if name.startswith("test_")]
+    named = [
+        test for part in (properties, plays, inputs) for name, test in vars(part).items() if name.startswith("test_")
+    ]
     tests = [quiet(test) for test in named if hasattr(test, "hypothesis")]
     properties.test_the_kernel_rejects_arrays_of_other_shapes_and_types()
     properties.test_the_kernel_rejects_another_head()
@@ -76,6 +79,7 @@ def compare(seconds: float) -> int:
             for pair in pairs:
                 pair.close()
     sends.test_seats_in_cycles_are_collected()
+    inputs.test_other_messages_seats_and_arguments_are_left_alone()
     for predictor, parameter in itertools.product(range(4), range(64)):
         properties.test_every_width_of_every_predictor_has_an_equal_result(predictor, parameter)
     started, cases, number = time.monotonic(), 0, time.time_ns()

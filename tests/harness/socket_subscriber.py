@@ -6,10 +6,10 @@ import socket
 
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tickwire.schemas import SCHEMA_VERSION
-from tickwire.server.edge.socket_state import SocketState
+from tickwire.server.edge.socket_fields import SocketFields
 
 
-class PairConnection(SocketState):
+class PairConnection(SocketFields):
     """A connection over one end of a socket pair. Its transport only records what it is written.
 
     Attributes:

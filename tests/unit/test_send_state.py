@@ -15,7 +15,7 @@ import pytest
 from tests.harness.socket_subscriber import PairConnection
 from tickwire.schemas import kernel
 from tickwire.schemas.state_messages import frame_ack
-from tickwire.server.rooms.seat_send_state import SeatSendState
+from tickwire.server.rooms.seat_fields import SeatFields
 
 pytestmark = pytest.mark.skipif(not kernel.is_native, reason=f"no native kernel: {kernel.reason}")
 
@@ -23,7 +23,7 @@ TICK = 70_000
 LARGE = bytes(range(256)) * 32_768
 
 
-class BareSeat(SeatSendState):
+class BareSeat(SeatFields):
     __slots__ = ("__weakref__",)
 
     def __init__(self, connection: Any, interest: Any, view: object) -> None:
@@ -188,7 +188,7 @@ def test_other_arguments_are_rejected(pairs: list[PairConnection]) -> None:
             send([BareSeat(pairs[0], interest, "before")])
     with pytest.raises(AttributeError):
         send([BareSeat(SimpleNamespace(), interest_of(b""), "before")])
-    unset = SeatSendState()
+    unset = SeatFields()
     assert send([unset]) == (0, 0, [unset], [])
 
 

@@ -12,7 +12,7 @@ from tickwire.schemas import kernel
 
 if TYPE_CHECKING or not kernel.is_native:
 
-    class SocketState:
+    class SocketFields:
         """The base class of a connection.
 
         Attributes:
@@ -28,4 +28,4 @@ if TYPE_CHECKING or not kernel.is_native:
         may_hold_bytes: bool
 
 else:
-    SocketState = kernel.SocketState
+    SocketFields = kernel.SocketFields

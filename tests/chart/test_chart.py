@@ -93,6 +93,20 @@ def test_no_list_of_a_pod_has_two_entries_with_one_key(file: Path) -> None:
             assert len(values) == len(set(values)), values
 
 
+def test_recordings_have_a_volume_that_is_larger_than_their_bound_or_none() -> None:
+    for size, is_enabled in ((16, True), (500, True), (500, False)):
+        objects = rendered(REQUIRED, {"recordings": {"enabled": is_enabled, "sizeMiB": size}})
+        (shard, *_) = pods(kinds(objects, "StatefulSet"))
+        volumes = {one["name"]: one for one in shard["volumes"]}
+        mounts = {one["name"]: one["mountPath"] for one in shard["containers"][0]["volumeMounts"]}
+        settings = tomllib.loads(settings_of(objects)).get("recordings", {})
+        assert ("recordings" in volumes) == ("recordings" in mounts) == bool(settings) == is_enabled
+        if is_enabled:
+            assert Path(settings["directory"]).parent == Path(mounts["recordings"])
+            assert settings["directory_bytes_max"] == size * 2**20
+            assert int(volumes["recordings"]["emptyDir"]["sizeLimit"].removesuffix("Mi")) > size
+
+
 @pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.stem)
 def test_rendered_settings_are_valid_settings_of_the_server(file: Path, tmp_path: Path) -> None:
     objects = rendered(values_of(file))

@@ -10,9 +10,11 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.harness.null_services import NoSessionRestorer
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.tick_simulation import SimulatedClock
 from tickwire import Player, Room, SaveData, Table, real
+from tickwire.schemas.messages import Redirect
 from tickwire.schemas.report import ReportReply
 from tickwire.server.errors import RateLimited, RoomFailed, Unavailable
 from tickwire.server.recording.player_reports import PlayerReports
@@ -26,8 +28,9 @@ from tickwire.server.recording.recording_service import (
 )
 from tickwire.server.recording.replay import Replay, ReplayReport
 from tickwire.server.recording_settings import RecordingSettings
-from tickwire.server.rooms.factory import RoomSpec
+from tickwire.server.rooms.factory import RestoreRequest, RoomSpec
 from tickwire.server.rooms.host import HostCallbacks, RoomHost
+from tickwire.server.rooms.room_restart import create_restart_point
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest
 
@@ -173,6 +176,23 @@ async def test_a_room_that_closes_or_moves_releases_its_memory(tmp_path: Path) -
         shard.host.close(runtime.room.room_id, "the test ends")
     assert shard.service.memory_bytes == 0
     assert await shard.files() == []
+
+
+async def test_the_recorder_of_a_room_that_moves_starts_empty_on_the_target(tmp_path: Path) -> None:
+    source, target = RecordedShard(tmp_path), RecordedShard(tmp_path)
+    runtime = source.create(KiteField)
+    source.clock.run(5.0)
+    source.host.freeze(runtime)
+    checkpoint = create_restart_point(runtime).checkpoint
+    request = RestoreRequest(checkpoint, NoSessionRestorer(), lambda seat: None, {})
+    moved = target.host.prepare(RoomSpec("r", KiteField.room_type, epoch=2), request)
+    target.host.attach(moved)
+    source.host.release(runtime, Redirect("ws://target.example"))
+    assert source.service.memory_bytes == 0
+    target.clock.run(1.0)
+    report = await target.verify(target.service.write_last(moved, 10.0, "operator"))
+    assert report.first_tick >= checkpoint.tick
+    assert report.last_tick == moved.tick
 
 
 async def test_a_room_without_a_flight_recorder_is_recorded_on_request_only(tmp_path: Path) -> None:

@@ -22,7 +22,8 @@ class RecordingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
         directory_bytes_max: the most bytes of all files; the oldest ones are removed.
         file_bytes_max: the largest file. A recording that an operator has started ends when it has this size.
         room_bytes_max: the memory for the last seconds of one room; the oldest part is dropped first.
-        shard_bytes_max: the same for all rooms of a shard, and for the recordings that operators have started.
+        shard_bytes_max: the same for all rooms of a shard; and the most memory of the recordings that operators have
+            started, of which so many run at the same time as fit into it.
         write_timeout_s: how long the write of a file may take. A file that takes longer is given up.
     """
 

@@ -31,9 +31,6 @@ from tickwire.server.rooms.runtime import RoomRuntime
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-LIVE_MAX = 8
-"""Live recordings that run at the same time on a shard."""
-
 
 class RecordingsDisabled(TickwireError):
     """The shard writes no recordings, or the room does not keep its last seconds."""
@@ -89,6 +86,11 @@ class RecordingService:
         """The memory of all frames that are not written yet."""
         return self.flight.size + sum(recording.size for recording in self._live.values())
 
+    @property
+    def live_max(self) -> int:
+        """How many live recordings may run at the same time, so that all of them fit into `shard_bytes_max`."""
+        return self._settings.shard_bytes_max // self._settings.file_bytes_max
+
     # -- the rooms of the shard -----------------------------------------------------------------------------
 
     def room_started(self, runtime: RoomRuntime) -> None:
@@ -143,12 +145,12 @@ class RecordingService:
 
         Raises:
             RecordingsDisabled: the shard writes no recordings.
-            RateLimited: LIVE_MAX recordings run already.
+            RateLimited: `live_max` recordings run already.
             RoomFailed: the game's `save` raised an exception, so the room has no keyframe.
         """
         self._check_enabled()
-        if len(self._live) >= LIVE_MAX:
-            raise RateLimited(f"{LIVE_MAX} recordings are running on this shard; wait until one is complete")
+        if len(self._live) >= self.live_max:
+            raise RateLimited(f"{self.live_max} recordings are running on this shard; wait until one is complete")
         room = runtime.room
         name = self._name(runtime, "operator")
         last_tick = room.tick + max(1, round(seconds * room.tick_rate_hz))

@@ -21,7 +21,6 @@ from tickwire.server.recording.player_reports import PlayerReports
 from tickwire.server.recording.reader import Recording
 from tickwire.server.recording.recording_limits import LIMITS
 from tickwire.server.recording.recording_service import (
-    LIVE_MAX,
     RecordingEnvironment,
     RecordingsDisabled,
     RecordingService,
@@ -271,11 +270,12 @@ async def test_a_type_that_fails_again_and_again_writes_a_bounded_number_of_file
 
 
 async def test_the_number_and_the_size_of_live_recordings_are_bounded(tmp_path: Path) -> None:
-    shard = RecordedShard(tmp_path, file_bytes_max=64 * 1024)
+    shard = RecordedShard(tmp_path, file_bytes_max=64 * 1024, room_bytes_max=64 * 1024, shard_bytes_max=512 * 1024)
     runtime = shard.create(KiteField, kites=100)
     shard.clock.run(1.0)
-    names = [shard.service.start(runtime, 3600.0) for _ in range(LIVE_MAX)]
-    assert len(set(names)) == LIVE_MAX
+    assert shard.service.live_max == 8
+    names = [shard.service.start(runtime, 3600.0) for _ in range(8)]
+    assert len(set(names)) == 8
     with pytest.raises(RateLimited, match="running"):
         shard.service.start(runtime, 1.0)
     shard.clock.run(120.0)

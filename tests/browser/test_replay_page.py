@@ -20,13 +20,11 @@ from tickwire.server.viewer.player import RecordingPlayer
 from tickwire.server.viewer.server import ViewerServer
 from tickwire.server.viewer.tables import DIGITS
 
-DATA, STATES = record_arena()
-
 
 @asynccontextmanager
 async def served(room_class: type[Room] = Arena) -> AsyncIterator[str]:
     """The address of the page with the recorded arena."""
-    player = RecordingPlayer(Recording(DATA), room_class, "arena.tickrec")
+    player = RecordingPlayer(Recording(record_arena().data), room_class, "arena.tickrec")
     server = ViewerServer(player)
     await server.start(0)
     player.start()
@@ -68,7 +66,7 @@ async def shown_ships(page: Page) -> dict[int, tuple[str, str, str]]:
 
 
 def recorded_ships(tick: int) -> dict[int, tuple[str, str, str]]:
-    return {id: (f"{x:.3f}", f"{y:.3f}", str(hp)) for id, (x, y, hp) in STATES[tick].items()}
+    return {id: (f"{x:.3f}", f"{y:.3f}", str(hp)) for id, (x, y, hp) in record_arena().states[tick].items()}
 
 
 async def test_it_plays_pauses_and_steps_by_keyboard(page: Page) -> None:
@@ -96,9 +94,10 @@ async def test_the_slider_seeks_and_changed_cells_are_marked(page: Page) -> None
         await page.fill("#slider", str(tick))
         await shows(page, tick)
         assert await shown_ships(page) == recorded_ships(tick)
+    states = record_arena().states
     expected = [
-        [round(now, DIGITS) != round(old, DIGITS) for now, old in zip(ship, STATES[99][id], strict=True)]
-        for id, ship in STATES[100].items()
+        [round(now, DIGITS) != round(old, DIGITS) for now, old in zip(ship, states[99][id], strict=True)]
+        for id, ship in states[100].items()
     ]
 
     async def is_marked() -> bool:
@@ -146,7 +145,7 @@ async def test_a_click_in_the_world_selects_the_nearest_entity(page: Page) -> No
     await shows(page, 1)
     box = await page.locator("#world").bounding_box()
     assert box is not None
-    id, (x, y, _) = next(iter(STATES[1].items()))
+    id, (x, y, _) = next(iter(record_arena().states[1].items()))
     size = min(box["width"], box["height"])
     left, top = ((value + 500) / 1000 * (size - 20) for value in (x, y))
     edge_x, edge_y = (box["width"] - size) / 2 + 10, (box["height"] - size) / 2 + 10
@@ -159,7 +158,7 @@ async def test_the_divergence_of_other_code_is_marked_and_reached_with_a_click(b
     async with served(DivergedArena) as url:
         page = await open_and_collect(browser, url)
         await page.wait_for_selector("#divergence:not([hidden])", timeout=60_000)
-        first_hit = next(tick for tick, now in STATES.items() if any(hp < 100 for _, _, hp in now.values()))
+        first_hit = record_arena().first_hit
         assert await page.inner_text("#divergence") == f"diverges at tick {first_hit}"
         await page.click("#divergence")
         await shows(page, first_hit)

@@ -22,7 +22,7 @@ ROOMS = ("--rooms", "tickwire.examples.arena")
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("recordings") / "arena.tickrec"
-    path.write_bytes(record_arena(pilots=3)[0])
+    path.write_bytes(record_arena(pilots=3).data)
     return path
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+from functools import cache
+from typing import NamedTuple
 
 import msgspec
 
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tests.harness.runtimes import create_runtime
-from tickwire import Room
 from tickwire.examples.arena import Arena
 from tickwire.schemas.fields import pack_input
 from tickwire.schemas.messages import Command, Input
@@ -49,14 +50,21 @@ def _join(runtime: RoomRuntime, number: int) -> Seat:
     return runtime.seat(SeatRequest(RecordingSubscriber(name), name, {"name": name}))
 
 
-def record_arena(
-    *, ticks: int = TICKS, pilots: int = 8, room_class: type[Room] = Arena
-) -> tuple[bytes, dict[int, dict[int, tuple[float, float, int]]]]:
-    """Record an arena.
+class RecordedArena(NamedTuple):
+    """A recording, and the x, y and hp of each ship after each tick, by tick and id. A tick that fails ends both."""
 
-    Returns:
-        The recording, and the x, y and hp of each ship after each tick, by tick and id. A tick that fails ends both.
-    """
+    data: bytes
+    states: dict[int, dict[int, tuple[float, float, int]]]
+
+    @property
+    def first_hit(self) -> int:
+        """The first tick in which a ship has lost hit points."""
+        return next(tick for tick, ships in self.states.items() if any(hp < 100 for _, _, hp in ships.values()))
+
+
+@cache
+def record_arena(*, ticks: int = TICKS, pilots: int = 8, room_class: type[Arena] = Arena) -> RecordedArena:
+    """Record an arena. Equal arguments return the same recording."""
     rng = random.Random(5)
     runtime = create_runtime(room_class, name="lobby")
     room = runtime.room
@@ -86,4 +94,4 @@ def record_arena(
             break
         states[runtime.tick] = {row.id: (row.x, row.y, row.hp) for row in room.ships}
     recorder.stop("the test has ended")
-    return bytes(file), states
+    return RecordedArena(bytes(file), states)

@@ -29,8 +29,6 @@ from tickwire.server.viewer.replayed_states import TICKS_MAX, ReplayedStates
 from tickwire.server.viewer.tables import DIGITS
 from tickwire.server.viewer.timeline import Timeline
 
-DATA, STATES = record_arena()
-
 
 class Hulls(Ships):
     shield = uint(bits=4)
@@ -41,7 +39,7 @@ class LaterArena(Arena):
 
 
 def reader() -> ReplayedStates:
-    recording = Recording(DATA)
+    recording = Recording(record_arena().data)
     keyframes = [keyframe.tick for keyframe in recording.keyframes]
     return ReplayedStates(Replay(recording, Arena), keyframes, recording.last_tick)
 
@@ -55,7 +53,7 @@ def ships(state: dict[str, Any]) -> dict[int, tuple[float, float, int]]:
 
 def is_equal(state: dict[str, Any]) -> bool:
     """Whether a state has the ships of the room, to the digits of the page."""
-    expected = STATES[state["tick"]]
+    expected = record_arena().states[state["tick"]]
     return ships(state) == {id: (round(x, DIGITS), round(y, DIGITS), hp) for id, (x, y, hp) in expected.items()}
 
 
@@ -109,13 +107,13 @@ def test_the_window_of_kept_states_is_bounded(monkeypatch: pytest.MonkeyPatch) -
 
 async def play(player: RecordingPlayer) -> Timeline:
     player.start()
-    await eventually(lambda: player.timeline.is_complete)
+    await eventually(lambda: player.timeline.is_complete, 60)
     await player.stop()
     return player.timeline
 
 
 async def test_the_timeline_has_joins_commands_events_and_leaves() -> None:
-    player = RecordingPlayer(Recording(DATA), Arena, "arena.tickrec")
+    player = RecordingPlayer(Recording(record_arena().data), Arena, "arena.tickrec")
     timeline = await play(player)
     overview = timeline.count(1)
     assert (overview.problem, overview.divergence, overview.replayed_to) == ("", None, TICKS)
@@ -129,7 +127,7 @@ async def test_the_timeline_has_joins_commands_events_and_leaves() -> None:
 
 
 async def test_requests_are_answered_while_the_timeline_is_filled() -> None:
-    player = RecordingPlayer(Recording(DATA), Arena, "arena.tickrec")
+    player = RecordingPlayer(Recording(record_arena().data), Arena, "arena.tickrec")
     player.start()
     (state,) = json.loads(await player.read_states(300, 300))
     assert is_equal(state)
@@ -137,10 +135,10 @@ async def test_requests_are_answered_while_the_timeline_is_filled() -> None:
 
 
 async def test_a_replay_with_other_rules_reports_its_first_divergence() -> None:
-    timeline = await play(RecordingPlayer(Recording(DATA), DivergedArena, "arena.tickrec"))
+    timeline = await play(RecordingPlayer(Recording(record_arena().data), DivergedArena, "arena.tickrec"))
     divergence = timeline.count(1).divergence
     assert divergence is not None
-    first_hit = next(tick for tick, now in STATES.items() if any(hp < 100 for _, _, hp in now.values()))
+    first_hit = record_arena().first_hit
     assert divergence.tick == first_hit
     assert "ships" in divergence.text
 
@@ -149,7 +147,7 @@ async def test_the_recording_of_a_failed_room_ends_with_its_error() -> None:
     data, states = record_arena(room_class=FailingArena)
     player = RecordingPlayer(Recording(data), FailingArena, "failed.tickrec")
     player.start()
-    await eventually(lambda: player.timeline.is_complete)
+    await eventually(lambda: player.timeline.is_complete, 60)
     overview = player.timeline.count(1)
     assert (overview.problem, overview.divergence) == ("", None)
     (error,) = [one for one in player.timeline.find(0, TICKS, 1000).entries if one.kind == "error"]
@@ -161,7 +159,7 @@ async def test_the_recording_of_a_failed_room_ends_with_its_error() -> None:
 
 
 def test_the_summary_describes_the_room_and_its_keyframes() -> None:
-    summary = RecordingPlayer(Recording(DATA), Arena, "arena.tickrec").summary
+    summary = RecordingPlayer(Recording(record_arena().data), Arena, "arena.tickrec").summary
     assert (summary.file, summary.room_type, summary.room_name) == ("arena.tickrec", "arena", "lobby")
     assert (summary.first_tick, summary.last_tick, summary.tick_rate_hz) == (0, TICKS, 20.0)
     assert sorted(set(summary.keyframes)) == [0, 99, 199, 299, 399]
@@ -170,7 +168,8 @@ def test_the_summary_describes_the_room_and_its_keyframes() -> None:
 
 
 def test_the_summary_names_tables_that_are_not_compared_and_a_file_that_was_cut_off() -> None:
-    cut = Recording(DATA[: len(DATA) * 3 // 4])
+    data = record_arena().data
+    cut = Recording(data[: len(data) * 3 // 4])
     summary = RecordingPlayer(cut, LaterArena, "cut.tickrec").summary
     assert (summary.ended, list(summary.not_compared)) == ("the file was cut off", ["ships"])
     assert 0 < summary.last_tick < TICKS

@@ -10,13 +10,12 @@ import aiohttp
 import pytest
 
 from tests.harness.arena_recordings import TICKS, record_arena
+from tests.harness.polling import eventually
 from tickwire.examples.arena import Arena
 from tickwire.server.errors import ConfigError
 from tickwire.server.recording.reader import Recording
 from tickwire.server.viewer.player import RecordingPlayer
 from tickwire.server.viewer.server import ViewerServer
-
-DATA, _ = record_arena(pilots=3)
 
 
 @pytest.fixture
@@ -24,10 +23,11 @@ async def server(tmp_path: Path) -> AsyncIterator[ViewerServer]:
     """A server with a page of two files."""
     (tmp_path / "index.html").write_text("<!doctype html><title>replay</title>")
     (tmp_path / "page.js").write_text("1;")
-    player = RecordingPlayer(Recording(DATA), Arena, "arena.tickrec")
+    player = RecordingPlayer(Recording(record_arena(pilots=3).data), Arena, "arena.tickrec")
     server = ViewerServer(player, tmp_path)
     await server.start(0)
     player.start()
+    await eventually(lambda: player.timeline.is_complete, 60)
     yield server
     await server.stop()
     await player.stop()
@@ -96,14 +96,14 @@ async def test_names_of_this_machine_are_accepted(server: ViewerServer, host: st
 
 
 async def test_a_port_in_use_is_reported(server: ViewerServer, tmp_path: Path) -> None:
-    player = RecordingPlayer(Recording(DATA), Arena, "arena.tickrec")
+    player = RecordingPlayer(Recording(record_arena(pilots=3).data), Arena, "arena.tickrec")
     with pytest.raises(ConfigError, match=f"--port: cannot listen on 127.0.0.1:{server.port}"):
         await ViewerServer(player, tmp_path).start(server.port)
     await player.stop()
 
 
 async def test_a_missing_page_is_reported_with_the_remedy(tmp_path: Path) -> None:
-    player = RecordingPlayer(Recording(DATA), Arena, "arena.tickrec")
+    player = RecordingPlayer(Recording(record_arena(pilots=3).data), Arena, "arena.tickrec")
     with pytest.raises(ConfigError, match="make web"):
         ViewerServer(player, tmp_path)
     await player.stop()

@@ -9,6 +9,7 @@ import pytest
 from tickwire import CommandRefused, MoveOutcome, Player, Room, Table, command, uint
 from tickwire.client.errors import Refused
 from tickwire.client.options import JoinOptions, MatchOptions
+from tickwire.examples.arena import MODES, Arena
 from tickwire.examples.tag import Tag
 from tickwire.matchmaking import Mode, Rules
 from tickwire.schemas.messages import ErrorCode, QueueState
@@ -244,6 +245,57 @@ def test_the_same_seed_creates_the_same_rooms() -> None:
     assert len(play(1)) == 3
     assert play(1) == play(1)
     assert play(1) != play(2)
+
+
+def test_the_arena_is_filled_by_its_mode_and_its_backfill() -> None:
+    with RoomHarness(Tag, rooms=[Arena], modes=MODES) as harness:
+        ann, bob = harness.join("ann"), harness.open_session("bob")
+        for client in (ann, bob):
+            client.match("skirmish")
+        harness.run(seconds=3)
+        assert harness.rooms_of(Arena) == [], "the mode waits for more players"
+        harness.run(seconds=5)
+        (arena,) = harness.rooms_of(Arena)
+        assert sorted(arena.players) == ["ann", "bob"]
+        late = harness.open_session("late").match("skirmish")
+        harness.run(seconds=4)
+        assert late.has_joined
+        assert harness.rooms_of(Arena) == [arena]
+        assert len(arena.players) == 3
+        harness.check_convergence()
+
+
+class SavedLobby(WaitingRoom):
+    """A durable lobby."""
+
+    room_type = "saved lobby"
+    durable = True
+
+
+def test_a_crash_loses_the_other_rooms_and_their_names_can_be_joined_again() -> None:
+    with RoomHarness(SavedLobby, rooms=[Contest]) as harness:
+        ann = harness.join("ann")
+        bob = harness.join("bob", room_class=Contest, request=JoinOptions(name="final"))
+        harness.run(seconds=2)
+        harness.crash_and_restore()
+        assert harness.rooms_of(Contest) == []
+        harness.run(seconds=5)
+        assert harness.room_of(ann) is harness.room
+        assert not bob.is_seated
+        bob.join("contest", JoinOptions(name="final"))
+        harness.run(seconds=2)
+        (contest,) = harness.rooms_of(Contest)
+        assert harness.room_of(bob) is contest
+        for number in range(8):
+            harness.join(f"p{number}", room_class=Contest, request=JoinOptions(name=f"room {number}"))
+        assert len(harness.rooms_of(Contest)) == 9, "no room is created on the shard that has crashed"
+
+
+def test_a_match_that_is_requested_before_the_session_is_open_is_found() -> None:
+    with create_harness(network=LATE) as harness:
+        calls = [harness.connect(name).match("duel") for name in ("ann", "bob")]
+        harness.run(seconds=3)
+        assert [call.has_joined for call in calls] == [True, True]
 
 
 def test_a_mode_needs_a_room_of_the_harness() -> None:

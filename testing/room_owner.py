@@ -235,15 +235,21 @@ async def _move_positions(runtime: RoomRuntime, source: HarnessShard, target: Ha
 
 
 async def _wait_settled(shard: HarnessShard, runtime: RoomRuntime) -> None:
-    """Wait for the transaction in flight of a frozen room.
+    """Wait for the transaction in flight of a frozen room, and repeat it as a shard repeats a failed move.
 
     Raises:
         AssertionError: its outcome stays unknown. The room continues on its shard.
     """
+    error: Exception | None = None
     try:
         async with asyncio.timeout(TRANSACTIONS_TIMEOUT_S):
-            await shard.transactions.wait_settled(runtime)
-    except (TimeoutError, Unavailable) as error:
+            while True:
+                try:
+                    return await shard.transactions.wait_settled(runtime)
+                except Unavailable as unavailable:
+                    error = unavailable
+                    await asyncio.sleep(unavailable.retry_after_ms / 1000)
+    except TimeoutError:
         shard.host.unfreeze(runtime)
         raise AssertionError("the room cannot migrate now: a transaction has an unknown outcome") from error
 

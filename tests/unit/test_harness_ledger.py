@@ -2,18 +2,47 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import Any
+
 import pytest
 
+from tickwire import CommandRefused, Player, Room, Transaction, TransactionOutcome, command, grant, spend
 from tickwire.client.errors import CommandFailed
 from tickwire.examples.market import PRICES, WAGE, AuctionEnded, Market
-from tickwire.server.errors import Unavailable
+from tickwire.server.errors import StaleEpoch, Unavailable
+from tickwire.server.storage import TransactionRequest
 from tickwire.testing import LedgerFault, Network, RoomHarness
 
+OUTCOMES: list[str] = []
+"""The outcomes of all rooms, also of those that have crashed."""
 ANN_AND_BOB = {"ann": {"sword": 1}, "bob": {"gold": 50}}
 
 
-def total(room: RoomHarness[Market], item: str) -> int:
-    return sum(items.get(item, 0) for items in room.ledger.all_holdings().values())
+class Guild(Room):
+    """Grants a badge once per player, and takes a fine that nobody can pay."""
+
+    room_type = "guild"
+    durable = True
+    uses_ledger = True
+    outcomes: list[str]
+
+    def __init__(self, **known: Any) -> None:
+        super().__init__(**known)
+        self.outcomes = OUTCOMES
+
+    @command
+    def earn_badge(self, player: Player) -> Transaction:
+        if "badge" in player.holdings:
+            raise CommandRefused("you have the badge already")
+        return Transaction(grant(player.id, "badge"), reply="welcome")
+
+    @command
+    def fine(self, player: Player) -> None:
+        self.transact(Transaction(spend(player.id, "gold"), key=f"fine/{player.id}"), self.fined)
+
+    def fined(self, outcome: TransactionOutcome) -> None:
+        self.outcomes.append(outcome.refused)
 
 
 def test_a_player_buys_with_what_the_ledger_has() -> None:
@@ -114,6 +143,49 @@ def test_a_move_waits_for_the_commit_and_gives_up_if_it_does_not_end() -> None:
         room.run(seconds=2)
         assert room.room.players["ann"].holdings == {"gold": WAGE}, "the records move with the room"
         assert room.ledger.holdings("ann") == {"gold": WAGE}
+
+
+def test_a_restored_room_has_the_replies_that_its_save_lacks() -> None:
+    """The room refuses a second badge, so only the stored reply can answer the repeated command."""
+    with RoomHarness(Guild) as room:
+        ann = room.join("ann")
+        room.run(seconds=1)
+        room.ledger.fail_next(LedgerFault.ANSWER_LOST)
+        badge = ann.command("earn_badge")
+        while not room.ledger.holdings("ann"):
+            room.run(seconds=0.001)
+        room.crash_and_restore()
+        room.run(seconds=5)
+        assert badge.value == "welcome"
+        assert room.ledger.holdings("ann") == {"badge": 1}
+
+
+def test_a_crashed_shard_reports_no_outcome_and_commits_nothing() -> None:
+    OUTCOMES.clear()
+    with RoomHarness(Guild) as room:
+        room.ledger.hold_commits()
+        room.join("ann").command("fine")
+        room.run(seconds=2)
+        assert room.ledger.commits_held == 1
+        room.crash_and_restore()
+        room.ledger.release_commits()
+        room.run(seconds=5)
+        assert OUTCOMES == ["not enough gold"], "the restored room alone"
+        late = TransactionRequest(key="late", player_id="", session_id="", command_id=0, fence="guild/guild", epoch=1)
+        with pytest.raises(StaleEpoch):
+            asyncio.run(room.ledger.commit(late))
+
+
+def test_a_killed_shard_stops_the_commits_of_its_rooms() -> None:
+    with RoomHarness(Guild) as room:
+        room.ledger.hold_commits()
+        room.join("ann").command("fine")
+        room.run(seconds=1)
+        assert room.ledger.commits_held == 1
+        room.shard.stop()
+        room.ledger.release_commits()
+        room.run(seconds=5)
+        assert room.ledger.entries == []
 
 
 def test_offers_are_accepted_once_by_players_that_lose_messages() -> None:

@@ -44,7 +44,7 @@ class ShardContext(NamedTuple):
         raised: receives the exceptions of the rooms' hooks.
         on_tick: called after each tick of each room.
         find_session: finds the shard of a session; see `SessionLocator.find`, whose first arguments it has.
-        ledger: what the players own.
+        ledger: the transactions and the records of players.
         fleet: the matchmaker.
     """
 

@@ -83,7 +83,7 @@ class RoomHarness(Generic[R]):
         seed: the seed.
         clients: the clients by name.
         errors: the exceptions of hooks that were not raised.
-        ledger: the transactions, and what players own. It can be made to fail.
+        ledger: the transactions and the records of players. It can be made to fail.
         schedule: the chance of the network.
     """
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,7 +22,7 @@ ANN_AND_BOB = {"ann": {"sword": 1}, "bob": {"gold": 50}}
 
 
 class Guild(Room):
-    """Grants a badge once per player, and takes a fine that nobody can pay."""
+    """Grants a badge once per player, and takes a fine from players without gold."""
 
     room_type = "guild"
     durable = True
@@ -227,3 +229,11 @@ def test_a_refused_command_raises_with_the_reason_of_the_ledger() -> None:
         room.run(ticks=5)
         with pytest.raises(CommandFailed, match="not enough gold"):
             _ = bought.value
+
+
+def test_the_example_of_the_guide_passes() -> None:
+    guide = (Path(__file__).parents[2] / "docs/testing.md").read_text()
+    (code,) = [block for block in re.split(r"```python\n|```", guide) if "import LedgerFault" in block]
+    names: dict[str, Any] = {}
+    exec(code, names)
+    names["test_a_purchase_survives_a_crash_between_commit_and_reply"]()

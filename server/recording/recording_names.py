@@ -15,6 +15,7 @@ Trigger = Literal["failure", "report", "operator"]
 ENDING = ".tickrec"
 _PART_CHARACTERS_MAX = 40
 _NAME = re.compile(r"[0-9A-Za-z][0-9A-Za-z_.-]{0,180}" + re.escape(ENDING))
+_OTHER_CHARACTERS = re.compile(r"[^0-9A-Za-z_-]")
 _TRIGGERS: tuple[Trigger, ...] = get_args(Trigger)
 
 
@@ -44,4 +45,4 @@ def trigger_of(name: str) -> Trigger:
 
 
 def _to_part(text: str) -> str:
-    return re.sub(r"[^0-9A-Za-z_-]", "_", text)[:_PART_CHARACTERS_MAX] or "_"
+    return _OTHER_CHARACTERS.sub("_", text)[:_PART_CHARACTERS_MAX] or "_"

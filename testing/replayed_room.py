@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
+from tickwire.server.recording.frames import RecordingDamaged
 from tickwire.server.recording.reader import Recording
 from tickwire.server.recording.recorder import RoomRecorder
 from tickwire.server.recording.replay import Replay, ReplayedTick
@@ -58,6 +59,8 @@ def replay(
             raise ReplayDiverged(str(Replay(recording, type(replayed.room)).verify().divergence))
         if on_tick is not None:
             on_tick(replayed, step)
+    if replayed.tick < recording.last_tick:
+        raise RecordingDamaged(f"{path} is damaged after tick {replayed.tick}")
     return replayed
 
 

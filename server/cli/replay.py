@@ -125,6 +125,8 @@ def _describe_report(report: ReplayReport) -> Iterator[str]:
             names = ", ".join(report.lost)
             yield f"attributes that a keyframe cannot hold, and that `restore` must set: {names}"
         return
+    if report.damaged_after is not None:
+        yield f"the file is damaged after tick {report.damaged_after}; --at can show ticks after a later keyframe"
     yield f"verified: {report.ticks} ticks have equal checksums"
     if report.failure is not None:
         yield f"the last tick fails as recorded: {report.failure.describe()}"

@@ -91,6 +91,24 @@ def read_frames(data: bytes, offset: int = len(MAGIC)) -> Iterator[Frame]:
             yield one._replace(offset=frame.offset, end=frame.end)
 
 
+def find_last_payload(data: bytes, kind: int, bytes_max: int) -> bytes | None:
+    """Return the payload of the last frame of a recording if it has this kind and is intact, or else None.
+
+    Args:
+        data: the recording.
+        kind: the kind.
+        bytes_max: the largest size of the frame.
+    """
+    at = data.rfind(kind, max(0, len(data) - bytes_max))
+    while at >= 0:
+        if at + PREFIX_BYTES <= len(data):
+            _, size, _ = _PREFIX.unpack_from(data, at)
+            if at + PREFIX_BYTES + size == len(data):
+                return next((frame.payload for frame in _split(data, at)), None)
+        at = data.rfind(kind, max(0, len(data) - bytes_max), at)
+    return None
+
+
 def _split(data: bytes, offset: int) -> Iterator[Frame]:
     while offset + PREFIX_BYTES <= len(data):
         kind, size, checksum = _PREFIX.unpack_from(data, offset)

@@ -22,14 +22,15 @@ from tickwire.server.recording.frames import (
     TICK,
     Frame,
     RecordingDamaged,
+    find_last_payload,
     read_frames,
 )
 from tickwire.server.recording.header import KeyframePlace, RecordingHeader, RecordingIndex, decode_header
 from tickwire.server.recording.keyframe import RoomKeyframe, decode_keyframe
 
 FILE_BYTES_MAX = 1024 * 1024 * 1024
-_INDEX_BYTES_MAX = 1024 * 1024
-"""The part at the end of a file that is searched for the index: 24 bytes for each keyframe."""
+INDEX_BYTES_MAX = 1024 * 1024
+"""The part at the end of a file that is searched for the index: about 12 bytes for each keyframe."""
 
 _decoder = msgspec.msgpack.Decoder(TickRecord)
 _index_decoder = msgspec.msgpack.Decoder(RecordingIndex)
@@ -63,7 +64,8 @@ class Recording:
         self.keyframes: tuple[KeyframePlace, ...] = ()
         self.last_tick = 0
         self.reason: str | None = None
-        self._scan()
+        if not self._read_index():
+            self._scan()
         if not self.keyframes:
             raise RecordingDamaged("the recording has no intact keyframe")
 
@@ -136,6 +138,17 @@ class Recording:
             raise RecordingDamaged(f"the keyframe at byte {place.offset} is damaged")
         yield from frames
 
+    def _read_index(self) -> bool:
+        """Read the index, and return whether there is one. Each of its keyframes must begin a block."""
+        payload = find_last_payload(self._data, INDEX, INDEX_BYTES_MAX)
+        if payload is None:
+            return False
+        index = _decode_index(payload)
+        if any(not self._first <= place.offset < len(self._data) for place in index.keyframes):
+            return False
+        self.keyframes, self.last_tick, self.reason = index.keyframes, index.last_tick, index.reason
+        return bool(index.keyframes)
+
     def _scan(self) -> None:
         """Find the keyframes and the end by reading all frames."""
         keyframes: list[KeyframePlace] = []
@@ -148,8 +161,6 @@ class Recording:
                     self.last_tick = _decode_tick(frame.payload).tick
                 case _ if frame.kind == END:
                     self.reason = frame.payload.decode(errors="replace")
-                case _ if frame.kind == INDEX:
-                    _decode_index(frame.payload)
         self.keyframes = tuple(keyframes)
 
 

@@ -65,6 +65,7 @@ class ReplayReport(msgspec.Struct, frozen=True):
         reason: why the recording has ended; None if its end is missing.
         lost: the attributes of the room that a keyframe cannot hold.
         changed_tables: the tables whose declaration has changed; their checksums were not compared.
+        damaged_after: the tick after which the file is damaged; None if all recorded ticks could be read.
     """
 
     ticks: int
@@ -75,11 +76,12 @@ class ReplayReport(msgspec.Struct, frozen=True):
     reason: str | None = None
     lost: tuple[str, ...] = ()
     changed_tables: tuple[str, ...] = ()
+    damaged_after: int | None = None
 
     @property
     def is_equal(self) -> bool:
-        """Whether no checksum differs."""
-        return self.divergence is None
+        """Whether all ticks could be read and no checksum differs."""
+        return self.divergence is None and self.damaged_after is None
 
 
 class Replay:
@@ -178,6 +180,7 @@ class Replay:
             reason=recording.reason,
             lost=lost,
             changed_tables=self.changed_tables,
+            damaged_after=self.tick if first is None and self.tick < recording.last_tick else None,
         )
 
     # -- one step -------------------------------------------------------------------------------------------

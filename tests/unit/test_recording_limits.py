@@ -312,3 +312,39 @@ def test_detached_recorder_costs_nothing_and_a_second_one_can_follow() -> None:
     recording = room.recording()
     [record] = [one for one in recording.read_ticks() if hasattr(one, "entries")]
     assert [type(entry) for entry in record.entries] == [JoinEntry]
+
+
+# -- damage ----------------------------------------------------------------------------------------------------------
+
+
+def long_recording() -> tuple[bytes, Recording]:
+    """Return a recording with several keyframes."""
+    room = started(Bay, "ann")
+    for fill in range(90):
+        room.push("ann", bytes([fill] * 4))
+        room.step()
+        if fill % 30 == 0:
+            room.recorder.write_keyframe()
+    recording = room.recording()
+    return bytes(room.data), recording
+
+
+def test_index_and_scan_find_the_same() -> None:
+    data, recording = long_recording()
+    cut = Recording(data[:-1])  # without an intact index
+    assert (cut.keyframes, cut.last_tick, cut.reason) == (recording.keyframes, recording.last_tick, recording.reason)
+    assert not Recording(data[: recording.keyframes[-1].offset]).is_complete
+
+
+def test_keyframes_after_a_damaged_place_can_be_shown() -> None:
+    data, recording = long_recording()
+    at = recording.keyframes[2].offset - 20  # within the block before the keyframe
+    damaged = data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :]
+    replay = Replay(Recording(damaged), Bay)
+    report = replay.verify()
+    assert not report.is_equal
+    assert report.divergence is None
+    assert report.damaged_after is not None
+    assert report.damaged_after < recording.keyframes[2].tick
+    replay.seek(recording.last_tick)
+    assert replay.tick == recording.last_tick

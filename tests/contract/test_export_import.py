@@ -11,8 +11,8 @@ import pytest
 from bson import json_util
 from pymongo.errors import WriteError
 
-from tests.contract.test_ledger import holdings, transaction
 from tests.contract.test_world_store import large, parts, world
+from tests.harness.ledger_stores import read_holdings, transaction
 from tickwire.server.errors import NotSavable, StaleEpoch, Unavailable
 from tickwire.server.storage import VERSION, MongoStore, SavedWorld, export_import, get_database_version, migrate
 
@@ -160,13 +160,15 @@ async def test_imported_player_equals_the_sums_of_the_ledger(store: MongoStore) 
     with pytest.raises(NotSavable, match="player 'ann' exists already"):
         await export_import.import_lines(store, lines)
     await export_import.import_lines(store, lines, replace=True)
-    assert await holdings(store, "ann") == [{"gold": 50, "sword": 1, "bread": 0}]
+    assert await read_holdings(store.ledger, store.players, "ann") == [{"gold": 50, "sword": 1, "bread": 0}]
     await export_import.import_lines(store, lines, replace=True)
-    assert await holdings(store, "ann") == [{"gold": 50, "sword": 1, "bread": 0}], "a repeated import changes nothing"
+    assert await read_holdings(store.ledger, store.players, "ann") == [{"gold": 50, "sword": 1, "bread": 0}], (
+        "a repeated import changes nothing"
+    )
     await export_import.delete_player(store, "ann")
     await export_import.import_lines(store, lines)
     assert (await store.players.load(["ann"]))["ann"].profile == {"name": "Ann"}
-    assert await holdings(store, "ann", "bob") == [{"gold": 50, "sword": 1}, {"gold": 11}]
+    assert await read_holdings(store.ledger, store.players, "ann", "bob") == [{"gold": 50, "sword": 1}, {"gold": 11}]
 
 
 async def test_import_overtaken_by_a_transaction_is_refused(
@@ -209,7 +211,7 @@ async def test_deleted_player_leaves_no_data_and_other_players_keep_theirs(store
     assert (await export_import.delete_player(store, "ann")) == {"players": 1, "ledger entries": 5, "sessions": 2}
     assert await everywhere(store, "'ann'") == []
     assert await parts(store) == [], "parts are deleted, too"
-    assert await holdings(store, "bob") == [{"gold": 11}]
+    assert await read_holdings(store.ledger, store.players, "bob") == [{"gold": 11}]
     left = await store.worlds.load("garden", "home")
     assert left is not None
     assert list(left.sessions) == ["s2"]

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.contract.test_export_import import lines_of
-from tests.contract.test_ledger import transaction
 from tests.contract.test_world_store import world
+from tests.harness.ledger_stores import transaction
 from tickwire.server.errors import TickwireError
 from tickwire.server.storage import MongoStore, export_import, migrate
 from tickwire.server.storage.world_document import create_world_write

@@ -34,18 +34,18 @@ TOKENS: list[Token] = []
 
 
 def order_of_strings() -> float:
-    total = 0
+    total = 0  # of the whole order, so that two orders have the same number by no realistic chance
     for index, name in enumerate(set(NAMES)):
-        total += index * NAMES.index(name)
-    return total
+        total = (total * 31 + index * NAMES.index(name)) % 999_983
+    return total / 1e4
 
 
 def order_of_objects() -> float:
     tokens = [Token(number) for number in range(12)]
     total = 0
     for index, token in enumerate(set(tokens)):
-        total += index * token.number
-    return total
+        total = (total * 31 + index * token.number) % 999_983
+    return total / 1e4
 
 
 SOURCES: dict[str, Callable[[], float]] = {
@@ -63,8 +63,8 @@ SOURCES: dict[str, Callable[[], float]] = {
     "time.monotonic": lambda: time.monotonic() % 10,
     "time.perf_counter": lambda: time.perf_counter() % 10,
     "datetime.now": lambda: datetime.datetime.now(datetime.UTC).microsecond / 1e4,
-    "id": lambda: id(Token(0)) / 16 % 997,
-    "hash": lambda: hash(Token(0)) % 997,
+    "id": lambda: id(Token(0)) // 16 % 10**6 / 1e4,
+    "hash": lambda: hash(Token(0)) % 10**6 / 1e4,
 }
 
 

@@ -27,6 +27,7 @@ def test_the_report_names_tick_hook_and_source(source: str) -> None:
     assert "`self.marks.x[:] = value`" in report
     named = report.partition("source of chance:\n")[2].strip()
     assert named.startswith(f"{source}, called by chance_rooms.py:")
+    assert len(named.splitlines()) == 1, "and no function that the source itself calls"
 
 
 def test_the_report_proposes_the_rooms_own_time_and_random_numbers() -> None:

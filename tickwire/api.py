@@ -1,5 +1,6 @@
 """The API for games, which `tickwire` re-exports: rooms and tables, fields, commands and transactions, tuning."""
 
+from tickwire.server.recording.replay_room import ReplayRoom, ReplayStatus, replay_room
 from tickwire.server.replication.column_groups import quaternion, vec2, vec3
 from tickwire.server.replication.columns import (
     angle,
@@ -47,6 +48,8 @@ __all__ = [
     "MoveRefused",
     "NoEntity",
     "Player",
+    "ReplayRoom",
+    "ReplayStatus",
     "Room",
     "RoomSnapshot",
     "RoomTimer",
@@ -74,6 +77,7 @@ __all__ = [
     "local",
     "quaternion",
     "real",
+    "replay_room",
     "sint",
     "spend",
     "text",

@@ -28,6 +28,7 @@ from tickwire.schemas import SCHEMA_VERSION
 from tickwire.schemas.codec import encode_client
 from tickwire.schemas.messages import Command, ErrorCode, Event, Hello, Join, Joined, Reply, Welcome
 from tickwire.server.edge.auth.authenticator import Identity
+from tickwire.server.edge.context import create_session_id
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.message_handlers import SessionReceiver
 from tickwire.server.edge.resume_tokens import ResumeTokens
@@ -302,6 +303,9 @@ class LedgerShard:
 
     def now_us(self) -> int:
         return 0
+
+    def create_session_id(self) -> str:
+        return create_session_id()
 
     def spawn(self, work: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
         task = self.loop.create_task(work, name=name)

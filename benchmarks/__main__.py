@@ -39,20 +39,27 @@ class Name(StrEnum):
 
 
 WITH_PEERS = (Name.FANOUT, Name.BANDWIDTH)
-WITH_TLS = (Name.FANOUT,)
+ONLY_FANOUT = (Name.FANOUT,)
 
 
-def main(
+def main(  # noqa: PLR0913 each is an option of the command
     name: Annotated[Name, typer.Argument(help="the benchmark")],
     json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     quick: Annotated[bool, typer.Option("--quick", help="take at most 45 seconds")] = False,
     peers: Annotated[bool, typer.Option("--peers", help="also measure other servers; requires npm")] = False,
     tls: Annotated[bool, typer.Option("--tls", help="also measure the server with TLS")] = False,
+    recorder: Annotated[
+        bool, typer.Option("--recorder", help="also measure the server with flight recorders")
+    ] = False,
 ) -> None:
     """Run one benchmark, together with its peers."""
     benchmark = importlib.import_module(f"benchmarks.{name.value}")
     options: dict[str, bool] = {}
-    for option, is_set, those in (("peers", peers, WITH_PEERS), ("tls", tls, WITH_TLS)):
+    for option, is_set, those in (
+        ("peers", peers, WITH_PEERS),
+        ("tls", tls, ONLY_FANOUT),
+        ("recorder", recorder, ONLY_FANOUT),
+    ):
         if is_set and name not in those:
             raise typer.BadParameter(f"--{option} is an option of {' and '.join(those)}")
         if is_set:

@@ -6,7 +6,8 @@ clients' ticks. The bare writer sends frames of the server's mean frame size, an
 inputs. The two take turns, each in its own process on one core; the load is on the other.
 
 With `--peers` the same game runs on Colyseus, and all whole servers play for WARM_S before a measurement, so that
-Node has compiled its code. With `--tls` the server is also measured with TLS at the shard.
+Node has compiled its code. With `--tls` the server is also measured with TLS at the shard, and with `--recorder` with
+the flight recorder of each room.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import asyncio
 import statistics
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -26,13 +28,21 @@ from benchmarks.load import close_clients, open_clients, send_inputs
 from benchmarks.peers import colyseus
 from benchmarks.report import Goal, Report, ReportRow, goal, report, row
 from benchmarks.rooms import Fan
-from benchmarks.server_under_load import LATENESS_S_MAX, LOAD_CORE, SERVER_CORE, Load, ServerTurn, measure
+from benchmarks.server_under_load import (
+    LATENESS_S_MAX,
+    LOAD_CORE,
+    SERVER_CORE,
+    Load,
+    ServerTurn,
+    ServerVariant,
+    measure,
+)
 from tickwire.schemas.fields import pack_input
 from tickwire.server.dev import local_stores
 
 ROOMS, PLAYERS, TICK_RATE_HZ, INPUT_RATE_HZ = 20, 50, 20.0, 10.0
 WARM_S = 8.0
-OURS, BARE, TLS = "tickwire", "bare writer", "tickwire tls"
+OURS, BARE, TLS, RECORDED = "tickwire", "bare writer", "tickwire tls", "tickwire recorder"
 METRICS = (
     ("cpu_per_client_tick", "us", "cpu_us"),
     ("bytes_per_client_tick", "B", "bytes_per_tick"),
@@ -45,26 +55,38 @@ Turns = dict[str, list[ServerTurn]]
 
 
 class FanoutPlan(msgspec.Struct, frozen=True):
-    """The measurements of a run: the load, the number of turns, the variants of the peer, and whether TLS is used."""
+    """The measurements of a run: the load, the number of turns, the variants of the peer and of the server."""
 
     load: Load
     turns: int
     variants: tuple[str, ...] = ()
     has_tls: bool = False
+    has_recorder: bool = False
 
 
-def run(*, quick: bool, peers: bool = False, tls: bool = False) -> Report:
-    """Run the benchmark; with `peers` Colyseus takes its turns too, with `tls` the server over TLS."""
-    plan = _plan(quick=quick, peers=peers, tls=tls)
+def run(*, quick: bool, peers: bool = False, tls: bool = False, recorder: bool = False) -> Report:
+    """Run the benchmark.
+
+    Args:
+        quick: whether it ends within 45 seconds.
+        peers: whether Colyseus takes its turns too.
+        tls: whether the server over TLS does.
+        recorder: whether the server with the flight recorder does.
+    """
+    plan = _plan(quick=quick, peers=peers, tls=tls, recorder=recorder)
     if plan.variants:
         colyseus.install()
     processes.pin_this(LOAD_CORE)  # and with it the stores, which are its children
     found: Turns = {}
     with tempfile.TemporaryDirectory() as folder, local_stores.running(Path(folder) / "stores") as stores:
-        certificate = make_certificate(Path(folder)) if plan.has_tls else None
+        variants: dict[str, ServerVariant] = {}
+        if plan.has_tls:
+            variants[TLS] = ServerVariant(certificate=make_certificate(Path(folder)))
+        if plan.has_recorder:
+            variants[RECORDED] = ServerVariant(recordings=Path(folder) / "recordings")
         for number in range(plan.turns):
             print(f"fanout: turn {number + 1} of {plan.turns}", file=sys.stderr)
-            for subject, turn in _take_turn(plan, stores, certificate, f"fanout-{number}").items():
+            for subject, turn in _take_turn(plan, stores, variants, f"fanout-{number}").items():
                 found.setdefault(subject, []).append(turn)
     is_late = max(turn.load_lateness_s for turns in found.values() for turn in turns) > LATENESS_S_MAX
     limited_by = "load generator" if is_late else None
@@ -75,26 +97,26 @@ def run(*, quick: bool, peers: bool = False, tls: bool = False) -> Report:
     return result
 
 
-def _plan(*, quick: bool, peers: bool, tls: bool) -> FanoutPlan:
-    """Return the measurements; quick ones with peers or TLS have one turn, to end within 45 seconds."""
+def _plan(*, quick: bool, peers: bool = False, tls: bool = False, recorder: bool = False) -> FanoutPlan:
+    """Return the measurements; quick ones with other subjects have one turn, to end within 45 seconds."""
     seconds, turns = (15.0, 4)
     if quick:
-        seconds, turns = (3.0, 1) if peers or tls else (4.0, 2)
+        seconds, turns = (3.0, 1) if peers or tls or recorder else (4.0, 2)
     variants: tuple[str, ...] = ()
     if peers:
         variants = colyseus.VARIANTS[:1] if quick else colyseus.VARIANTS
     load = Load(ROOMS * PLAYERS, INPUT_RATE_HZ, seconds, WARM_S if peers else 1.0)
-    return FanoutPlan(load, turns, variants, tls)
+    return FanoutPlan(load, turns, variants, tls, recorder)
 
 
 def _take_turn(
-    plan: FanoutPlan, stores: local_stores.LocalStores, certificate: tuple[Path, Path] | None, name: str
+    plan: FanoutPlan, stores: local_stores.LocalStores, variants: Mapping[str, ServerVariant], name: str
 ) -> dict[str, ServerTurn]:
     """Measure every subject once."""
     found = {OURS: measure(stores, Fan, plan.load, name=name)}
     found[BARE] = _measure_bare(round(found[OURS].bytes_per_tick), plan.load.seconds)
-    if certificate is not None:
-        found[TLS] = measure(stores, Fan, plan.load, name=f"{name}-tls", certificate=certificate)
+    for number, (subject, server) in enumerate(variants.items()):
+        found[subject] = measure(stores, Fan, plan.load, name=f"{name}-{number}", variant=server)
     for variant in plan.variants:
         found[_peer(variant)] = colyseus.measure(variant, plan.load, rooms=ROOMS)
     return found
@@ -110,7 +132,7 @@ def _rows(found: Turns) -> list[ReportRow]:
         if subject == BARE:
             continue
         for metric, unit, attribute in METRICS:
-            if metric != "late_ticks_share" or subject in (OURS, TLS):
+            if metric != "late_ticks_share" or subject in (OURS, TLS, RECORDED):
                 rows.append(row(subject, metric, unit, [getattr(turn, attribute) for turn in turns]))
     for subject in found:
         if subject != OURS:

@@ -67,13 +67,28 @@ class Load(msgspec.Struct, frozen=True):
     warm_s: float = 1.0
 
 
+class ServerVariant(NamedTuple):
+    """How a measured server differs from the plain one.
+
+    Args:
+        certificate: the certificate and key of a server that speaks TLS; None: plain connections.
+        recordings: the directory of recordings, which starts the flight recorder of each room; None: no recorder.
+    """
+
+    certificate: tuple[Path, Path] | None = None
+    recordings: Path | None = None
+
+
+PLAIN = ServerVariant()
+
+
 def measure(
     stores: local_stores.LocalStores,
     room: type[Room],
     load: Load,
     *,
     name: str,
-    certificate: tuple[Path, Path] | None = None,
+    variant: ServerVariant = PLAIN,
 ) -> ServerTurn:
     """Fill rooms of a type with players, and measure the server.
 
@@ -82,11 +97,11 @@ def measure(
         room: the room type.
         load: the players.
         name: the namespace of this measurement's keys in Redis.
-        certificate: the certificate and key of a server that speaks TLS; None: plain connections.
+        variant: how the server differs from the plain one.
     """
     port, operations = local_stores.free_port(), local_stores.free_port()
     environ = server_environ(stores, port, operations, name)
-    tls = None
+    tls, certificate = None, variant.certificate
     if certificate is not None:
         tls = ssl._create_unverified_context()
         environ |= {
@@ -94,6 +109,8 @@ def measure(
             "TICKWIRE__LISTEN__CERTIFICATE": str(certificate[0]),
             "TICKWIRE__LISTEN__KEY": str(certificate[1]),
         }
+    if variant.recordings is not None:
+        environ["TICKWIRE__RECORDINGS__DIRECTORY"] = str(variant.recordings)
     server = processes.start(["-m", "tickwire", "serve"], core=SERVER_CORE, environ=environ)
     try:
         processes.wait_http(f"http://127.0.0.1:{operations}/readyz")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks import fanout, lateness, scene, swarm
-from benchmarks.__main__ import WITH_PEERS, WITH_TLS, Name
+from benchmarks.__main__ import ONLY_FANOUT, WITH_PEERS, Name
 from benchmarks.asteroids import BOUNDS, FRICTION, SPEED_MAX, SPEED_MIN, Asteroids
 from benchmarks.lateness import LatenessPoint, Sample, find_limit, point_between
 from benchmarks.load import cut_frames
@@ -38,7 +38,7 @@ def test_every_benchmark_has_its_options_and_is_documented(name: Name) -> None:
     parameters = inspect.signature(importlib.import_module(f"benchmarks.{name.value}").run).parameters
     assert "quick" in parameters
     assert ("peers" in parameters) == (name in WITH_PEERS)
-    assert ("tls" in parameters) == (name in WITH_TLS)
+    assert ("tls" in parameters) == (name in ONLY_FANOUT)
     assert f"| `{name.value}` |" in (ROOT / "docs" / "benchmarks.md").read_text()
 
 

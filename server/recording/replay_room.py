@@ -20,6 +20,7 @@ from msgspec import Meta
 from tickwire.server.recording.frames import RecordingDamaged
 from tickwire.server.recording.reader import Recording
 from tickwire.server.recording.replay import Replay, ReplayedTick
+from tickwire.server.recording.replay_session import SEAT_LOST
 from tickwire.server.recording.room_builder import ReplayFailed
 from tickwire.server.recording.table_mirror import TableMirror
 from tickwire.server.rooms.checkpoint import SaveData
@@ -27,13 +28,14 @@ from tickwire.server.rooms.command_methods import command
 from tickwire.server.rooms.event_types import Event
 from tickwire.server.rooms.player import Player
 from tickwire.server.rooms.room import Room
-from tickwire.server.rooms.room_tasks import TaskResult
+from tickwire.server.rooms.room_tasks import TaskCancelled, TaskResult
 
 LoadRecording = Callable[[str], Awaitable[bytes]]
 SEEK_STEPS = 20
 """The recorded ticks that are replayed in one tick of the room while it seeks."""
 SPEED_MAX = 8.0
 LOAD_S_MAX = 30.0
+RELOAD_S = 1.0
 
 
 class ReplayRoomOptions(msgspec.Struct):
@@ -110,17 +112,29 @@ class ReplayRoom(Room):
 
     def loaded(self, result: TaskResult) -> None:
         """Start to play, or close the room."""
+        if isinstance(result.error, TaskCancelled):  # the room is about to move; `restore` loads the recording there
+            self.clock.after(RELOAD_S, self.load_again)
+            return
         if result.error is not None:
             is_missing = isinstance(result.error, LookupError)
             self.close("there is no such recording" if is_missing else "the recording cannot be loaded")
             return
+        recording: Recording = result.value
+        if recording.header.room_type != self.recorded_class.room_type:
+            self.close("the recording is of another type of room")
+            return
         try:
-            self._replay = Replay(result.value, self.recorded_class)
+            self._replay = Replay(recording, self.recorded_class)
             self._seek(self._target)
         except (RecordingDamaged, ReplayFailed):
             self.close("the recording cannot be played")
             return
         self._send_status()
+
+    def load_again(self) -> None:
+        """Load the recording if the move that has cancelled it was given up."""
+        if self._replay is None and not len(self.tasks):
+            self.run(self._load(self.recording), self.loaded, timeout_s=LOAD_S_MAX)
 
     # -- commands -------------------------------------------------------------------------------------------
 
@@ -206,11 +220,19 @@ class ReplayRoom(Room):
             mirror.map_references(ids)
 
     def _send_events(self, replay: Replay, step: ReplayedTick) -> None:
-        """Send the events that all players of the recorded room have received."""
-        count = len(replay.runtime.seats)
-        sent = Counter((event.name, msgspec.msgpack.encode(event.payload)) for event in step.events)
-        for (name, payload), receivers in sent.items():
-            if receivers >= count > 0:
+        """Send the events that all players of the recorded room have received.
+
+        With one player any event could be private, so none is sent.
+        """
+        present = {seat.player_id for seat in replay.runtime.seats}
+        if len(present) < 2:
+            return
+        receivers: dict[tuple[str, bytes], Counter[str]] = {}
+        for player_id, name, payload in step.events:
+            if name != SEAT_LOST:
+                receivers.setdefault((name, msgspec.msgpack.encode(payload)), Counter())[player_id] += 1
+        for (name, payload), counts in receivers.items():
+            for _ in range(min(counts[player_id] for player_id in present)):
                 self.broadcast(name, msgspec.msgpack.decode(payload))
 
     @property

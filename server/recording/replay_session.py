@@ -18,13 +18,16 @@ from tickwire.server.rooms.room_tasks import RoomTask, TaskResult
 from tickwire.server.rooms.seat import Seat
 from tickwire.server.rooms.subscriber import SeatConnection
 
+SEAT_LOST = "seat lost"
+"""The name of the notice that a player has lost its seat."""
+
 
 class ReplayedEvent(NamedTuple):
     """An event that a replayed room has sent.
 
     Args:
         player_id: the receiver.
-        name: the name of the event; "seat lost" for the end of a seat.
+        name: the name of the event; SEAT_LOST for the end of a seat.
         payload: the decoded payload; of the end of a seat, the reason.
     """
 
@@ -71,11 +74,11 @@ class ReplaySession:
 
     def seat_lost(self, reason: str) -> None:
         """Keep the reason as an event."""
-        self._notices.append(ReplayedEvent(self.player_id, "seat lost", reason))
+        self._notices.append(ReplayedEvent(self.player_id, SEAT_LOST, reason))
 
     def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None:
         """Keep the reason as an event."""
-        self._notices.append(ReplayedEvent(self.player_id, "seat lost", reason))
+        self._notices.append(ReplayedEvent(self.player_id, SEAT_LOST, reason))
 
     def start_move(self, request: MoveRequest) -> Callable[[], object] | None:
         """Start nothing: the outcome of the move is in the recording."""

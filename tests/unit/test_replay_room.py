@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tickwire import EVERYONE, Room, Table, entity, replay_room, uint
+from tickwire import EVERYONE, Player, Room, Table, command, entity, replay_room, uint
 from tickwire.examples.arena import Arena, Said
 from tickwire.examples.cards import CardTable
 from tickwire.server.recording.replay_room import ReplayRoom, ReplayStatus
@@ -172,3 +173,98 @@ def test_entities_that_leave_and_come_are_followed(tmp_path: Path) -> None:
             assert [size for (size,) in rows(viewer, "parts", "size")] == sizes
             (owner,) = {part.owner for part in viewer.world.parts if part.size in (2, 3, 4)}
             assert owner == next((part.id for part in viewer.world.parts if part.size == 1), 0)
+
+
+class Whispering(Room):
+    room_type = "whispering"
+
+    def on_join(self, player: Player, options: Any) -> None:
+        if options.get("leaves"):
+            player.kick("a reason for one player")
+
+    @command
+    def whisper(self, player: Player, words: str) -> None:
+        player.send("note", words)
+        player.send("note", words)
+
+    @command
+    def shout(self, player: Player, words: str) -> None:
+        self.broadcast("note", words)
+        self.broadcast("note", words)
+
+
+@pytest.mark.parametrize("players", [1, 2])
+def test_events_to_a_single_player_stay_hidden(players: int, tmp_path: Path) -> None:
+    with RoomHarness(Whispering) as room:
+        room.record(tmp_path / "x.tickrec")
+        ann, *_ = [room.join(name) for name in ("ann", "bob")[:players]]
+        ann.command("whisper", words="the code of my safe")
+        room.run(ticks=5)
+        room.connect("cy", options={"leaves": True})
+        room.run(ticks=5)
+        ann.command("shout", words="hello")
+        room.run(ticks=5)
+    with watch((tmp_path / "x.tickrec").read_bytes(), room_class=Whispering) as room:
+        viewer = room.join("viewer")
+        room.run(ticks=60)
+        assert room.room.speed == 0, "it is at the end"
+        assert viewer.received("note") == (["hello"] * 2 if players == 2 else [])
+        assert viewer.received("seat lost") == []
+
+
+class SlowArchive:
+    """Loads a recording when the test allows it."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.waits = True
+        self.calls = 0
+
+    async def load(self, name: str) -> bytes:
+        self.calls += 1
+        while self.waits:
+            await asyncio.sleep(0.05)
+        return self._data
+
+
+def test_a_room_that_loads_its_recording_can_move(match: tuple[bytes, dict[int, list[tuple[Any, ...]]]]) -> None:
+    archive = SlowArchive(match[0])
+    with RoomHarness(replay_room(Arena, archive.load), options={"recording": "match"}) as room:
+        viewer = room.join("viewer")
+        viewer.command("seek", tick=2**63)
+        room.migrate()
+        archive.waits = False
+        room.run(ticks=100)
+        assert rows(viewer, "ships", "x", "y", "hp", "score") == match[1][TICKS]
+        assert archive.calls == 2, "once on each shard"
+
+
+def test_a_move_that_is_given_up_loads_the_recording_again(
+    match: tuple[bytes, dict[int, list[tuple[Any, ...]]]],
+) -> None:
+    archive = SlowArchive(match[0])
+    with RoomHarness(replay_room(Arena, archive.load), options={"recording": "match"}) as room:
+        room.join("viewer")
+        host = room._owner.shard.host
+
+        async def give_up() -> None:
+            host.freeze(room.runtime)
+            host.unfreeze(room.runtime)
+
+        room._in_loop(give_up)
+        archive.waits = False
+        room.run(ticks=60)
+        assert place_of(room) > 0
+
+
+def test_a_recording_of_another_type_of_room_closes_the_room(
+    match: tuple[bytes, dict[int, list[tuple[Any, ...]]]],
+) -> None:
+    async def load(name: str) -> bytes:
+        return match[0]
+
+    with RoomHarness(replay_room(CardTable, load), options={"recording": "match"}) as room:
+        viewer = room.connect("viewer")
+        room.run(ticks=5)
+        assert not room.is_open
+        assert "another type" in viewer.left_reason or not viewer.is_seated

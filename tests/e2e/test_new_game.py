@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import urllib.request
@@ -15,6 +16,7 @@ from tests.harness.dev_process import dev
 from tickwire.client.client import connect
 
 ROOT = Path(__file__).parents[2]
+GUIDE = ROOT / "docs" / "first-game.md"
 ENVIRON = {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
 
 
@@ -28,6 +30,23 @@ def run_python(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str
         timeout=100,
         env={**os.environ, **ENVIRON},
     )
+
+
+def run_tests(game: Path) -> subprocess.CompletedProcess[str]:
+    return run_python(game, "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(game))
+
+
+def follow_guide(game: Path) -> None:
+    """Add the rule and the test of docs/first-game.md: the test fails without the rule, and passes with it."""
+    rule, test = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    rooms, tests = game / "rooms.py", game / "test_rooms.py"
+    tests.write_text(f"{tests.read_text()}\n\n{test}")
+    without_rule = run_tests(game)
+    assert "1 failed, 4 passed" in without_rule.stdout, without_rule.stdout + without_rule.stderr
+    end_of_tick = "    def spawn_coin"
+    rooms.write_text(rooms.read_text().replace(end_of_tick, f"{rule}\n{end_of_tick}"))
+    with_rule = run_tests(game)
+    assert "5 passed" in with_rule.stdout, with_rule.stdout + with_rule.stderr
 
 
 def fetch(url: str) -> str:
@@ -44,11 +63,10 @@ async def test_created_game_passes_its_tests_and_runs_with_the_plain_command(tmp
     again = await asyncio.to_thread(run_python, tmp_path, "tickwire", "new", "gold_rush")
     assert again.returncode == 2
     assert again.stderr.endswith("gold_rush exists: choose another name, or move it away\n")
-    tested = await asyncio.to_thread(
-        run_python, game, "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(game)
-    )
+    tested = await asyncio.to_thread(run_tests, game)
     assert tested.returncode == 0, tested.stdout + tested.stderr
-    assert "3 passed" in tested.stdout
+    assert "4 passed" in tested.stdout
+    await asyncio.to_thread(follow_guide, game)
     checked = await asyncio.to_thread(run_python, game, "tickwire", "check")
     assert "rooms = ['rooms']" in checked.stdout, checked.stderr
 

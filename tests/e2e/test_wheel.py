@@ -152,7 +152,16 @@ def test_the_public_api_is_imported_without_the_server_that_runs_it(environment:
 
 def test_a_new_game_is_created_by_the_wheel_and_its_rooms_are_valid(environment: Path, tmp_path: Path) -> None:
     assert "gold_rush/rooms.py" in run_in(environment, tmp_path, "-m", "tickwire", "new", "gold_rush").splitlines()
-    assert "Field" in run_in(environment, tmp_path / "gold_rush", "-m", "tickwire", "codegen", "typescript", "rooms")
+    game = tmp_path / "gold_rush"
+    assert "Field" in run_in(environment, game, "-m", "tickwire", "codegen", "typescript", "rooms")
+
+
+def test_a_new_game_is_tested_with_the_plugin_that_pytest_finds_in_the_wheel(
+    environment: Path, tmp_path: Path
+) -> None:
+    run_in(environment, tmp_path, "-m", "tickwire", "new", "gold_rush")
+    options = ("--tickwire-seed", "3", "-p", "no:cacheprovider", "--rootdir", ".")
+    assert "4 passed" in run_in(environment, tmp_path / "gold_rush", "-m", "pytest", "-q", *options)
 
 
 async def test_a_game_with_packages_of_our_names_is_hosted_and_its_own_modules_win(

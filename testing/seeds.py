@@ -17,13 +17,13 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial, wraps
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from tickwire.testing import failure_report, schedule_file, seed_settings, shrink, test_run
 from tickwire.testing.failure_report import FailedSeed
 from tickwire.testing.schedule import Choice, SchedulePlan
+from tickwire.testing.seed_run import RunOutcome, run_once
 from tickwire.testing.shrink import ShrinkBudget
-from tickwire.testing.test_run import TestRun
 
 SEEDS_MAX = 1_000_000
 
@@ -39,7 +39,7 @@ def seeds(count: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
         ValueError: the number is not between 1 and SEEDS_MAX.
     """
     if not (type(count) is int and 1 <= count <= SEEDS_MAX):
-        raise ValueError(f"seeds: the number of seeds must be from 1 to {SEEDS_MAX}; got {count!r}")
+        raise ValueError(f"write @seeds(200): the number of seeds must be from 1 to {SEEDS_MAX}; got {count!r}")
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         signature = inspect.signature(function)
@@ -68,73 +68,33 @@ def _check(function: Callable[..., None], signature: inspect.Signature) -> None:
         raise TypeError(f"seeds: {name} must be a plain function, not async; a RoomHarness needs no event loop")
 
 
-class _Outcome(NamedTuple):
-    """The result of one run: its error, None if it has passed; the run; lines about the last state of the room."""
-
-    error: BaseException | None
-    run: TestRun
-    state: Sequence[str] = ()
-
-    @property
-    def kind(self) -> tuple[object, ...] | None:
-        """The kind of the failure, by which failures of two runs are compared; None if the run has passed."""
-        return None if self.error is None else kind_of_failure(self.error)
-
-
-def kind_of_failure(error: BaseException) -> tuple[object, ...]:
-    """Return the kind of a failure: the type of the exception, and the innermost line outside of the test kit.
-
-    For worlds that differ, the line is that of the check, so that table and field are a part of the kind.
-    """
-    place: tuple[object, ...] = ()
-    traceback = error.__traceback__
-    while traceback is not None:
-        frame = traceback.tb_frame
-        if not frame.f_globals.get("__name__", "").startswith("tickwire.testing."):
-            place = frame.f_code.co_filename, traceback.tb_lineno
-        traceback = traceback.tb_next
-    difference = getattr(error, "difference", None)
-    return type(error), *place, getattr(difference, "table", None), getattr(difference, "field", None)
-
-
-def _run_once(
-    call: Callable[..., None], seed: int, plan: SchedulePlan | None = None, *, is_recording: bool = False
-) -> _Outcome:
-    """Run a test with one seed.
-
-    Raises:
-        BaseException: an exception that does not mean a failure, such as a skip of pytest or KeyboardInterrupt.
-    """
-    __tracebackhide__ = True
-    with test_run.running(TestRun(plan, is_recording=is_recording)) as run:
-        try:
-            call(seed=seed)
-        except BaseException as error:
-            if not _is_failure(error):
-                raise
-            return _Outcome(error, run, run.describe_state())
-    return _Outcome(None, run)
-
-
-def _is_failure(error: BaseException) -> bool:
-    """Return whether an exception means that the test has failed; `pytest.fail` raises a BaseException."""
-    is_pytest_fail = type(error).__name__ == "Failed" and hasattr(error, "pytrace")
-    return isinstance(error, Exception) or is_pytest_fail
-
-
 def _find_failure(call: Callable[..., None], count: int) -> BaseException | None:
-    """Run a test with all seeds, and return the exception of the first that fails, with the report as a note."""
+    """Run a test with all seeds, and return the exception of the first that fails, with the report as a note.
+
+    A skip ends the run of its seed. The test is skipped if all seeds are.
+    """
     __tracebackhide__ = True
     settings = seed_settings.get()
     test = seed_settings.current_test()
     if settings.schedule is not None:
         return _repeat_schedule(call, settings.schedule, test)
-    for passed, seed in enumerate(settings.choose_seeds(count)):
-        outcome = _run_once(call, seed)
+    passed, skips = 0, list[RunOutcome]()
+    for seed in settings.choose_seeds(count):
+        outcome = run_once(call, seed)
         if outcome.error is not None:
             failed = FailedSeed(seed, passed, settings.to_node_id(test) if test else "")
             return _report(call, failed, outcome, test)
-    return None
+        if outcome.skip is None:
+            passed += 1
+        else:
+            skips.append(outcome)
+    return _choose_skip(skips, passed)
+
+
+def _choose_skip(skips: Sequence[RunOutcome], passed: int) -> BaseException | None:
+    """Return the exception of a test without a failure: an expected failure of a seed, or the skip of all seeds."""
+    expected = next((outcome.skip for outcome in skips if outcome.is_expected_failure), None)
+    return expected or (skips[0].skip if skips and not passed else None)
 
 
 def _repeat_schedule(call: Callable[..., None], path: Path, test: str) -> BaseException | None:
@@ -142,21 +102,23 @@ def _repeat_schedule(call: Callable[..., None], path: Path, test: str) -> BaseEx
     stored = schedule_file.read_schedule(path)
     if test and stored.test != test:
         raise ValueError(f"--tickwire-schedule {path}: the schedule belongs to {stored.test}, not to {test}")
-    outcome = _run_once(call, stored.seed, shrink.create_plan(stored.choices))
+    outcome = run_once(call, stored.seed, shrink.create_plan(stored.choices))
     if outcome.error is not None:
         text = failure_report.describe_choices(stored.choices)
         lines = [f"seed {stored.seed} failed with {text} of {path}", *outcome.state]
         outcome.error.add_note("\n".join(lines))
         test_run.mark_reported()
-    return outcome.error
+    return outcome.error or outcome.skip
 
 
-def _report(call: Callable[..., None], failed: FailedSeed, outcome: _Outcome, test: str) -> BaseException:
+def _report(call: Callable[..., None], failed: FailedSeed, outcome: RunOutcome, test: str) -> BaseException:
     """Return the exception to raise: that of the smallest failing run, with the report as a note."""
     assert outcome.error is not None
     error, state = outcome.error, outcome.state
     lines: Sequence[str] = ()
-    if seed_settings.get().shrink_s > 0:
+    if outcome.is_timeout:
+        lines = ["the time limit of the test has ended, so the run is not repeated"]
+    elif seed_settings.get().shrink_s > 0:
         recorded = _run_recorded(call, failed.seed)
         if recorded is None:
             lines = ["its schedule has too many choices of chance to be shrunk"]
@@ -171,20 +133,20 @@ def _report(call: Callable[..., None], failed: FailedSeed, outcome: _Outcome, te
     return error
 
 
-def _run_recorded(call: Callable[..., None], seed: int) -> _Outcome | None:
-    outcome = _run_once(call, seed, is_recording=True)
+def _run_recorded(call: Callable[..., None], seed: int) -> RunOutcome | None:
+    outcome = run_once(call, seed, is_recording=True)
     return None if outcome.run.is_truncated else outcome
 
 
 def _shrink(
-    call: Callable[..., None], failed: FailedSeed, recorded: _Outcome, test: str
-) -> tuple[_Outcome, Sequence[str]]:
+    call: Callable[..., None], failed: FailedSeed, recorded: RunOutcome, test: str
+) -> tuple[RunOutcome, Sequence[str]]:
     """Search for a smaller schedule, write it to a file, and return its run and lines about it."""
     smallest = recorded
 
     def repeat(plan: SchedulePlan) -> Sequence[Choice] | None:
         nonlocal smallest
-        outcome = _run_once(call, failed.seed, plan, is_recording=True)
+        outcome = run_once(call, failed.seed, plan, is_recording=True)
         if outcome.kind != recorded.kind:
             return None
         smallest = outcome

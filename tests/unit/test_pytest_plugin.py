@@ -351,3 +351,79 @@ def test_mistakes_in_the_decorator_are_refused() -> None:
         seeds(3)(is_async)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="the number of seeds must be from 1 to"):
         seeds(0)
+
+
+def test_a_skipped_seed_does_not_end_the_others(project: pytest.Pytester) -> None:
+    source = """
+import pytest, unittest
+
+@seeds(6)
+def test_failed(seed):
+    if seed < 2:
+        pytest.skip("no players")
+    if seed == 2:
+        raise unittest.SkipTest("no players")
+    assert seed < 4
+
+@seeds(3)
+def test_passed(seed):
+    if seed == 1:
+        pytest.skip("no players")
+
+@seeds(3)
+def test_known(seed):
+    if seed == 1:
+        pytest.xfail("known")
+"""
+    result = run(project, source)
+    result.assert_outcomes(failed=1, passed=1, xfailed=1)
+    result.stdout.fnmatch_lines(["*seed 4 failed; 1 seeds passed before"])
+
+
+def test_a_skip_in_a_smaller_run_does_not_hide_the_failure(project: pytest.Pytester) -> None:
+    """Without the choices that lift a car, the test skips."""
+    source = """
+import pytest
+
+@seeds(3)
+def test_levels(seed):
+    with RoomHarness(Lift, seed=seed) as room:
+        room.join("ann")
+        room.random_play([up], steps=20)
+        if room.room.cars.level.max() == 0:
+            pytest.skip("no car has moved")
+        assert False
+"""
+    result = run(project, source)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["E * the failure needs 1 of 20 choices of chance *"])
+
+
+def test_the_end_of_the_session_is_not_a_failure_to_repeat(project: pytest.Pytester) -> None:
+    source = """
+import pytest
+
+@seeds(3)
+def test_debugged(seed):
+    print("ran")
+    pytest.exit("enough")
+"""
+    result = run(project, source, "-s")
+    assert result.stdout.str().count("ran\n") == 1
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+
+
+def test_a_run_that_has_reached_its_time_limit_is_not_repeated(project: pytest.Pytester) -> None:
+    """The time limit of pytest-timeout applies once to a test: a repeated run would not end."""
+    source = """
+import pytest
+
+@seeds(3)
+def test_slow(seed):
+    print("ran")
+    pytest.fail("Timeout (>1.0s) from pytest-timeout.")
+"""
+    result = run(project, source, "-s")
+    result.assert_outcomes(failed=1)
+    assert result.stdout.str().count("ran\n") == 1
+    result.stdout.fnmatch_lines(["E * the time limit of the test has ended, so the run is not repeated"])

@@ -65,6 +65,8 @@ def _positive(text: str) -> int:
 def pytest_configure(config: pytest.Config) -> None:
     """Apply the options. With `--pdb` the debugger opens at the first failure, without a search."""
     option = config.option
+    if option.tickwire_schedule is not None and not option.tickwire_schedule.is_file():
+        raise pytest.UsageError(f"--tickwire-schedule: there is no file {option.tickwire_schedule}")
     config.stash[_PREVIOUS] = seed_settings.get()
     seed_settings.configure(
         SeedSettings(

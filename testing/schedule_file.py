@@ -14,10 +14,32 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from tickwire.testing.schedule import Choice
 
 FORMAT = 1
 NAME_CHARACTERS_MAX = 100
+
+
+class _ScheduleHeader(msgspec.Struct):
+    format: int
+
+
+class _StoredChoice(msgspec.Struct):
+    """A Choice: msgspec decodes a named tuple from a list only."""
+
+    stream: str
+    number: int
+    effect: str = ""
+    amount: float = 0.0
+    tick: int = 0
+
+
+class _ScheduleFile(msgspec.Struct):
+    test: str
+    seed: int
+    choices: list[_StoredChoice]
 
 
 class StoredSchedule(NamedTuple):
@@ -57,10 +79,14 @@ def read_schedule(path: Path) -> StoredSchedule:
         ValueError: the file is not a schedule of this format.
         OSError: the file cannot be read.
     """
+    data = path.read_bytes()
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-        if value["format"] != FORMAT:
-            raise ValueError(f"its format is {value['format']}; this version reads {FORMAT}")
-        return StoredSchedule(value["test"], int(value["seed"]), [Choice(**choice) for choice in value["choices"]])
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        header = msgspec.json.decode(data, type=_ScheduleHeader)
+        if header.format != FORMAT:
+            raise ValueError(
+                f"its format is {header.format}, and this version reads {FORMAT}; run the test again to write one"
+            )
+        file = msgspec.json.decode(data, type=_ScheduleFile)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a schedule: {error}") from error
+    return StoredSchedule(file.test, file.seed, [Choice(*msgspec.structs.astuple(choice)) for choice in file.choices])

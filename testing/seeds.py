@@ -22,6 +22,7 @@ from typing import Any
 from tickwire.testing import failure_report, schedule_file, seed_settings, shrink, test_run
 from tickwire.testing.failure_report import FailedSeed
 from tickwire.testing.schedule import Choice, SchedulePlan
+from tickwire.testing.schedule_file import StoredSchedule
 from tickwire.testing.seed_run import RunOutcome, run_once
 from tickwire.testing.shrink import ShrinkBudget
 
@@ -156,7 +157,14 @@ def _shrink(
     shrunk = shrink.shrink(choices, repeat, ShrinkBudget(seed_settings.get().shrink_s, time.monotonic))
     lines = failure_report.describe_shrunk(len(choices), shrunk)
     if failed.test:
-        stored = schedule_file.StoredSchedule(test, failed.seed, shrunk.choices)
-        path = schedule_file.write_schedule(seed_settings.get().get_folder(), stored)
-        lines.append(f"repeat these only: {failed.command_of(str(path))}")
+        lines.append(_write_schedule(failed, StoredSchedule(test, failed.seed, shrunk.choices)))
     return smallest, lines
+
+
+def _write_schedule(failed: FailedSeed, stored: StoredSchedule) -> str:
+    """Write the choices to a file, and return a line with the command that repeats them."""
+    try:
+        path = schedule_file.write_schedule(seed_settings.get().get_folder(), stored)
+    except OSError as error:  # the failure of the test must be reported
+        return f"the choices cannot be written to a file: {error}"
+    return f"repeat these only: {failed.command_of(str(path))}"

@@ -427,3 +427,23 @@ def test_slow(seed):
     result.assert_outcomes(failed=1)
     assert result.stdout.str().count("ran\n") == 1
     result.stdout.fnmatch_lines(["E * the time limit of the test has ended, so the run is not repeated"])
+
+
+def test_a_schedule_that_cannot_be_written_does_not_hide_the_failure(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def write(folder: Path, schedule: object) -> Path:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("tickwire.testing.schedule_file.write_schedule", write)
+    result = run(project, TALL)
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*assert * < 4", "E * the choices cannot be written to a file: *No space left on device"]
+    )
+
+
+def test_a_missing_schedule_is_refused_before_the_tests(project: pytest.Pytester) -> None:
+    result = run(project, TALL, "--tickwire-schedule", "missing.json")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--tickwire-schedule: there is no file missing.json"])

@@ -11,8 +11,10 @@ import pytest
 
 from tickwire import CommandRefused, Event, Input, Player, Room, SaveData, Table, boolean, command, real, uint
 from tickwire.client.errors import CommandFailed, Refused
+from tickwire.matchmaking import Mode, Rules
 from tickwire.server.rooms.room_tasks import TaskResult
 from tickwire.testing import Network, NotConverged, RoomHarness
+from tickwire.testing.virtual_loop import VirtualLoop
 
 BAD = Network(latency_ms=(20, 90), loss=0.05)
 
@@ -375,3 +377,30 @@ def test_a_held_input_is_sent_with_each_tick_and_after_a_resume() -> None:
         after = room.room.players["ann"].entity.x
         room.run(ticks=10)
         assert room.room.players["ann"].entity.x == after
+
+
+class Broken(Room):
+    room_type = "broken"
+
+    def on_create(self, options: Any) -> None:
+        raise ZeroDivisionError("no room")
+
+
+@pytest.mark.filterwarnings("error::ResourceWarning")
+@pytest.mark.parametrize(
+    ("room_class", "more", "error"),
+    [
+        (Broken, {}, ZeroDivisionError),
+        (Pitch, {"modes": [Mode("duel", Rules(room_type="none", teams=2, team_size=1))]}, ValueError),
+        (Pitch, {"holdings": {"ann": {"gold": "much"}}}, (TypeError, ValueError)),
+    ],
+)
+def test_a_harness_that_cannot_be_created_closes_its_loop(
+    room_class: type[Room], more: dict[str, Any], error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[VirtualLoop] = []
+    close = VirtualLoop.close
+    monkeypatch.setattr(VirtualLoop, "close", lambda loop: (closed.append(loop), close(loop))[1])
+    with pytest.raises(error):
+        RoomHarness(room_class, **more)
+    assert len(closed) == 1

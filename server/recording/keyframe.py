@@ -2,8 +2,8 @@
 
 It holds what a move of the room holds, and in addition what the room continues with in its process: ids of despawned
 entities, closed channels, the history for `rewind`, connections, pending moves and tasks. It holds no session ids,
-no events, no replies and no code of a private room. Attributes and player data whose names are secret are left out.
-Pure.
+no events, no replies and no code of a private room. Values whose names are secret are left out of attributes, player
+data and the saved state. Pure.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tickwire.server.observability.redaction import is_secret
 from tickwire.server.persistence.raw_columns import RawColumn, decode_columns, encode_columns
 from tickwire.server.persistence.world_codec import decode_world, encode_world
 from tickwire.server.recording.frames import RecordingDamaged
-from tickwire.server.recording.redaction import redact_payload
+from tickwire.server.recording.redaction import redact_attribute, redact_payload
 from tickwire.server.replication.entity_ids import ReleasedIds
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SeatCheckpoint, SessionCheckpoint
 from tickwire.server.rooms.room import Access, Room
@@ -135,7 +135,11 @@ def create_keyframe(runtime: RoomRuntime, numbers: Mapping[Seat, int], next_seat
     saved = tuple(
         _without_secrets(seat, numbers[holder]) for seat, holder in zip(checkpoint.seats, seats, strict=True)
     )
-    attributes = {name: data for name, data in checkpoint.attributes.items() if not is_secret(name)}
+    attributes = {
+        name: redact_attribute(vars(room)[name], data, room)
+        for name, data in checkpoint.attributes.items()
+        if not is_secret(name)
+    }
     quarantined, free = room.entity_ids.released
     return RoomKeyframe(
         world=encode_world(

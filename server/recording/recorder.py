@@ -42,7 +42,7 @@ from tickwire.server.recording.entries import (
 from tickwire.server.recording.frames import KEYFRAME, TICK, FrameTooLarge, encode_frame
 from tickwire.server.recording.header import encode_header
 from tickwire.server.recording.keyframe import create_keyframe, encode_keyframe
-from tickwire.server.recording.redaction import redact_encoded, redact_payload
+from tickwire.server.recording.redaction import encode_redacted, redact_encoded, redact_payload
 from tickwire.server.recording.sinks import RecordingSink
 from tickwire.server.rooms.containment import RoomCodeRaised
 from tickwire.server.rooms.room_tasks import TaskResult
@@ -50,7 +50,7 @@ from tickwire.server.rooms.room_transactions import PendingTransaction
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest
 from tickwire.server.rooms.transactions import RecordVersion, Transaction
-from tickwire.server.rooms.value_codec import NotCopied, encode_value
+from tickwire.server.rooms.value_codec import NotCopied
 
 ENTRIES_MAX = 20_000
 """The entries of one tick: far more than the messages that the rate limits of 1,000 clients allow in a second."""
@@ -192,7 +192,7 @@ class RoomRecorder:
         self, seat: Seat, name: str, transaction: Transaction, records: Mapping[str, RecordVersion], /
     ) -> None:
         """See `EntryRecorder.record_commit`."""
-        reply = self._encode_value(transaction.reply, "the reply of a transaction")
+        reply = self._encode_value(redact_payload(transaction.reply), "the reply of a transaction")
         profile = b"" if transaction.profile is None else self._encode_value(transaction.profile, "a profile")
         entry = to_transaction_entry(transaction, reply, profile)
         self._add(CommitEntry(self._number_of(seat), seat.player_id, name, entry, dict(records)))
@@ -213,7 +213,7 @@ class RoomRecorder:
             self._add(TaskEntry(index, b"", type(error).__name__, text[:MESSAGE_CHARACTERS_MAX]))
             return
         try:
-            value = encode_value(result.value, self._runtime.room)
+            value = encode_redacted(result.value, self._runtime.room)
         except (NotCopied, OverflowError, ValueError):
             self.stop(f"the result of a task, a {type(result.value).__name__}, cannot be recorded")
             return

@@ -9,7 +9,7 @@ import pytest
 
 from tests.harness.recorded_rooms import Bay, BayBoats, RecordedRoom
 from tests.harness.recording_subscriber import RecordingSubscriber
-from tickwire import Input, Player, Room, TaskResult, real, uint
+from tickwire import Input, Player, Room, TaskResult, Transaction, real, uint
 from tickwire.schemas.messages import Redirect
 from tickwire.server.recording import recorder as recorder_module
 from tickwire.server.recording.entries import JoinEntry
@@ -177,11 +177,16 @@ class SecretRoom(Room):
 
     def on_create(self, options: Any) -> None:
         self.admin_token = "attribute-secret"
+        self.services = {"shop": ({"Token": "inner-secret"}, "eyJhbGciOi.eyJzdWIi.jwt-secret"), 7: frozenset("x")}
 
     def on_join(self, player: Player, options: Any) -> None:
         player.data["resume_key"] = "data-secret"
 
     def on_command(self, player: Player, name: str, payload: Any) -> None:
+        if name == "fetch":
+            self.run(self.fetch())
+
+    async def fetch(self) -> None:
         pass
 
 
@@ -196,6 +201,10 @@ def test_recording_has_no_secrets() -> None:
     room.seats["bob"] = room.runtime.seat(SeatRequest(sessions[1], "bob", {"password": "option-secret", "level": 3}))
     room.call("bob", "login", ticket="argument-secret", nested={"list": [{"token": "nested-secret"}]}, words="hello")
     room.call("bob", "show", text="eyJhbGciOi.eyJzdWIi.jwt-secret")
+    room.call("bob", "fetch")
+    room.tasks.end(TaskResult({"session_token": "task-secret", "level": 4}))
+    bought = Transaction(reply={"ticket": "reply-secret"})
+    room.runtime.apply_transaction(room.seats["bob"], "buy", bought, {})
     room.step()
     room.recorder.write_keyframe()
     frames: list[bytes] = []
@@ -207,6 +216,9 @@ def test_recording_has_no_secrets() -> None:
     assert b"secret" not in text
     assert b"hello" in text
     assert b"ann" in text
+    replayed = Replay(Recording(bytes(room.data)), SecretRoom).room
+    assert isinstance(replayed, SecretRoom)
+    assert replayed.services == {"shop": ({"Token": "***"}, "***"), 7: frozenset("x")}
 
 
 def test_redacted_values_keep_their_types() -> None:

@@ -28,6 +28,7 @@ class RecordingHeader(msgspec.Struct, frozen=True):
         tick_rate_hz: the number of ticks per second.
         parts: the parts of the state that have a checksum, in order.
         schema: a description of the columns of each table.
+        has_code: whether the room has a code, which `Room.unlock` depends on.
     """
 
     format: int
@@ -40,6 +41,7 @@ class RecordingHeader(msgspec.Struct, frozen=True):
     tick_rate_hz: float
     parts: tuple[str, ...]
     schema: dict[str, str] = {}
+    has_code: bool = False
 
 
 class KeyframePlace(NamedTuple):
@@ -82,6 +84,7 @@ def encode_header(room: Room, parts: tuple[str, ...]) -> bytes:
         tick_rate_hz=room.tick_rate_hz,
         parts=parts,
         schema=describe_schema(kind),
+        has_code=bool(room.code),
     )
     return MAGIC + encode_frame(HEADER, msgspec.msgpack.encode(header))
 

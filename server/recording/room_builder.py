@@ -7,12 +7,14 @@ recorded room has not run `restore`; everything that a keyframe holds is therefo
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import deepcopy
 from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
 
 from tickwire.server.errors import TickwireError
+from tickwire.server.observability.redaction import REDACTED
 from tickwire.server.recording.checksum import StateChecksums, find_differences
 from tickwire.server.recording.frames import RecordingDamaged
 from tickwire.server.recording.header import RecordingHeader
@@ -66,10 +68,12 @@ def build_room(room_class: type[Room], header: RecordingHeader, keyframe: RoomKe
         ReplayFailed: the game's code raised an exception, or the state does not fit the class.
     """
     checkpoint = to_checkpoint(keyframe)
-    spec = RoomSpec(header.room_id, room_class.room_type, header.name, mode=header.mode)
+    code = REDACTED if header.has_code else ""
+    spec = RoomSpec(header.room_id, room_class.room_type, header.name, code, mode=header.mode)
     context = RoomContext(
         RoomCounters(), partial(apply_tuning, version=keyframe.tuning_version, values=keyframe.tuning), _no_time
     )
+    data = [deepcopy(seat.data) for seat in checkpoint.seats]  # `restore` may change it
     records = {seat.player_id: state.record for seat, state in zip(checkpoint.seats, keyframe.seats, strict=False)}
     known = {player_id: record for player_id, record in records.items() if record is not None}
     try:
@@ -78,9 +82,14 @@ def build_room(room_class: type[Room], header: RecordingHeader, keyframe: RoomKe
     except TickwireError as error:
         raise ReplayFailed(f"the room cannot be built at tick {keyframe.tick}: {error.detail}") from error
     try:
-        return _restore_exactly(runtime, header, keyframe, checkpoint)
+        built = _restore_exactly(runtime, header, keyframe, checkpoint)
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError) as error:
         raise RecordingDamaged(f"the keyframe at tick {keyframe.tick} cannot be restored: {error!r}") from error
+    for seat, kept in zip(runtime.seats, data, strict=True):
+        seat.player.data = kept
+    for session in built.sessions.values():
+        session.take_events()  # those that `restore` has sent
+    return built
 
 
 def apply_tuning(room: Room, version: int, values: bytes) -> None:
@@ -107,6 +116,8 @@ def _restore_exactly(
         seat = seats[state.number]
         seat.known_entity = state.known_entity
         seat.player._lag_ticks = state.lag_ticks
+        seat.player.team, seat.player._private = saved.team, saved.private
+        seat.player.watched = frozenset(saved.watched)
         seat.player.entity = find_entity(room, saved.entity)
         seat.player.focus = find_entity(room, saved.focus)
     room.tick = room.entity_ids.tick = checkpoint.tick

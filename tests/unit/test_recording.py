@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from tests.harness.recorded_rooms import Bay, RecordedRoom
-from tickwire import TaskResult, Transaction, grant
+from tickwire import Player, Room, TaskResult, Transaction, grant
 from tickwire.schemas.messages import Input
 from tickwire.server.recording.entries import (
     CallEntry,
@@ -274,3 +274,51 @@ def test_restore_of_the_game_leaves_no_trace_in_a_replay() -> None:
     assert 999 not in replay.room.marks.code.tolist()
     assert isinstance(replay.room, Bay)
     assert replay.room.saves == room.runtime.room.saves
+
+
+class RoundRoom(Room):
+    """Locks and unlocks, and changes its players in `restore`."""
+
+    room_type = "round"
+
+    def on_join(self, player: Player, options: Any) -> None:
+        player.data["rounds"] = [1]
+        player.watch(7)
+
+    def on_tick(self, dt: float) -> None:
+        if self.tick % 4 == 0:
+            self.lock()
+        elif self.tick % 4 == 2:
+            self.unlock()
+
+    def restore(self, saved: Any) -> None:
+        for player in self.players.values():
+            player.data["rounds"].append(2)
+            player.unwatch(7)
+            player.watch(player.private)
+            player.send("note", "restored")
+
+
+@pytest.mark.parametrize("code", ["", "abcd"])
+def test_private_room_is_unlocked_in_a_replay(code: str) -> None:
+    room = RecordedRoom(RoundRoom)
+    room.runtime.room.code = code
+    room.join("ann")
+    room.start()
+    room.step(8)
+    report = room.replay().verify()
+    assert report.divergence is None
+    assert report.ticks == 8
+
+
+def test_restore_of_the_game_does_not_change_the_players_of_a_replay() -> None:
+    room = RecordedRoom(RoundRoom)
+    room.join("ann")
+    room.start()
+    room.step()
+    replay = room.replay()
+    ann = replay.room.players["ann"]
+    assert (ann.data, ann.watched, ann.opened) == ({"rounds": [1]}, {0, 7}, None)
+    step = replay.step()
+    assert step is not None
+    assert step.events == ()

@@ -46,6 +46,7 @@ class RecordingPlayer:
         self.timeline = Timeline(first, last)
         self._scan = Replay(recording, room_class)
         self._scan.seek(first)
+        self._later_keyframes = iter(keyframes)
         self._states = ReplayedStates(Replay(recording, room_class), keyframes, last)
         self._worker = ReplayWorker()
         self._task: asyncio.Task[None] | None = None
@@ -93,7 +94,19 @@ class RecordingPlayer:
         until = time.monotonic() + SLICE_S
         while not self.timeline.is_complete and time.monotonic() < until:
             done = self._scan.step()
-            if done is None:
-                self.timeline.replayed_to = self.timeline.last_tick
-                return
-            self.timeline.add(done.tick, to_timeline_entries(done))
+            if done is not None:
+                self.timeline.add(done.tick, to_timeline_entries(done))
+            else:
+                self._pass_gap()
+
+    def _pass_gap(self) -> None:
+        """Continue at the next keyframe after a damaged place of the file; end the timeline if there is none."""
+        tick, last = self._scan.tick, self.timeline.last_tick
+        # Each keyframe is used once, so an index that is wrong about ticks does not cause an endless loop.
+        keyframe = next((one for one in self._later_keyframes if one > tick), None)
+        if tick < last:
+            self.timeline.gaps.append((tick + 1, last if keyframe is None else keyframe))
+        if keyframe is None or tick >= last:
+            self.timeline.has_ended = True
+        else:
+            self._scan.seek(keyframe)

@@ -12,6 +12,7 @@ from tickwire.server.viewer.views import TimelineEntry, TimelineOverview, Timeli
 
 ENTRIES_MAX = 200_000
 """About 100 MB of memory. Later entries are left out and counted."""
+GAPS_SHOWN = 3
 
 
 class Timeline:
@@ -23,6 +24,8 @@ class Timeline:
     Attributes:
         left_out: the number of entries that are left out because of ENTRIES_MAX.
         replayed_to: the tick up to which the recording was replayed.
+        has_ended: whether the replay has reached the end of the recording; entries can follow the last tick.
+        gaps: the ranges of ticks that are missing because the file is damaged there.
         problem: why the replay has ended early; empty if it has not.
     """
 
@@ -31,6 +34,8 @@ class Timeline:
         self.last_tick = last_tick
         self.left_out = 0
         self.replayed_to = first_tick
+        self.has_ended = False
+        self.gaps: list[tuple[int, int]] = []
         self.problem = ""
         self._divergence: TimelineEntry | None = None
         self._entries: list[TimelineEntry] = []
@@ -39,7 +44,7 @@ class Timeline:
     @property
     def is_complete(self) -> bool:
         """Whether the whole recording was replayed, or its replay has ended early."""
-        return self.replayed_to >= self.last_tick or bool(self.problem)
+        return self.has_ended or bool(self.problem)
 
     def add(self, tick: int, entries: Iterable[TimelineEntry]) -> None:
         """Add the entries of the next tick; the replay has reached it."""
@@ -73,5 +78,11 @@ class Timeline:
         return TimelineOverview(self.replayed_to, self.is_complete, self._divergence, counts, problem)
 
     def _describe_problem(self) -> str:
-        left_out = f"{self.left_out} entries are left out" if self.left_out else ""
-        return "; ".join(filter(None, (self.problem, left_out)))
+        problems = [f"the file is damaged: ticks {low} to {high} are missing" for low, high in self.gaps[:GAPS_SHOWN]]
+        if len(self.gaps) > GAPS_SHOWN:
+            problems.append(f"{len(self.gaps) - GAPS_SHOWN} more places are damaged")
+        if self.problem:
+            problems.append(self.problem)
+        if self.left_out:
+            problems.append(f"{self.left_out} entries are left out")
+        return "; ".join(problems)

@@ -23,6 +23,7 @@ class ReplayWorker:
 
     def __init__(self) -> None:
         self._calls: queue.Queue[tuple[Callable[[], Any], asyncio.Future[Any]] | None] = queue.Queue(CALLS_MAX)
+        self._is_stopped = False
         self._thread = threading.Thread(target=self._run, name="tickwire-replay", daemon=True)
         self._thread.start()
 
@@ -30,8 +31,10 @@ class ReplayWorker:
         """Run a call in the thread and return its result, or raise its exception.
 
         Raises:
-            Unavailable: CALLS_MAX calls are waiting.
+            Unavailable: CALLS_MAX calls are waiting, or the worker has stopped.
         """
+        if self._is_stopped:
+            raise Unavailable("the replay has stopped")
         future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         try:
             self._calls.put_nowait((work, future))
@@ -40,7 +43,8 @@ class ReplayWorker:
         return await future
 
     def stop(self) -> None:
-        """End the thread after the call that it runs; waiting calls are cancelled."""
+        """End the thread after the call that it runs; waiting calls are cancelled. Idempotent."""
+        self._is_stopped = True
         while True:
             try:
                 call = self._calls.get_nowait()
@@ -53,6 +57,8 @@ class ReplayWorker:
     def _run(self) -> None:
         while (call := self._calls.get()) is not None:
             work, future = call
+            if future.done():
+                continue  # its request has been cancelled while it waited
             try:
                 result, problem = work(), None
             except Exception as error:  # noqa: BLE001 the caller receives it

@@ -20,11 +20,13 @@ from tickwire.server.viewer.player import RecordingPlayer
 from tickwire.server.viewer.server import ViewerServer
 from tickwire.server.viewer.tables import DIGITS
 
+MARKUP = "<img src=x onerror=alert(1)>\x1b[2J\u202e"
+
 
 @asynccontextmanager
-async def served(room_class: type[Room] = Arena) -> AsyncIterator[str]:
-    """The address of the page with the recorded arena."""
-    player = RecordingPlayer(Recording(record_arena().data), room_class, "arena.tickrec")
+async def served(room_class: type[Room] = Arena, data: bytes | None = None) -> AsyncIterator[str]:
+    """The address of the page with a recording, by default the recorded arena."""
+    player = RecordingPlayer(Recording(data or record_arena().data), room_class, "arena.tickrec")
     server = ViewerServer(player)
     await server.start(0)
     player.start()
@@ -164,6 +166,55 @@ async def test_the_divergence_of_other_code_is_marked_and_reached_with_a_click(b
         await shows(page, first_hit)
         await page.wait_for_selector("#entries li.divergence[aria-current]")
         assert errors_of(page) == []
+
+
+async def test_a_damaged_place_is_reported_and_the_play_passes_it(built: Path, browser: Browser) -> None:
+    data = bytearray(record_arena().data)
+    keyframe = Recording(bytes(data)).keyframes[2]
+    data[keyframe.offset - 200] ^= 0xFF
+    async with served(data=bytes(data)) as url:
+        page = await open_and_collect(browser, f"{url}#tick={keyframe.tick - 1}")
+        await page.wait_for_selector("#status:has-text('the file has no intact state of this tick')", timeout=60_000)
+        await page.wait_for_selector("#status:has-text('the file is damaged: ticks')", timeout=60_000)
+        await page.click("#play")
+        await page.wait_for_function(f"() => Number(document.body.dataset.tick) > {keyframe.tick}", timeout=60_000)
+        assert "no intact state" not in await page.inner_text("#status")
+        assert errors_of(page) == []
+
+
+async def test_a_drag_of_the_slider_sends_one_request_at_a_time(page: Page) -> None:
+    """The server replays one after the other: a queue of old requests would delay the tick that is shown."""
+    await page.evaluate(
+        """() => {
+          const real = window.fetch;
+          window.open_requests = 0;
+          window.most_requests = 0;
+          window.fetch = async (url, options) => {
+            const isStates = String(url).includes("/states");
+            if (isStates) window.most_requests = Math.max(window.most_requests, ++window.open_requests);
+            try {
+              return await real(url, options);
+            } finally {
+              if (isStates) window.open_requests--;
+            }
+          };
+        }"""
+    )
+    for tick in range(390, 10, -10):
+        await page.fill("#slider", str(tick))
+    await page.fill("#slider", "333")
+    await shows(page, 333)
+    assert await page.evaluate("() => window.most_requests") == 1
+
+
+async def test_text_of_players_is_shown_as_text(built: Path, browser: Browser) -> None:
+    async with served(data=record_arena(pilots=2, words=MARKUP).data) as url:
+        page = await open_and_collect(browser, f"{url}#tick={SAY_TICK}")
+        entry = page.locator("#entries li.command", has_text="<img")
+        await entry.wait_for(timeout=60_000)
+        assert await page.locator("#entries img, #rows img").count() == 0
+        assert errors_of(page) == []
+        assert await page.evaluate("() => window.violations") == []
 
 
 async def test_it_fits_a_phone_and_dark_colours(page: Page) -> None:

@@ -22,7 +22,7 @@ from tickwire.server.rooms.seat import Seat, SeatRequest
 TICKS = 400
 KEYFRAME_TICKS = 100
 SAY_TICK = 150
-"""The tick before which a pilot says `hello`."""
+"""The tick before which a pilot says something."""
 LEAVE_TICK = 250
 FAILING_TICK = 57
 
@@ -63,8 +63,10 @@ class RecordedArena(NamedTuple):
 
 
 @cache
-def record_arena(*, ticks: int = TICKS, pilots: int = 8, room_class: type[Arena] = Arena) -> RecordedArena:
-    """Record an arena. Equal arguments return the same recording."""
+def record_arena(
+    *, ticks: int = TICKS, pilots: int = 8, room_class: type[Arena] = Arena, words: str = "hello"
+) -> RecordedArena:
+    """Record an arena, in which a pilot says some words. Equal arguments return the same recording."""
     rng = random.Random(5)
     runtime = create_runtime(room_class, name="lobby")
     room = runtime.room
@@ -81,7 +83,7 @@ def record_arena(*, ticks: int = TICKS, pilots: int = 8, room_class: type[Arena]
         if tick % KEYFRAME_TICKS == 0:
             recorder.write_keyframe()
         if tick == SAY_TICK:
-            seats[0].run_command(Command(1, "say", msgspec.msgpack.encode({"words": "hello"})))
+            seats[0].run_command(Command(1, "say", msgspec.msgpack.encode({"words": words})))
         if tick == LEAVE_TICK:
             seats.pop().leave("the player has left")
         for number, seat in enumerate(seats):

@@ -143,6 +143,30 @@ async def test_a_replay_with_other_rules_reports_its_first_divergence() -> None:
     assert "ships" in divergence.text
 
 
+async def test_ticks_that_are_damaged_in_the_middle_are_reported_and_later_ones_are_replayed() -> None:
+    data = bytearray(record_arena().data)
+    keyframes = Recording(bytes(data)).keyframes
+    data[keyframes[2].offset - 200] ^= 0xFF
+    player = RecordingPlayer(Recording(bytes(data)), Arena, "damaged.tickrec")
+    player.start()
+    await eventually(lambda: player.timeline.is_complete, 60)
+    (gap,) = player.timeline.gaps
+    assert keyframes[1].tick < gap[0] < gap[1] == keyframes[2].tick
+    overview = player.timeline.count(1)
+    assert overview.problem == f"the file is damaged: ticks {gap[0]} to {gap[1]} are missing"
+    assert [one.tick for one in player.timeline.find(0, TICKS, 1000).entries if one.kind == "leave"] == [LEAVE_TICK]
+    assert json.loads(await player.read_states(gap[0], gap[1])) == []
+    (state,) = json.loads(await player.read_states(gap[1] + 1, gap[1] + 1))
+    assert is_equal(state)
+    await player.stop()
+
+
+async def test_entries_without_a_tick_after_them_are_in_the_timeline() -> None:
+    player = RecordingPlayer(Recording(record_arena(ticks=0, pilots=3).data), Arena, "short.tickrec")
+    timeline = await play(player)
+    assert [one.kind for one in timeline.find(0, 10, 100).entries].count("join") == 3
+
+
 async def test_the_recording_of_a_failed_room_ends_with_its_error() -> None:
     data, states = record_arena(room_class=FailingArena)
     player = RecordingPlayer(Recording(data), FailingArena, "failed.tickrec")

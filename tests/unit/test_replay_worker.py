@@ -59,3 +59,10 @@ async def test_a_stop_cancels_waiting_calls() -> None:
         await waiting
     release.set()
     assert await blocked is True
+
+
+async def test_a_call_after_the_stop_is_refused() -> None:
+    worker = ReplayWorker()
+    worker.stop()
+    with pytest.raises(Unavailable, match="has stopped"):
+        await asyncio.wait_for(worker.run(lambda: 1), 60)

@@ -65,7 +65,17 @@ def test_progress_and_the_first_divergence_are_reported() -> None:
     assert (overview.replayed_to, overview.is_complete) == (2, False)
     assert overview.divergence == entry(1, "divergence")
     timeline.add(3, [])
+    assert not timeline.count(1).is_complete, "entries can follow the last tick"
+    timeline.has_ended = True
     assert timeline.count(1).is_complete
+
+
+def test_damaged_places_are_reported_up_to_a_limit() -> None:
+    timeline = Timeline(0, 100)
+    timeline.gaps += [(3, 9), (12, 12), (20, 29), (40, 49), (60, 69)]
+    problem = timeline.count(1).problem
+    assert problem.startswith("the file is damaged: ticks 3 to 9 are missing; ")
+    assert problem.endswith("ticks 20 to 29 are missing; 2 more places are damaged")
 
 
 def test_entries_above_the_limit_are_counted_and_the_divergence_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,14 +16,25 @@ const CHART_TICKS = 200;
 const WINDOW_S = 10;
 const LINK_MS = 300; // browsers limit how often a page may change its address
 
-function fail(error: Error): void {
-  by("status").textContent = error.message;
+function writeStatus(text: string): void {
+  const status = by("status");
+  if (status.textContent !== text) status.textContent = text; // a screen reader reads each change
 }
 
 class Page {
   private isDirty = true;
+  private error = "";
   private linkAtMs = 0;
   private readonly dirty = () => {
+    this.isDirty = true;
+  };
+  /** Shows an error. It does not request a new frame, which would send the same request again. */
+  private readonly fail = (error: Error) => {
+    this.error = error.message;
+    this.showStatus();
+  };
+  private readonly arrived = () => {
+    this.error = "";
     this.isDirty = true;
   };
   private readonly selection = new Selection(this.dirty);
@@ -38,12 +49,12 @@ class Page {
   constructor(private readonly recording: Recording) {
     const { first_tick: first, last_tick: last, tick_rate_hz: rate, tables } = recording;
     this.position = new Position(first, last, rate, this.dirty);
-    this.states = new States(first, last, this.dirty, fail);
-    this.marks = new Marks(recording, this.dirty, fail);
+    this.states = new States(first, last, this.arrived, this.fail);
+    this.marks = new Marks(recording, this.arrived, this.fail);
     this.world = new World(by<HTMLCanvasElement>("world"), by("legend"), tables, this.selection);
     this.rows = new Rows(tables, this.selection, this.dirty);
     this.entity = new Entity(tables, this.selection);
-    this.entries = new Entries(Math.ceil(WINDOW_S * rate), (tick) => this.show(tick), this.dirty, fail);
+    this.entries = new Entries(Math.ceil(WINDOW_S * rate), (tick) => this.show(tick), this.dirty, this.fail);
   }
 
   start(): void {
@@ -76,7 +87,7 @@ class Page {
     void this.marks.follow();
     let before = performance.now();
     const frame = (now: number) => {
-      position.advance((now - before) / 1000, (at) => this.states.get(at) !== undefined);
+      position.advance((now - before) / 1000, (at) => this.states.get(at) !== undefined || this.states.isMissing(at));
       before = now;
       this.draw(now);
       requestAnimationFrame(frame);
@@ -137,11 +148,17 @@ class Page {
     this.entries.draw(tick);
     const state = states.get(tick);
     document.body.toggleAttribute("data-waits", !state);
+    this.showStatus();
     if (!state) return;
     this.world.draw(state);
     this.rows.draw(state, states.get(tick - 1));
     this.entity.draw(states.until(tick, CHART_TICKS));
     document.body.dataset.tick = String(tick);
+  }
+
+  private showStatus(): void {
+    const missing = this.states.isMissing(this.position.tick) ? "the file has no intact state of this tick" : "";
+    writeStatus(this.error || [missing, this.marks.overview?.problem].filter(Boolean).join("; "));
   }
 
   private showProgress(): void {
@@ -150,7 +167,6 @@ class Page {
     const { first_tick: first, last_tick: last } = this.recording;
     const share = (overview.replayed_to - first) / Math.max(1, last - first);
     by("progress").textContent = overview.is_complete ? "" : `events and errors: ${Math.floor(share * 100)} % replayed`;
-    if (overview.problem) by("status").textContent = overview.problem;
     const divergence = by("divergence");
     divergence.hidden = !overview.divergence;
     if (!overview.divergence) return;
@@ -169,4 +185,4 @@ class Page {
   }
 }
 
-readRecording().then((recording) => new Page(recording).start(), fail);
+readRecording().then((recording) => new Page(recording).start(), (error: Error) => writeStatus(error.message));

@@ -21,11 +21,10 @@ export class Marks {
   async follow(): Promise<void> {
     try {
       this.overview = await readOverview(BUCKETS);
+      this.changed();
     } catch (error) {
       this.failed(error as Error);
     }
-    this.draw();
-    this.changed();
     if (!this.overview?.is_complete) setTimeout(() => void this.follow(), REFRESH_MS);
   }
 

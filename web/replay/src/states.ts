@@ -8,9 +8,9 @@ const AHEAD = 100; // at 8 times the speed of a room with 20 Hz, 0.6 seconds
 
 export class States {
   private readonly kept = new Map<number, State>();
-  private readonly requested = new Set<number>();
-  private readonly missing = new Set<number>(); // the replay has ended before these
+  private readonly missing = new Set<number>();
   private wanted = 0;
+  private isLoading = false;
 
   constructor(
     private readonly first: number,
@@ -34,35 +34,41 @@ export class States {
     return found.reverse();
   }
 
-  /** Requests the states from just before a tick, for the comparison with the tick before, to some ticks ahead. */
+  /** Whether the replay has no state of a tick, because the file is damaged there. */
+  isMissing(tick: number): boolean {
+    return this.missing.has(tick);
+  }
+
+  /** Requests the states from just before a tick, for the comparison with the tick before, to some ticks ahead.
+   *
+   * The server replays one request after the other, so a second one would only delay the tick that is wanted next. */
   want(tick: number): void {
     this.wanted = tick;
+    if (this.isLoading) return;
     const from = Math.max(this.first, tick - 1);
     for (let at = from; at <= Math.min(this.last, tick + AHEAD); at++) {
-      if (this.kept.has(at) || this.requested.has(at) || this.missing.has(at)) continue;
-      if (this.requested.size && at > tick) return; // one request ahead at a time
+      if (this.kept.has(at) || this.missing.has(at)) continue;
       void this.load(at, Math.min(this.last, at + CHUNK - 1));
       return;
     }
   }
 
   private async load(from: number, to: number): Promise<void> {
-    const ticks = Array.from({ length: to - from + 1 }, (_, place) => from + place);
-    ticks.forEach((tick) => this.requested.add(tick));
+    const wanted = this.wanted;
+    this.isLoading = true;
+    let hasFailed = false;
     try {
       const states = await readStates(from, to);
       for (const state of states) this.kept.set(state.tick, state);
       this.discard();
-      if (!states.length) {
-        ticks.forEach((tick) => this.missing.add(tick));
-        throw new Error(`the replay does not reach tick ${from}`);
-      }
+      if (!states.length) this.missing.add(from);
     } catch (error) {
+      hasFailed = true;
       this.failed(error as Error);
-      return;
     } finally {
-      ticks.forEach((tick) => this.requested.delete(tick));
+      this.isLoading = false;
     }
+    if (hasFailed && wanted === this.wanted) return; // the next move of the slider tries again
     this.arrived();
     this.want(this.wanted);
   }

@@ -58,6 +58,7 @@ export class World {
       const headings = found.columns[table.heading];
       context.fillStyle = context.strokeStyle = COLOURS[number % COLOURS.length]!;
       found.ids.forEach((id, row) => {
+        if (x[row] === null || y[row] === null) return; // not a number: the tick has failed
         const [left, top] = place(x[row], y[row]);
         this.drawn.push({ table: table.name, id, left, top });
         this.drawEntity(context, { left, top, heading: headings?.[row] }, this.selection.is(table.name, id));

@@ -100,7 +100,7 @@ class RecordingPlayer:
                 self._pass_gap()
 
     def _pass_gap(self) -> None:
-        """Continue at the next keyframe after a damaged place of the file; end the timeline if there is none."""
+        """Continue at the next keyframe after a damaged place of the file, or end the timeline."""
         tick, last = self._scan.tick, self.timeline.last_tick
         # Each keyframe is used once, so an index that is wrong about ticks does not cause an endless loop.
         keyframe = next((one for one in self._later_keyframes if one > tick), None)

@@ -281,9 +281,14 @@ def from_transaction_entry(entry: TransactionEntry) -> Transaction:
 def text_of(error: BaseException) -> str:
     """Return the message of an exception, without secrets and bounded."""
     try:
-        return redact_text(str(error))[:MESSAGE_CHARACTERS_MAX]
+        return to_unicode(redact_text(str(error))[:MESSAGE_CHARACTERS_MAX])
     except BaseException:  # noqa: BLE001 the game's `__str__`
         return ""
+
+
+def to_unicode(text: str) -> str:
+    """Return a text that can be encoded: characters that are not Unicode, such as a lone surrogate, become `?`."""
+    return text.encode(errors="replace").decode()
 
 
 def _text(encoded: bytes) -> str:

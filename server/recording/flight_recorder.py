@@ -22,14 +22,16 @@ from tickwire.server.recording.ring import RecordedFrame, RecordingRing
 from tickwire.server.recording.sinks import RecordingSink
 from tickwire.server.recording_settings import RecordingSettings
 from tickwire.server.rooms.containment import RoomCodeRaised
+from tickwire.server.rooms.room import Room
 from tickwire.server.rooms.runtime import RoomRuntime
 
 log = structlog.get_logger(__name__)
 
 RETRY_S = 10.0
-"""A keyframe that fails because the game's `save` raised an exception is repeated this much later, as each failure
-is counted and logged as an error of the game."""
-
+"""A keyframe that fails, because the game's `save` raised an exception or the state cannot be recorded, is repeated
+this much later."""
+LOGGED_MAX = 100
+"""The room types and reasons that are logged."""
 
 CHECKSUM_TICKS = 10
 """A replay finds a divergence within half a second at 20 Hz. A checksum costs as much as the rest of the record."""
@@ -76,6 +78,7 @@ class FlightRecorder:
         self._settings = settings
         self._now_s = now_s
         self._schedule = KeyframeSchedule(now_s, until_due_s)
+        self._logged: set[tuple[str, str]] = set()
         self._flights: dict[RoomRuntime, _Flight] = {}
 
     @property
@@ -133,13 +136,26 @@ class FlightRecorder:
                 flight.recorder = attach_sink(runtime, flight.ring)
         except RoomCodeRaised:
             # Logged and counted. The ring stays: its last keyframe is older than usual.
-            flight.keyframes.due_tick = runtime.tick + round(RETRY_S * runtime.room.tick_rate_hz)
+            self._retry_later(flight)
+            return
+        if runtime.recorder is None:
+            self._log_stopped(runtime.room, flight.recorder.reason)
+            self._retry_later(flight)
             return
         duration_s = self._now_s() - started_s
         self.keyframes += 1
         self.keyframe_seconds += duration_s
         self._schedule.written(flight.keyframes, runtime.tick, duration_s)
         self._bound_memory()
+
+    def _retry_later(self, flight: _Flight) -> None:
+        flight.keyframes.due_tick = flight.runtime.tick + round(RETRY_S * flight.runtime.room.tick_rate_hz)
+
+    def _log_stopped(self, room: Room, reason: str) -> None:
+        """Log once for a room type that its state cannot be recorded."""
+        if (room.room_type, reason) not in self._logged and len(self._logged) < LOGGED_MAX:
+            self._logged.add((room.room_type, reason))
+            log.warning("room_not_recorded", room_id=room.room_id, room_type=room.room_type, reason=reason)
 
     def _bound_memory(self) -> None:
         """Drop segments of the largest rings until all of them fit."""

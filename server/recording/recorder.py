@@ -38,10 +38,11 @@ from tickwire.server.recording.entries import (
     TuningEntry,
     text_of,
     to_transaction_entry,
+    to_unicode,
 )
 from tickwire.server.recording.frames import KEYFRAME, TICK, FrameTooLarge, encode_frame
 from tickwire.server.recording.header import encode_header
-from tickwire.server.recording.keyframe import create_keyframe, encode_keyframe
+from tickwire.server.recording.keyframe import RoomKeyframe, create_keyframe, encode_keyframe
 from tickwire.server.recording.redaction import encode_redacted, redact_encoded, redact_payload
 from tickwire.server.recording.sinks import RecordingSink
 from tickwire.server.rooms.containment import RoomCodeRaised
@@ -54,6 +55,8 @@ from tickwire.server.rooms.value_codec import NotCopied
 
 ENTRIES_MAX = 20_000
 """The entries of one tick: far more than the messages that the rate limits of 1,000 clients allow in a second."""
+_NOT_ENCODED = (TypeError, ValueError, OverflowError, RecursionError)
+"""A value of the game that MessagePack cannot hold: an integer of more than 64 bits, or text that is not Unicode."""
 FORMER_SEATS_MAX = 256
 """The seats of players who have left, of whom a transaction may still be committed."""
 
@@ -70,12 +73,14 @@ class RoomRecorder:
 
     Attributes:
         header: the beginning of a file with the frames of this recorder.
+        reason: why the recorder has stopped; empty before that.
 
     Raises:
         RoomCodeRaised: the game's `save` raised an exception; nothing is recorded.
     """
 
     def __init__(self, runtime: RoomRuntime, *sinks: RecordingSink, checksum_ticks: int = 1) -> None:
+        self.reason = ""
         self._runtime = runtime
         self._checksums = StateChecksums(runtime.room)
         self.header = encode_header(runtime.room, self._checksums.parts)
@@ -113,17 +118,26 @@ class RoomRecorder:
     def write_keyframe(self) -> None:
         """Write the whole state of the room. Call it between two ticks; runs the game's `save`.
 
+        A state that cannot be encoded ends the recording, not the room.
+
         Raises:
             RoomCodeRaised: `save` raised an exception, or a column holds an invalid value.
         """
-        keyframe = create_keyframe(self._runtime, self._numbers, self._last_number + 1)
-        # `save` may have changed the state, so the checksums are computed after it.
-        keyframe = msgspec.structs.replace(keyframe, checksums=self._checksums.compute())
+        try:
+            keyframe = create_keyframe(self._runtime, self._numbers, self._last_number + 1)
+            payload = self._encode_keyframe(keyframe)
+        except _NOT_ENCODED as error:
+            self.stop(f"the state of the room cannot be recorded: {error}")
+            return
         if self._has_keyframe and self._entries:  # among them the call of `save`, which a replay runs, too
             self._write_record(ran=False)
         self._entries.clear()
         self._has_keyframe = True
-        self._write(KEYFRAME, encode_keyframe(keyframe), is_keyframe=True)
+        self._write(KEYFRAME, payload, is_keyframe=True)
+
+    def _encode_keyframe(self, keyframe: RoomKeyframe) -> bytes:
+        # `save` may have changed the state, so the checksums are computed after it.
+        return encode_keyframe(msgspec.structs.replace(keyframe, checksums=self._checksums.compute()))
 
     def write_failure(self, hook: str, error: BaseException) -> None:
         """Record that the room's tick has failed outside of a hook of the game, such as by a NaN in a column."""
@@ -135,6 +149,7 @@ class RoomRecorder:
         """End the recording, and detach the recorder from the room. Idempotent."""
         if self._runtime.recorder is not self:
             return
+        self.reason = reason
         self._runtime.attach_recorder(None)
         ran = self._runtime.tick > self._written_tick  # the tick has begun and not ended
         if ran or self._entries:
@@ -209,7 +224,7 @@ class RoomRecorder:
         if error is not None:
             # A KeyError with this text is created again from its argument, not from its `str`.
             is_text = len(error.args) == 1 and isinstance(error.args[0], str)
-            text = redact_text(error.args[0]) if is_text else text_of(error)
+            text = to_unicode(redact_text(error.args[0])) if is_text else text_of(error)
             self._add(TaskEntry(index, b"", type(error).__name__, text[:MESSAGE_CHARACTERS_MAX]))
             return
         try:
@@ -259,7 +274,12 @@ class RoomRecorder:
         entries, inputs, failures = tuple(self._entries), tuple(self._inputs), tuple(self._failures)
         record = TickRecord(tick, ran, entries, inputs, checksums, failures, has_failed)
         self._entries, self._inputs, self._failures = [], [], []
-        self._write(TICK, self._encode(record))
+        try:
+            payload = self._encode(record)
+        except _NOT_ENCODED as error:
+            self.stop(f"the entries of tick {tick} cannot be recorded: {error}")
+            return
+        self._write(TICK, payload)
 
     def _write(self, kind: int, payload: bytes, *, is_keyframe: bool = False) -> None:
         try:

@@ -19,6 +19,7 @@ import structlog
 from tickwire.server.errors import RateLimited, RoomFailed, TickwireError, Unavailable
 from tickwire.server.recording.flight_recorder import FlightRecorder, UnpackedRecording, attach_sink, detach_sink
 from tickwire.server.recording.live_recording import LiveRecording
+from tickwire.server.recording.recorder import RoomRecorder
 from tickwire.server.recording.recording_directory import RecordingDirectory, RecordingFile
 from tickwire.server.recording.recording_limits import TriggerLimits
 from tickwire.server.recording.recording_names import Trigger, create_name, trigger_of
@@ -99,10 +100,21 @@ class RecordingService:
 
     def room_ticked(self, runtime: RoomRuntime) -> None:
         """Implement `RoomObserver.room_ticked`."""
-        self.flight.ticked(runtime)
+        try:
+            self.flight.ticked(runtime)
+        except Exception:  # the boundary to the room, which must close and restart whatever its recorder does
+            log.exception("recorder_failed", **_describe(runtime))
+            self._give_up(runtime)
 
     def room_failed(self, runtime: RoomRuntime) -> None:
         """Write the last seconds of a room whose tick has failed, and name the file in its newest error."""
+        try:
+            self._write_failure(runtime)
+        except Exception:  # as in `room_ticked`
+            log.exception("recorder_failed", **_describe(runtime))
+            self._give_up(runtime)
+
+    def _write_failure(self, runtime: RoomRuntime) -> None:
         if runtime.recorder is not None:
             runtime.recorder.stop("a tick has failed")  # writes the failed tick, which the replay repeats
         recorded = self.flight.frames_of(runtime, runtime.room.flight_recorder_s)
@@ -119,7 +131,21 @@ class RecordingService:
 
     def room_ended(self, runtime: RoomRuntime) -> None:
         """Implement `RoomObserver.room_ended`. A live recording ends with the room."""
+        try:
+            self.flight.remove(runtime)
+        except Exception:  # as in `room_ticked`
+            log.exception("recorder_failed", **_describe(runtime))
+            self._give_up(runtime)
+
+    def _give_up(self, runtime: RoomRuntime) -> None:
+        """Record a room no longer, because its recorder has a fault."""
+        self.results["failed"] += 1
+        recorder = runtime.recorder
+        runtime.attach_recorder(None)
         self.flight.remove(runtime)
+        if isinstance(recorder, RoomRecorder):
+            for sink in recorder.sinks:
+                sink.end("the recorder has failed")
 
     # -- operators and players ------------------------------------------------------------------------------
 
@@ -146,7 +172,7 @@ class RecordingService:
         Raises:
             RecordingsDisabled: the shard writes no recordings.
             RateLimited: `live_max` recordings run already.
-            RoomFailed: the game's `save` raised an exception, so the room has no keyframe.
+            RoomFailed: the game's `save` raised an exception, or the state cannot be recorded or is too large.
         """
         self._check_enabled()
         if len(self._live) >= self.live_max:
@@ -160,6 +186,8 @@ class RecordingService:
             recording.header = attach_sink(runtime, recording).header
         except RoomCodeRaised as error:
             raise RoomFailed("the room cannot be recorded: its code raised an exception in `save`") from error
+        if recording.reason:
+            raise RoomFailed(f"the room cannot be recorded: {recording.reason}")
         self._live[name] = recording
         return name
 
@@ -196,8 +224,9 @@ class RecordingService:
     # -- writes ---------------------------------------------------------------------------------------------
 
     def _live_complete(self, runtime: RoomRuntime, recording: LiveRecording) -> None:
-        self._live.pop(recording.name, None)
         detach_sink(runtime, recording)
+        if self._live.pop(recording.name, None) is None:
+            return  # it has ended at its first keyframe: `start` raises an error
         self._spawn_write(recording.name, UnpackedRecording(recording.header, recording.frames), recording.reason)
 
     def _write(self, runtime: RoomRuntime, recorded: UnpackedRecording, trigger: Trigger) -> str:
@@ -235,6 +264,10 @@ class RecordingService:
     def _check_enabled(self) -> None:
         if not self.is_enabled:
             raise RecordingsDisabled("the shard writes no recordings: recordings.directory is not set")
+
+
+def _describe(runtime: RoomRuntime) -> dict[str, Any]:
+    return {"room_id": runtime.room.room_id, "room_type": runtime.room.room_type, "tick": runtime.tick}
 
 
 def _pack_and_write(directory: RecordingDirectory, name: str, recorded: UnpackedRecording, reason: str) -> int:

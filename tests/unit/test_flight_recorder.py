@@ -229,6 +229,81 @@ async def test_a_save_that_raises_is_reported_seldom_and_the_room_runs_on(tmp_pa
     await shard.verify(shard.service.write_last(runtime, 2.0, "operator"))
 
 
+@pytest.mark.parametrize("value", [1 << 70, "\ud800"])
+async def test_a_state_that_cannot_be_recorded_ends_the_recording_and_not_the_room(
+    tmp_path: Path, value: Any
+) -> None:
+    shard = RecordedShard(tmp_path)
+    runtime = shard.create(KiteField)
+    seat = runtime.seat(SeatRequest(RecordingSubscriber("ann"), "ann"))
+    seat.player.data = {"seed": value}
+    shard.clock.run(3.0)
+    assert shard.service.memory_bytes == 0
+    with pytest.raises(RoomFailed, match="state of the room cannot be recorded"):
+        shard.service.start(runtime, 1.0)
+    assert shard.service.list_running() == []
+    seat.player.data = {}
+    shard.clock.run(10.0)
+    await shard.verify(shard.service.write_last(runtime, 2.0, "operator"))
+    seat.player.data = {"seed": value}
+    runtime.room.close("the round is over")
+    shard.clock.run(10.0)
+    assert shard.host.get("r") is None
+
+
+async def test_an_error_whose_text_is_not_unicode_is_recorded_and_closes_the_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(room: KiteField, dt: float) -> None:
+        if room.tick == 40:
+            raise ZeroDivisionError("\ud800")
+
+    monkeypatch.setattr(KiteField, "on_tick", fail)
+    shard = RecordedShard(tmp_path)
+    shard.create(KiteField)
+    shard.clock.run(3.0)
+    assert shard.host.get("r") is None
+    (name,) = await shard.files()
+    report = await shard.verify(name)
+    assert report.failure is not None
+    assert (report.failure.error, report.last_tick) == ("ZeroDivisionError", 40)
+
+
+async def test_a_room_closes_and_ends_its_recordings_whatever_its_recorder_raises(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shard = RecordedShard(tmp_path)
+    runtime = shard.create(KiteField)
+    shard.clock.run(1.0)
+    live = shard.service.start(runtime, 60.0)
+
+    def fail(*args: Any) -> None:
+        raise KeyError("a fault of the recorder")
+
+    monkeypatch.setattr("tickwire.server.recording.recorder.create_keyframe", fail)
+    runtime.room.clock.after(2.0, runtime.room.close, "the round is over")
+    shard.clock.run(3.0)
+    assert shard.host.get("r") is None
+    assert shard.service.results["failed"] == 1
+    assert shard.service.memory_bytes == 0
+    assert await shard.files() == [live]
+    monkeypatch.undo()
+    assert (await shard.verify(live)).reason == "the recorder has failed"
+
+
+async def test_a_room_larger_than_a_file_is_refused_and_leaves_no_file(tmp_path: Path) -> None:
+    shard = RecordedShard(tmp_path, file_bytes_max=64 * 1024, room_bytes_max=1 << 20, shard_bytes_max=1 << 20)
+    for kind in (KiteField, ForgetfulField):  # with the recorder of the last seconds, and with one of its own
+        runtime = shard.create(kind, kind.room_type, kites=10_000)
+        shard.clock.run(1.0)
+        is_recorded = runtime.recorder is not None
+        with pytest.raises(RoomFailed, match="largest size"):
+            shard.service.start(runtime, 1.0)
+        assert (runtime.recorder is not None) == is_recorded
+    assert shard.service.list_running() == []
+    assert await shard.files() == []
+
+
 async def test_memory_is_bounded_for_the_shard_and_the_parts_dropped_are_counted(tmp_path: Path) -> None:
     shard = RecordedShard(tmp_path, shard_bytes_max=256 * 1024, file_bytes_max=128 * 1024, room_bytes_max=128 * 1024)
     runtimes = [shard.create(KiteField, f"r{number}", kites=200) for number in range(30)]

@@ -475,6 +475,26 @@ async def test_player_that_left_a_match_can_be_enqueued_before_it_is_dropped(que
     assert queue.room("p1") == queue.room("p2")
 
 
+async def test_player_that_was_enqueued_again_can_leave_after_the_old_match_is_dropped(queue: QueueFixture) -> None:
+    """The ticket of the old match is deleted with the match; the player's new entry is not."""
+    agent, other, leader = queue.agent("a"), queue.agent("b"), queue.leader()
+    queue.enqueue(agent, "p1")
+    queue.enqueue(other, "p2")
+    await agent.sync()
+    await other.sync()
+    assert await leader.acquire_lease()
+    made = await leader.commit(await leader.match(await leader.read()), 0)
+    agent.dequeue(queue.entries["p1"])
+    queue.enqueue(agent, "p1")
+    await agent.sync()
+    await leader.find_rooms(made, {}, 0)
+    await agent.sync()
+    assert agent.waiting_total == 2
+    agent.dequeue(queue.entries["p1"])
+    await agent.sync()
+    assert (queue.ends("p1"), agent.waiting_total) == (["left"], 1)
+
+
 async def test_a_dequeue_is_answered_even_if_redis_has_lost_the_player(redis_queue: QueueFixture) -> None:
     agent = redis_queue.agent()
     for player in ("p1", "p2"):

@@ -51,24 +51,37 @@ PyObject *kernel_read_input(PyObject *module, PyObject *args) {
     return Py_BuildValue("(kky#)", input.seq, input.tick, input.message + PAYLOAD_AT, input.payload_size);
 }
 
-/* Queues an input that a seat accepts without any further rule; returns 0 if there is one, -1 with an exception set. */
-static int queue_input(SeatFields *seat, PyObject *create, const FramedInput *input) {
+/* Returns whether a seat queues an input without any further rule; -1 with an exception set. */
+static int is_queued_only(SeatFields *seat, const FramedInput *input) {
     PyObject *newest = seat->newest_inputs, *inbox = seat->inbox;
     if (!seat->is_open || seat->may_restart || seat->may_misfit || input->seq <= seat->received_seq) return 0;
     if (input->payload_size != seat->input_size || !newest || !inbox || !PyList_Check(inbox)) return 0;
-    if (newest == Py_None ? PyList_Size(inbox) >= INBOX_MAX : !PyDict_Check(newest)) return 0;
-    if (newest != Py_None) {
-        int has_one = PyDict_Contains(newest, (PyObject *)seat);
-        if (has_one) return has_one < 0 ? -1 : 0; /* the seat counts it as superseded */
-    }
+    if (newest == Py_None) return PyList_Size(inbox) < INBOX_MAX;
+    if (!PyDict_Check(newest)) return 0;
+    int has_one = PyDict_Contains(newest, (PyObject *)seat); /* the seat counts it as superseded */
+    return has_one < 0 ? -1 : !has_one;
+}
+
+/* Queues an input if that is all that the seat does with it; returns 0 if not, -1 with an exception set. */
+static int queue_input(SeatFields *seat, PyObject *create, const FramedInput *input) {
+    int is_simple = is_queued_only(seat, input);
+    if (is_simple <= 0) return is_simple;
     PyObject *queued =
         PyObject_CallFunction(create, "kky#", input->seq, input->tick, input->message + PAYLOAD_AT, input->payload_size);
     if (!queued) return -1;
-    int status = newest == Py_None ? PyList_Append(inbox, queued) : PyDict_SetItem(newest, (PyObject *)seat, queued);
+    /* The call may have run any code, for example finalizers of the garbage collector: the seat may be another now. */
+    int status = is_queued_only(seat, input);
+    if (status > 0) {
+        PyObject *newest = seat->newest_inputs;
+        int has_failed = newest == Py_None ? PyList_Append(seat->inbox, queued)
+                                           : PyDict_SetItem(newest, (PyObject *)seat, queued);
+        if (has_failed)
+            status = -1;
+        else
+            seat->received_seq = input->seq;
+    }
     Py_DECREF(queued);
-    if (status < 0) return -1;
-    seat->received_seq = input->seq;
-    return 1;
+    return status;
 }
 
 PyObject *kernel_push_input(PyObject *module, PyObject *args) {

@@ -36,6 +36,10 @@ static int read_message(Message *message, PyObject *writes, Py_ssize_t place) {
         return -1;
     }
     PyObject *descriptor = PyTuple_GetItem(item, 0), *frame = PyTuple_GetItem(item, 1);
+    if (!PyLong_Check(descriptor)) { /* `__index__` could change the list, which holds the only reference to the frame */
+        PyErr_SetString(PyExc_TypeError, "a descriptor must be an int");
+        return -1;
+    }
     long number = PyLong_AsLong(descriptor);
     if (number == -1 && PyErr_Occurred()) return -1;
     if (number < 0 || number > INT32_MAX) {

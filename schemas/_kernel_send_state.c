@@ -144,11 +144,12 @@ static int add_update(Fanout *fanout, SeatFields *seat, PyObject *connection, Py
     int congested = is_congested(connection);
     if (congested) return congested < 0 ? -1 : PyList_Append(fanout->others, (PyObject *)seat);
     if (load_frame(fanout, interest) < 0) return -1;
+    int is_direct = can_send(connection);
+    if (is_direct < 0) return -1;
+    /* From here on no code can run that changes the seat: `prepare` and `unsent_bytes` may have. */
     const Frame *frame = &fanout->frame;
     if (frame->before == Py_None || seat->view != frame->before || frame->size > fanout->bytes_max)
         return PyList_Append(fanout->others, (PyObject *)seat);
-    int is_direct = can_send(connection);
-    if (is_direct < 0) return -1;
     PyObject *view = seat->view;
     Py_INCREF(frame->after);
     seat->view = frame->after;
@@ -162,7 +163,6 @@ static int add_update(Fanout *fanout, SeatFields *seat, PyObject *connection, Py
     fanout->sent++;
     fanout->sent_bytes += frame->size + update.ack_bytes;
     if (!is_direct) return append_write(fanout->writes, &update);
-    update.descriptor = ((SocketFields *)connection)->descriptor;
     Py_INCREF(connection);
     Py_INCREF(update.data);
     fanout->updates[fanout->count++] = update;
@@ -197,11 +197,14 @@ static size_t send_update(Update *update) {
     return taken < 0 ? 0 : (size_t)taken;
 }
 
-/* Sends the updates; what a socket does not accept goes to its transport, also after an error. */
+/* Sends the updates; the bytes that a socket does not accept go to its transport, also after an error. */
 static int send_updates(Fanout *fanout) {
     PyObject *type, *value, *traceback;
     int status = 0;
     PyErr_Fetch(&type, &value, &traceback);
+    /* Read late: a connection that was closed meanwhile has -1, and its old number may be another socket by now. */
+    for (Py_ssize_t place = 0; place < fanout->count; place++)
+        fanout->updates[place].descriptor = ((SocketFields *)fanout->updates[place].connection)->descriptor;
     Py_BEGIN_ALLOW_THREADS
     for (Py_ssize_t place = 0; place < fanout->count; place++)
         fanout->updates[place].taken = send_update(&fanout->updates[place]);

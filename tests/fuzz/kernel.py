@@ -69,6 +69,8 @@ def compare(seconds: float) -> int:
     properties.test_the_kernel_rejects_arrays_of_other_shapes_and_types()
     properties.test_the_kernel_rejects_another_head()
     batches.test_the_kernel_rejects_other_arguments()
+    for room in (plays.Street, inputs.Fan):
+        inputs.test_a_seat_that_changes_while_its_input_is_created_is_read_again(room)
     batches.test_transport_buffers_the_bytes_that_a_full_socket_does_not_accept(
         [batches.BatchConnection() for _ in range(3)]
     )

@@ -120,3 +120,28 @@ def test_other_messages_seats_and_arguments_are_left_alone() -> None:
     assert (seat.inbox, seat._received_seq) == ([], 0)
     unset = type(seat).__new__(type(seat))
     assert not kernel.push_input(frame, head, unset, Input)
+
+
+@pytest.mark.parametrize("room", [Street, Fan])
+def test_a_seat_that_changes_while_its_input_is_created_is_read_again(room: type[Room]) -> None:
+    """Creating an object may run the garbage collector, and with it any finalizer."""
+    received = Received(room)
+    seat, head = received.seat, encode_input(1, 2, bytes(4))[:44]
+    frame = masked(encode_input(1, 2, bytes(seat._input_size)))
+    others: list[Any] = []
+
+    def replace_inbox(seq: int, tick: int, payload: bytes) -> Input:
+        seat.inbox, seat._newest_inputs = [], None
+        others.extend([] for _ in range(4))  # one of them has the memory of the former inbox
+        return Input(seq, tick, payload)
+
+    def give_up(seq: int, tick: int, payload: bytes) -> Input:
+        seat.is_open = False
+        return Input(seq, tick, payload)
+
+    assert kernel.push_input(frame, head, seat, replace_inbox)  # type: ignore[arg-type]
+    assert seat.inbox == [Input(1, 2, bytes(seat._input_size))]
+    assert not any(others)
+    frame = masked(encode_input(3, 4, bytes(seat._input_size)))
+    assert not kernel.push_input(frame, head, seat, give_up)  # type: ignore[arg-type]
+    assert (len(seat.inbox), seat._received_seq) == (1, 1)

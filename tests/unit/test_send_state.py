@@ -7,6 +7,7 @@ import socket
 import weakref
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -158,6 +159,38 @@ def test_an_interest_set_of_another_tick_is_prepared_once(pairs: list[PairConnec
 
     assert send([BareSeat(pair, interest, "before") for pair in pairs], prepare) == (3, 9, [], [])
     assert prepared == [interest]
+
+
+def test_a_view_that_changes_while_the_transport_is_asked_is_respected(pairs: list[PairConnection]) -> None:
+    seats = [BareSeat(pair, interest_of(b"frame"), "before") for pair in pairs]
+
+    def set_view(seat: BareSeat, view: object) -> int:
+        if view is None:
+            del seat.view
+        else:
+            seat.view = view  # type: ignore[assignment]
+        return 0
+
+    for seat, pair, view in zip(seats[:2], pairs, ("another", None), strict=False):
+        pair.may_hold_bytes = True
+        pair.unsent_bytes = partial(set_view, seat, view)  # type: ignore[method-assign]
+    assert send(seats) == (1, 5, seats[:2], [])
+    assert [pair.drain() for pair in pairs] == [b"", b"", b"frame"]
+    assert seats[0].view == "another"
+
+
+def test_nothing_is_sent_to_a_socket_that_was_closed_meanwhile(pairs: list[PairConnection]) -> None:
+    """The number of a closed socket may belong to another connection."""
+    seats = [BareSeat(pair, interest_of(b"frame"), "before") for pair in pairs]
+
+    def close_first() -> int:
+        pairs[0].descriptor = -1
+        return 0
+
+    pairs[1].may_hold_bytes = True
+    pairs[1].unsent_bytes = close_first  # type: ignore[method-assign]
+    assert send(seats) == (3, 15, [], [(pairs[0], b"frame")])
+    assert [pair.drain() for pair in pairs] == [b"", b"frame", b"frame"]
 
 
 def test_what_was_composed_before_an_error_is_sent(pairs: list[PairConnection]) -> None:

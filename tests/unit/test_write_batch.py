@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 import uvloop
 
@@ -106,6 +107,8 @@ def test_the_kernel_rejects_other_arguments() -> None:
         kernel.send(((1, b"", None),))  # type: ignore[arg-type]
     with pytest.raises(TypeError):
         kernel.send([(1,)])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="must be an int"):  # its conversion could run any code
+        kernel.send([(np.int64(1), b"", None)])  # type: ignore[list-item]
     with pytest.raises(TypeError):
         kernel.send([1])  # type: ignore[list-item]
 

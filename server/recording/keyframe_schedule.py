@@ -7,8 +7,9 @@ A keyframe costs as much as a checkpoint of the room. Three rules bound what pla
     apart   after a keyframe, none follows for PAUSE_FACTOR times its duration
     free    a room writes one only if it is done before the next tick of any room is due
 
-A room whose keyframe is overdue by DELAY_S_MAX writes it whatever the other two rules say: on a busy shard it would
-otherwise keep an ever longer segment. Pure: clocks are parameters.
+A room whose keyframe is overdue by DELAY_S_MAX does not wait for a free time: on a busy shard it would otherwise keep
+an ever longer segment. Rooms that are overdue together, such as all rooms of a shard that has just started, write
+theirs in turns: BURST_S without a pause, and then the pauses of all of these. Pure: clocks are parameters.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ SHARE_MAX = 0.01
 INTERVAL_S_MAX = 60.0
 PAUSE_FACTOR = 4
 DELAY_S_MAX = 2.0
+BURST_S = 2e-3
+"""How long rooms that are overdue may write keyframes without a pause: less than the work of a full tick group."""
 FIRST_S = 0.5e-3
 """The expected duration of the first keyframe of a room: that of an arena with 50 players."""
 NEWEST_WEIGHT = 0.25
@@ -75,13 +78,15 @@ class KeyframeSchedule:
         """Return whether to write a keyframe of the room after this tick."""
         if tick < room.due_tick:
             return False
+        pause_s = self._free_s - self._now_s()
         if room.is_overdue(tick):
-            return True
-        return self._now_s() >= self._free_s and self._until_due_s() >= room.duration_s
+            return pause_s < PAUSE_FACTOR * BURST_S
+        return pause_s <= 0 and self._until_due_s() >= room.duration_s
 
     def written(self, room: RoomKeyframes, tick: int, duration_s: float) -> None:
         """Record a keyframe that was written after this tick."""
-        self._free_s = self._now_s() + PAUSE_FACTOR * duration_s
+        # From its beginning on, so that the keyframes of a burst add up.
+        self._free_s = max(self._free_s, self._now_s() - duration_s) + (1 + PAUSE_FACTOR) * duration_s
         self._durations_s -= room.duration_s
         room.duration_s += NEWEST_WEIGHT * (duration_s - room.duration_s)
         self._durations_s += room.duration_s

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import random
+from collections import Counter
 from itertools import pairwise
 
+import pytest
+
 from tickwire.server.recording.keyframe_schedule import (
+    BURST_S,
     DELAY_S_MAX,
     INTERVAL_S_MAX,
     PAUSE_FACTOR,
@@ -76,9 +80,15 @@ def test_a_single_segment_above_the_bound_is_dropped_until_the_next_keyframe() -
 
 
 class SimulatedRooms:
-    """Rooms that tick in turn on a simulated clock; `gap_s` is the time until the next tick is due."""
+    """Rooms that tick in turn on a simulated clock; `gap_s` is the time until the next tick is due.
 
-    def __init__(self, rooms: int, *, kept_s: float = 10.0, duration_s: float = 1e-3) -> None:
+    The ticks of the rooms are spread over an interval, or are together at its beginning.
+    """
+
+    def __init__(
+        self, rooms: int, *, kept_s: float = 10.0, duration_s: float = 1e-3, is_together: bool = False
+    ) -> None:
+        self.is_together = is_together
         self.now_s, self.gap_s, self.duration_s = 0.0, 1.0, duration_s
         self.schedule = KeyframeSchedule(lambda: self.now_s, lambda: self.gap_s)
         self.rooms = [RoomKeyframes(kept_s, 20.0, 1) for _ in range(rooms)]
@@ -89,7 +99,8 @@ class SimulatedRooms:
     def run(self, ticks: range) -> None:
         for tick in ticks:
             for number, room in enumerate(self.rooms):
-                self.now_s = tick * 0.05 + number * 0.05 / len(self.rooms)
+                if not self.is_together or not number:
+                    self.now_s = tick * 0.05 + number * 0.05 / len(self.rooms)
                 if self.schedule.is_due(room, tick):
                     self.now_s += self.duration_s
                     self.written.append((self.now_s, number))
@@ -120,6 +131,16 @@ def test_no_keyframe_delays_a_tick_unless_it_is_overdue() -> None:
     assert shard.written == []
     shard.run(range(overdue, overdue + 1))
     assert len(shard.written) == 1
+
+
+@pytest.mark.parametrize("duration_s", [0.1e-3, 1e-3, 10e-3])
+def test_rooms_that_are_overdue_together_write_their_keyframes_in_turns(duration_s: float) -> None:
+    shard = SimulatedRooms(200, duration_s=duration_s, is_together=True)
+    shard.gap_s = 0.0  # the shard is busy: no keyframe ends before a tick is due
+    shard.run(range(1, 20 * 240))
+    assert {number for _, number in shard.written} == set(range(200))
+    in_tick = Counter(int(at_s / 0.05) for at_s, _ in shard.written)
+    assert max(in_tick.values()) * duration_s <= BURST_S + duration_s + 1e-9
 
 
 def test_the_interval_has_a_bound_however_expensive_keyframes_are() -> None:

@@ -32,7 +32,7 @@ class FailedSeed(NamedTuple):
         Args:
             state: lines about the last state of the room.
         """
-        passed = f"; {self.passed} seeds passed before" if self.passed else ""
+        passed = f"; {self.passed} seed{_plural(self.passed)} passed before" if self.passed else ""
         return [f"seed {self.seed} failed{passed}", *state, f"repeat it: {self.command}"]
 
     @property
@@ -57,7 +57,7 @@ def describe_shrunk(total: int, shrunk: ShrunkSchedule) -> list[str]:
         total: the number of choices of the failed run.
         shrunk: the result of the search.
     """
-    runs = f"{shrunk.runs} runs"
+    runs = f"{shrunk.runs} run{_plural(shrunk.runs)}"
     if not shrunk.choices:
         return [f"the failure needs none of the {total} choices of chance ({runs})"]
     needs = "needs" if shrunk.is_minimal else "may need fewer than"
@@ -70,4 +70,8 @@ def describe_shrunk(total: int, shrunk: ShrunkSchedule) -> list[str]:
 
 def describe_choices(choices: Sequence[Choice]) -> str:
     """Return a short text about the number of choices."""
-    return f"{len(choices)} choice{'' if len(choices) == 1 else 's'} of chance"
+    return f"{len(choices)} choice{_plural(len(choices))} of chance"
+
+
+def _plural(count: int) -> str:
+    return "" if count == 1 else "s"

@@ -28,6 +28,10 @@ from tickwire.testing import seed_settings, test_run
 from tickwire.testing.seed_settings import SHRINK_S, SeedSettings
 from tickwire.testing.test_run import TestRun
 
+_OUTSIDE_HARNESS = (
+    "--tickwire-determinism: the test is not checked, because it uses a harness that a fixture has created, and "
+    "another call of the test would continue that room; create the harness in the test, or use check_determinism"
+)
 _PREVIOUS = pytest.StashKey[SeedSettings]()
 
 
@@ -66,7 +70,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Apply the options. With `--pdb` the debugger opens at the first failure, without a search."""
     option = config.option
     if option.tickwire_schedule is not None and not option.tickwire_schedule.is_file():
-        raise pytest.UsageError(f"--tickwire-schedule: there is no file {option.tickwire_schedule}")
+        raise pytest.UsageError(f"--tickwire-schedule: the file {option.tickwire_schedule} does not exist")
     config.stash[_PREVIOUS] = seed_settings.get()
     seed_settings.configure(
         SeedSettings(
@@ -121,7 +125,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, o
     if is_wanted and run is not None and run.last is not None and not _has_other_examples(pyfuncitem.obj):
         from tickwire.testing import pytest_determinism
 
-        pytest_determinism.check(pyfuncitem)
+        if run.has_outside_harness:
+            pyfuncitem.warn(pytest.PytestWarning(_OUTSIDE_HARNESS))
+        else:
+            pytest_determinism.check(pyfuncitem)
     return result
 
 

@@ -64,6 +64,7 @@ class TestRun:
         choices: the kept choices, if the run records them.
         is_truncated: whether there were more than CHOICES_MAX.
         last: the harness that was created, or has ticked, last; None before the first.
+        has_outside_harness: whether a harness has ticked that was created before the run, as by a fixture.
         is_reported: whether the failure of the run has a report already.
     """
 
@@ -75,6 +76,7 @@ class TestRun:
         self.plan = plan
         self.choices: list[Choice] = []
         self.is_truncated = False
+        self.has_outside_harness = False
         self.is_reported = False
         self.last: ObservedHarness | None = None
         self._closers: list[Callable[[], None]] = []
@@ -94,6 +96,7 @@ class TestRun:
         self._count += 1
         self._numbers[harness] = self._count
         self.last = harness
+        self._state = ()  # of a harness that an expected exception has closed
         if self._parent is not None:
             self._parent.add(harness)
 
@@ -114,8 +117,8 @@ class TestRun:
         return Schedule(seed, self.plan, prefix=prefix, observe=observe if self._is_recording else None)
 
     def closing(self, harness: ObservedHarness) -> None:
-        """Keep the state of a harness that closes because of an exception."""
-        if sys.exc_info()[1] is not None:
+        """Keep the state of a harness that closes because of an exception: of several, the one that ticked last."""
+        if sys.exc_info()[1] is not None and (harness is self.last or not self._state):
             self._state = describe_state(harness)
         if self._parent is not None:
             self._parent.closing(harness)
@@ -136,6 +139,7 @@ class TestRun:
     def tick_done(self, harness: ObservedHarness) -> None:
         """Observe a tick of a harness."""
         self.last = harness
+        self.has_outside_harness = self.has_outside_harness or harness not in self._numbers
         if self._on_tick is not None:
             self._on_tick(self._numbers.get(harness, 0), harness)
         if self._parent is not None:

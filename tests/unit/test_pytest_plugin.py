@@ -123,7 +123,7 @@ def test_the_report_has_seed_tick_state_and_the_needed_choices(project: pytest.P
     result.stdout.fnmatch_lines(
         [
             "*assert * < 4",
-            "E * seed * failed; * seeds passed before",
+            "E * seed * failed; * seed* passed before",
             "E * room 'lift' at tick *, seed *",
             "E * players: ann, bob",
             "E * tables: cars has 2 entities",
@@ -377,7 +377,7 @@ def test_known(seed):
 """
     result = run(project, source)
     result.assert_outcomes(failed=1, passed=1, xfailed=1)
-    result.stdout.fnmatch_lines(["*seed 4 failed; 1 seeds passed before"])
+    result.stdout.fnmatch_lines(["*seed 4 failed; 1 seed passed before"])
 
 
 def test_a_skip_in_a_smaller_run_does_not_hide_the_failure(project: pytest.Pytester) -> None:
@@ -446,4 +446,54 @@ def test_a_schedule_that_cannot_be_written_does_not_hide_the_failure(
 def test_a_missing_schedule_is_refused_before_the_tests(project: pytest.Pytester) -> None:
     result = run(project, TALL, "--tickwire-schedule", "missing.json")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*--tickwire-schedule: there is no file missing.json"])
+    result.stderr.fnmatch_lines(["*--tickwire-schedule: the file missing.json does not exist"])
+
+
+def test_a_room_of_a_fixture_is_not_compared_and_a_warning_says_so(project: pytest.Pytester) -> None:
+    source = """
+import pytest
+
+@pytest.fixture
+def room(room_harness):
+    return room_harness(Lift)
+
+def test_tick(room):
+    room.run(ticks=5)
+    assert room.tick < 8
+"""
+    result = run(project, source, "--tickwire-determinism")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*the test is not checked, because it uses a harness that a fixture has created*"])
+
+
+def test_options_of_other_plugins_do_not_prevent_the_check(project: pytest.Pytester) -> None:
+    project.makeini("[pytest]\naddopts = --failed-first")
+    run(project, CHANCE, "--tickwire-seed", "1").assert_outcomes(passed=1)
+    result = repeat(project, "--tickwire-determinism")
+    result.stdout.fnmatch_lines(["*NotDeterministic: two runs differ first at tick 3, in cars.level"])
+    project.makepyfile(ROOMS + ORDER)
+    result = repeat(project, "--tickwire-determinism")
+    result.stdout.fnmatch_lines(["*the order of a set of strings*"])
+
+
+def test_the_state_of_the_harness_that_ticked_last_is_reported(project: pytest.Pytester) -> None:
+    source = """
+def test_two_rooms():
+    with RoomHarness(Lift, seed=4) as first, RoomHarness(Lift, seed=5) as second:
+        first.run(ticks=1)
+        second.run(ticks=1)
+        assert False
+
+def test_after_an_expected_error(room_harness):
+    import pytest
+    with pytest.raises(KeyError), RoomHarness(Lift, seed=6) as room:
+        room.run(ticks=1)
+        raise KeyError
+    room_harness(Lift, seed=7).run(ticks=1)
+    assert False
+"""
+    result = run(project, source)
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["E * tick *, seed 5", "E * tick *, seed 7"])
+    assert "seed 4" not in result.stdout.str()
+    assert "seed 6\n" not in result.stdout.str().replace("seed=6", "")

@@ -69,7 +69,8 @@ class MirroredTable:
     def __getitem__(self, entity: Any) -> MirroredEntity:
         id = _id_of(entity)
         if id not in self:
-            raise KeyError(f"the client sees no entity {id} in {self._name!r}; it sees {self.ids}")
+            seen = self.ids or "none; a world arrives with the next tick, so call room.run(ticks=1) after a join"
+            raise KeyError(f"the client sees no entity {id} in {self._name!r}; it sees {seen}")
         return MirroredEntity(id, self._view.entity(id))
 
     def __contains__(self, entity: Any) -> bool:

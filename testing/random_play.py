@@ -51,7 +51,10 @@ def play_randomly(harness: PlayedHarness, actions: Sequence[Action] | Mapping[Ac
 
     Raises:
         ValueError: the actions or the clients are missing.
+        TypeError: the actions are neither a list of functions nor a mapping.
     """
+    if not isinstance(actions, (Sequence, Mapping)) or not all(callable(action) for action in actions):
+        raise TypeError(f"random_play: pass a list of functions, or a mapping with their weights; got {actions!r}")
     weights = dict(actions) if isinstance(actions, Mapping) else dict.fromkeys(actions, 1.0)
     if not weights or not harness.clients:
         missing = "one action" if not weights else "one client; join players before it"

@@ -80,6 +80,8 @@ class RoomHarness(SimulatedRoom[R]):
         rooms: Sequence[type[Room]] = (),
         modes: Sequence[Mode] = (),
     ) -> None:
+        if not (isinstance(room_class, type) and issubclass(room_class, Room)):
+            raise TypeError(f"RoomHarness: pass the class of a room, as in RoomHarness(Arena); got {room_class!r}")
         self.network = network
         setup = RoomSetup(seed, options or {}, name, raise_errors, holdings or {}, profiles or {}, rooms, modes)
         super().__init__(room_class, setup)

@@ -1,7 +1,8 @@
 """One run of a test with one seed, and its outcome: passed, skipped or failed.
 
 `@seeds` catches the exceptions of a test before pytest does. Some of them do not mean a failure: those with which
-pytest skips a test, or ends a session. They are recognised by their names, because the decorator works without pytest, too.
+pytest skips a test, or ends a session. They are recognised by their names, because the decorator works without
+pytest, too.
 """
 
 from __future__ import annotations

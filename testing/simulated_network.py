@@ -44,9 +44,13 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
         Raises:
             ValueError: a value is out of its range.
         """
-        least, most = self.latency_range_ms
-        if not 0 <= least <= most:
-            raise ValueError(f"latency_ms must be a number of at least 0, or (least, most); got {self.latency_ms}")
+        try:
+            least, most = self.latency_range_ms
+            is_valid = 0 <= least <= most
+        except (TypeError, ValueError):  # a text, or a tuple of another length
+            is_valid = False
+        if not is_valid:
+            raise ValueError(f"latency_ms must be a number of at least 0, or (least, most); got {self.latency_ms!r}")
         if not 0 <= self.loss < 1:
             raise ValueError(f"loss must be at least 0 and less than 1; got {self.loss}")
         if self.retransmission_ms < 0:

@@ -112,8 +112,11 @@ class SimulatedRoom(Generic[R]):
             seconds: the time in seconds, after the ticks.
 
         Raises:
+            ValueError: a number is negative.
             Exception: a hook of the room raised it.
         """
+        if ticks < 0 or seconds < 0:
+            raise ValueError(f"run: ticks and seconds must be at least 0; got {ticks} and {seconds:g}")
         if ticks:
             self._time.run(self._ticks_s(ticks))
         if seconds:

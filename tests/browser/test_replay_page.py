@@ -142,6 +142,18 @@ async def test_a_click_on_a_row_selects_the_entity_and_the_address_links_to_it(p
     assert await page.inner_text("#entity-title") == f"ships {id}"
 
 
+async def test_a_row_is_selected_by_keyboard_and_keeps_the_focus(page: Page) -> None:
+    await page.fill("#slider", "60")
+    await shows(page, 60)
+    id = list(recorded_ships(60))[1]
+    await page.focus("#rows tr:nth-child(3) button")
+    await page.keyboard.press("Enter")
+    await page.wait_for_selector(f"#entity-title:text-is('ships {id}')")
+    await page.keyboard.press("ArrowRight")
+    await shows(page, 61)
+    assert await page.evaluate("() => document.activeElement.textContent") == str(id)
+
+
 async def test_a_click_in_the_world_selects_the_nearest_entity(page: Page) -> None:
     await page.fill("#slider", "1")
     await shows(page, 1)

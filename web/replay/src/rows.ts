@@ -39,7 +39,9 @@ export class Rows {
     const head = element("tr");
     head.append(element("th", "id"), ...table.columns.map((column) => element("th", column.name, column.kind === "local" ? "local" : "")));
     const rows = found.ids.slice(0, ROWS_SHOWN).map((id, row) => this.row(table, { found, row }, old && { found: old, row: oldRows.get(id) }));
+    const focused = document.activeElement?.closest<HTMLElement>("#rows tr")?.dataset.id;
     by("rows").replaceChildren(head, ...rows);
+    if (focused) rows.find((row) => row.dataset.id === focused)?.querySelector("button")?.focus({ preventScroll: true });
     const hidden = found.entities - rows.length;
     by("rows-note").textContent = hidden > 0 ? `${hidden} more rows are not shown.` : "";
   }
@@ -61,8 +63,9 @@ export class Rows {
     const id = now.found.ids[now.row]!;
     const made = element("tr", "", this.selection.is(table.name, id) ? "selected" : "");
     made.onclick = () => this.selection.select(table.name, id);
+    made.dataset.id = `${table.name}:${id}`;
     made.append(
-      element("td", String(id), before && before.row === undefined ? "changed" : ""),
+      element("td", element("button", String(id), "link"), before && before.row === undefined ? "changed" : ""),
       ...table.columns.map((column) => {
         const value = now.found.columns[column.name]?.[now.row];
         const old = before?.row === undefined ? value : before.found.columns[column.name]?.[before.row];

@@ -69,8 +69,12 @@ def encode_frame(kind: int, payload: bytes) -> bytes:
 
 
 def encode_block(frames: bytes) -> bytes:
-    """Return a block that contains some frames."""
-    return encode_frame(BLOCK, zlib.compress(frames, 3))
+    """Return a block that contains some frames, or the frames themselves if they exceed the limit of a block."""
+    if len(frames) <= PAYLOAD_BYTES_MAX + PREFIX_BYTES:
+        packed = zlib.compress(frames, 3)
+        if len(packed) <= PAYLOAD_BYTES_MAX:
+            return encode_frame(BLOCK, packed)
+    return frames
 
 
 def read_frames(data: bytes, offset: int = len(MAGIC)) -> Iterator[Frame]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -118,4 +119,6 @@ def decode_header(payload: bytes) -> RecordingHeader:
         raise RecordingDamaged(
             f"build {header.build[:40]} has written it in format {header.format}; this build reads {FORMAT_VERSION}"
         )
+    if not (math.isfinite(header.tick_rate_hz) and header.tick_rate_hz > 0):
+        raise RecordingDamaged(f"the header has a tick rate of {header.tick_rate_hz} Hz")
     return header

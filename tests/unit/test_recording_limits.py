@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 
 from tests.harness.recorded_rooms import Bay, BayBoats, RecordedRoom
 from tests.harness.recording_subscriber import RecordingSubscriber
 from tickwire import Input, Player, Room, TaskResult, Transaction, real, uint
 from tickwire.schemas.messages import Redirect
+from tickwire.server.recording import frames as frames_module
 from tickwire.server.recording import recorder as recorder_module
 from tickwire.server.recording.entries import JoinEntry
-from tickwire.server.recording.frames import RecordingDamaged
-from tickwire.server.recording.header import encode_header
+from tickwire.server.recording.frames import TICK, RecordingDamaged
+from tickwire.server.recording.header import decode_header, encode_header
 from tickwire.server.recording.reader import Recording
 from tickwire.server.recording.recorder import RoomRecorder
 from tickwire.server.recording.redaction import redact_payload
@@ -360,3 +362,26 @@ def test_keyframes_after_a_damaged_place_can_be_shown() -> None:
     assert report.damaged_after < recording.keyframes[2].tick
     replay.seek(recording.last_tick)
     assert replay.tick == recording.last_tick
+
+
+@pytest.mark.parametrize("sizes", [(1000,), (400, 900)])
+def test_frames_that_do_not_fit_into_a_block_are_written_without_one(
+    sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A keyframe at the limit that zlib cannot make smaller, and a tick at the limit after others."""
+    monkeypatch.setattr(frames_module, "PAYLOAD_BYTES_MAX", 1000)
+    written = bytearray(frames_module.MAGIC)
+    sink = FileSink(written.extend, b"")
+    for number, size in enumerate(sizes):
+        payload = np.random.default_rng(number).bytes(size)
+        sink.write(frames_module.encode_frame(frames_module.TICK, payload), number, is_keyframe=False)
+    sink.end("the test ends")
+    found = [len(frame.payload) for frame in frames_module.read_frames(bytes(written)) if frame.kind == TICK]
+    assert found == list(sizes)
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, float("nan"), float("inf")])
+def test_tick_rate_of_a_hostile_header_is_refused(rate: float) -> None:
+    header = msgspec.structs.replace(long_recording()[1].header, tick_rate_hz=rate)
+    with pytest.raises(RecordingDamaged, match="tick rate"):
+        decode_header(msgspec.msgpack.encode(header))

@@ -251,7 +251,7 @@ def test_a_move_that_is_given_up_loads_the_recording_again(
             host.freeze(room.runtime)
             host.unfreeze(room.runtime)
 
-        room._in_loop(give_up)
+        room._time.call(give_up)
         archive.waits = False
         room.run(ticks=60)
         assert place_of(room) > 0

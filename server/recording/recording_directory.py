@@ -75,10 +75,13 @@ class RecordingDirectory:
             if error.errno == errno.ELOOP:
                 raise missing from None
             raise
-        with os.fdopen(file, "rb") as opened:
-            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+        try:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
                 raise missing
-            return opened.read(self._bytes_max)
+            with open(file, "rb", closefd=False) as opened:
+                return opened.read(self._bytes_max)
+        finally:
+            os.close(file)  # `open` would raise an error for a directory, and leave it open
 
     def write(self, name: str, parts: Sequence[bytes]) -> int:
         """Write a recording, and return its size in bytes.

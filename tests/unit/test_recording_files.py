@@ -62,17 +62,20 @@ def test_files_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     assert stat.S_IMODE(directory.path.stat().st_mode) == 0o700
 
 
-def test_a_link_in_the_directory_is_neither_listed_nor_followed(tmp_path: Path) -> None:
+def test_what_is_no_file_is_neither_listed_nor_read(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("token")
     directory = RecordingDirectory(tmp_path / "recordings", 1 << 20)
     directory.write(name_at(1), [b"a"])
     (directory.path / name_at(2)).symlink_to(secret)
     os.mkfifo(directory.path / name_at(3))
+    (directory.path / name_at(4)).mkdir()
     assert [file.name for file in directory.list_files()] == [name_at(1)]
-    for name in (name_at(2), name_at(3)):
+    open_before = len(os.listdir("/dev/fd"))
+    for name in (name_at(2), name_at(3), name_at(4)):
         with pytest.raises(LookupError):
             directory.read(name)
+    assert len(os.listdir("/dev/fd")) == open_before
 
 
 def test_the_oldest_files_are_removed_until_a_new_one_fits(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ It ends with its last tick, at the bound of its bytes, or with its room. Pure.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from tickwire.server.recording.ring import FRAME_OVERHEAD_BYTES, RecordedFrame
@@ -24,9 +25,10 @@ class LiveRecording:
         frames: the frames so far.
         size: their memory in bytes.
         reason: why it has ended; empty before that.
+        until_s: when it must end, even if the room does not tick.
     """
 
-    __slots__ = ("_bytes_max", "_last_tick", "_on_complete", "frames", "header", "name", "reason", "size")
+    __slots__ = ("_bytes_max", "_last_tick", "_on_complete", "frames", "header", "name", "reason", "size", "until_s")
 
     def __init__(
         self, name: str, last_tick: int, bytes_max: int, on_complete: Callable[[LiveRecording], None]
@@ -36,6 +38,7 @@ class LiveRecording:
         self.frames: list[RecordedFrame] = []
         self.size = 0
         self.reason = ""
+        self.until_s = math.inf
         self._last_tick = last_tick
         self._bytes_max = bytes_max
         self._on_complete = on_complete

@@ -31,6 +31,8 @@ from tickwire.server.rooms.runtime import RoomRuntime
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
+LATE_S_MAX = 30.0
+"""How much longer than its seconds a live recording may run: a busy shard skips ticks, and an empty room has none."""
 
 
 class RecordingsDisabled(TickwireError):
@@ -175,6 +177,7 @@ class RecordingService:
             RoomFailed: the game's `save` raised an exception, or the state cannot be recorded or is too large.
         """
         self._check_enabled()
+        self._end_overdue()
         if len(self._live) >= self.live_max:
             raise RateLimited(f"{self.live_max} recordings are running on this shard; wait until one is complete")
         room = runtime.room
@@ -188,11 +191,13 @@ class RecordingService:
             raise RoomFailed("the room cannot be recorded: its code raised an exception in `save`") from error
         if recording.reason:
             raise RoomFailed(f"the room cannot be recorded: {recording.reason}")
+        recording.until_s = self._environment.now_s() + seconds + LATE_S_MAX
         self._live[name] = recording
         return name
 
     def list_running(self) -> list[tuple[str, int]]:
         """Return the names of the recordings that are not complete, and their bytes so far."""
+        self._end_overdue()
         running = [(name, recording.size) for name, recording in self._live.items()]
         return running + [(name, 0) for name in self._waiting if name not in self._live]
 
@@ -222,6 +227,12 @@ class RecordingService:
         self._writer.stop()
 
     # -- writes ---------------------------------------------------------------------------------------------
+
+    def _end_overdue(self) -> None:
+        """End the recordings of rooms that do not tick, because they are empty, or too seldom: others may start."""
+        for recording in list(self._live.values()):
+            if self._environment.now_s() >= recording.until_s:
+                recording.end("the room has not run so many ticks in this time")
 
     def _live_complete(self, runtime: RoomRuntime, recording: LiveRecording) -> None:
         detach_sink(runtime, recording)

@@ -21,6 +21,7 @@ from tickwire.server.recording.player_reports import PlayerReports
 from tickwire.server.recording.reader import Recording
 from tickwire.server.recording.recording_limits import LIMITS
 from tickwire.server.recording.recording_service import (
+    LATE_S_MAX,
     RecordingEnvironment,
     RecordingsDisabled,
     RecordingService,
@@ -358,6 +359,25 @@ async def test_the_number_and_the_size_of_live_recordings_are_bounded(tmp_path: 
     await shard.files()
     assert shard.service.list_running() == []
     assert (await shard.verify(names[-1])).ticks > 10
+
+
+async def test_a_recording_of_an_empty_room_ends_although_the_room_does_not_tick(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(KiteField, "ticks_when_empty", False)
+    shard = RecordedShard(tmp_path)
+    runtime = shard.create(KiteField)
+    shard.clock.run(1.0)
+    assert runtime.is_idle
+    name = shard.service.start(runtime, 5.0)
+    shard.clock.run(5.0 + LATE_S_MAX - 1.0)
+    assert [running for running, _ in shard.service.list_running()] == [name]
+    shard.clock.run(2.0)
+    assert shard.service.memory_bytes > 0
+    shard.service.list_running()
+    assert await shard.files() == [name]
+    assert shard.service.list_running() == []
+    assert (await shard.verify(name)).ticks == 0
 
 
 async def test_reports_are_limited_for_each_player_and_recorded_once_for_a_room(tmp_path: Path) -> None:

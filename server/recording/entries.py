@@ -6,9 +6,10 @@ each join in its order. Values of the game are encoded with msgpack. Pure.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
+from msgspec import Meta
 
 from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.payloads import decode_payload
@@ -19,6 +20,9 @@ from tickwire.server.rooms.transactions import ItemChange, RecordVersion, Transa
 Records = dict[str, RecordVersion]
 NO_SEAT = -1
 MESSAGE_CHARACTERS_MAX = 1000
+ENTRIES_MAX = 20_000
+"""The entries of one tick: far more than the messages that the rate limits of 1,000 clients allow in a second."""
+_Bound = Meta(max_length=ENTRIES_MAX)  # checked before the entries of a hostile file are decoded
 
 
 class RecordedEntry(msgspec.Struct, frozen=True, array_like=True):
@@ -254,10 +258,10 @@ class TickRecord(msgspec.Struct, frozen=True, array_like=True):
 
     tick: int
     ran: bool
-    entries: tuple[Entry, ...] = ()
-    inputs: tuple[InputEntry, ...] = ()
+    entries: Annotated[tuple[Entry, ...], _Bound] = ()
+    inputs: Annotated[tuple[InputEntry, ...], _Bound] = ()
     checksums: bytes = b""
-    failures: tuple[FailureEntry, ...] = ()
+    failures: Annotated[tuple[FailureEntry, ...], _Bound] = ()
     has_failed: bool = False
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from tickwire.schemas.delta import ENTITIES_MAX
@@ -26,6 +27,7 @@ from tickwire.server.replication.entity_ids import ReleasedIds
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SeatCheckpoint, SessionCheckpoint
 from tickwire.server.rooms.room import Access, Room
 from tickwire.server.rooms.room_restart import create_restart_point
+from tickwire.server.rooms.room_tasks import TASKS_MAX
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat
 from tickwire.server.rooms.transactions import RecordVersion
@@ -106,7 +108,7 @@ class RoomKeyframe(msgspec.Struct, frozen=True):
     last_timer: int = 0
     history: dict[str, tuple[HistoryTick, ...]] = {}
     moves: tuple[PendingMove, ...] = ()
-    tasks: tuple[str, ...] = ()
+    tasks: Annotated[tuple[str, ...], Meta(max_length=TASKS_MAX)] = ()
     tuning_version: int = 0
     tuning: bytes = b""
     next_seat: int = 0

@@ -19,6 +19,7 @@ from tickwire.schemas.payloads import encode_payload
 from tickwire.server.observability.redaction import redact_text
 from tickwire.server.recording.checksum import StateChecksums
 from tickwire.server.recording.entries import (
+    ENTRIES_MAX,
     MESSAGE_CHARACTERS_MAX,
     NO_SEAT,
     CallEntry,
@@ -53,8 +54,6 @@ from tickwire.server.rooms.seat import Seat, SeatRequest
 from tickwire.server.rooms.transactions import RecordVersion, Transaction
 from tickwire.server.rooms.value_codec import NotCopied
 
-ENTRIES_MAX = 20_000
-"""The entries of one tick: far more than the messages that the rate limits of 1,000 clients allow in a second."""
 _NOT_ENCODED = (TypeError, ValueError, OverflowError, RecursionError)
 """A value of the game that MessagePack cannot hold: an integer of more than 64 bits, or text that is not Unicode."""
 FORMER_SEATS_MAX = 256

@@ -14,7 +14,7 @@ from tickwire import Input, Player, Room, TaskResult, Transaction, real, uint
 from tickwire.schemas.messages import Redirect
 from tickwire.server.recording import frames as frames_module
 from tickwire.server.recording import recorder as recorder_module
-from tickwire.server.recording.entries import JoinEntry
+from tickwire.server.recording.entries import ENTRIES_MAX, CallEntry, JoinEntry, TickRecord
 from tickwire.server.recording.frames import TICK, RecordingDamaged
 from tickwire.server.recording.header import decode_header, encode_header
 from tickwire.server.recording.reader import Recording
@@ -23,6 +23,7 @@ from tickwire.server.recording.redaction import redact_payload
 from tickwire.server.recording.replay import Replay
 from tickwire.server.recording.sinks import FileSink, RecordingLimits
 from tickwire.server.rooms.containment import RoomCodeRaised
+from tickwire.server.rooms.room_tasks import TASKS_MAX
 from tickwire.server.rooms.seat import SeatRequest
 
 
@@ -385,3 +386,18 @@ def test_tick_rate_of_a_hostile_header_is_refused(rate: float) -> None:
     header = msgspec.structs.replace(long_recording()[1].header, tick_rate_hz=rate)
     with pytest.raises(RecordingDamaged, match="tick rate"):
         decode_header(msgspec.msgpack.encode(header))
+
+
+def test_counts_of_a_hostile_file_are_bounded() -> None:
+    """An entry of four bytes needs thirty times as much memory."""
+    data, recording = long_recording()
+    header = data[: recording.keyframes[0].offset]
+    keyframe = recording.read_keyframe(0)
+    tick = TickRecord(1, True, (CallEntry("can_migrate"),) * (ENTRIES_MAX + 1))
+    for kind, payload in (
+        (TICK, tick),
+        (frames_module.KEYFRAME, msgspec.structs.replace(keyframe, tasks=("",) * (TASKS_MAX + 1))),
+    ):
+        frame = frames_module.encode_frame(kind, msgspec.msgpack.encode(payload))
+        with pytest.raises(RecordingDamaged, match="length <="):
+            Recording(header + frame)

@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from tickwire.server.recording.keyframe import RoomKeyframe, to_checkpoint
+from tickwire.server.recording.keyframe import RoomKeyframe
+from tickwire.server.recording.keyframe_decoder import to_checkpoint
 from tickwire.server.replication.table_state import TableState
 from tickwire.server.rooms.hook_call import describe_value
 from tickwire.server.rooms.room import Room

@@ -26,7 +26,8 @@ from tickwire.server.recording.frames import (
     read_frames,
 )
 from tickwire.server.recording.header import KeyframePlace, RecordingHeader, RecordingIndex, decode_header
-from tickwire.server.recording.keyframe import RoomKeyframe, decode_keyframe
+from tickwire.server.recording.keyframe import RoomKeyframe
+from tickwire.server.recording.keyframe_decoder import decode_keyframe
 
 FILE_BYTES_MAX = 1024 * 1024 * 1024
 INDEX_BYTES_MAX = 1024 * 1024

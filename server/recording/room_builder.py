@@ -18,7 +18,8 @@ from tickwire.server.observability.redaction import REDACTED
 from tickwire.server.recording.checksum import StateChecksums, find_differences
 from tickwire.server.recording.frames import RecordingDamaged
 from tickwire.server.recording.header import RecordingHeader
-from tickwire.server.recording.keyframe import RoomKeyframe, decode_history, decode_released, to_checkpoint
+from tickwire.server.recording.keyframe import RoomKeyframe
+from tickwire.server.recording.keyframe_decoder import decode_history, decode_released, to_checkpoint
 from tickwire.server.recording.replay_session import ReplaySession, ReplayTasks
 from tickwire.server.rooms.attributes import decode_attributes, encode_attributes
 from tickwire.server.rooms.checkpoint import RoomCheckpoint, SessionCheckpoint

@@ -12,6 +12,7 @@ name that its owner points to 127.0.0.1 (DNS rebinding).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from tickwire.server.viewer.player import RecordingPlayer
 log = structlog.get_logger(__name__)
 
 HOST = "127.0.0.1"
-LOCAL_NAMES = frozenset(("127.0.0.1", "localhost", "[::1]"))
+_LOCAL_HOST = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.ASCII | re.IGNORECASE)
 PAGE = Path(__file__).with_name("page")
 BUCKETS_MAX = 1000
 ENTRIES_MAX = 1000
@@ -122,8 +123,7 @@ def _error(message: str, status: int) -> web.Response:
 
 @web.middleware
 async def _check_host(request: web.Request, handler: Handler) -> web.StreamResponse:
-    name = request.host.removesuffix(f":{request.url.explicit_port}")
-    if name not in LOCAL_NAMES:
+    if _LOCAL_HOST.fullmatch(request.host) is None:  # not `request.url`, which raises for an invalid Host
         return _error("the page is served at 127.0.0.1 and localhost only", 421)
     return await handler(request)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -49,6 +50,49 @@ async def test_the_command_serves_a_recording_until_ctrl_c(recording: Path) -> N
                 assert (await response.json())[0]["tick"] == 7
         process.send_signal(signal.SIGINT)
         assert await asyncio.wait_for(process.wait(), WAIT_S) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+
+
+ENDLESS_ROOMS = """
+from tickwire.examples import arena
+
+
+class Arena(arena.Arena):
+    def on_tick(self, dt):
+        super().on_tick(dt)
+        while self.tick == 30:
+            if not is_reported:
+                print("endless", flush=True)
+                is_reported.append(True)
+
+
+is_reported = []
+ROOMS = [Arena]
+"""
+
+
+@pytest.mark.skipif(not (PAGE / "index.html").is_file(), reason="the page is not built: make web")
+async def test_ctrl_c_ends_the_command_while_the_code_of_the_game_never_returns(
+    recording: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "endless_rooms.py").write_text(ENDLESS_ROOMS)
+    command = [sys.executable, "-m", "tickwire", "replay", str(recording), "--rooms", "endless_rooms", "--serve"]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=tmp_path, env=environ, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        url = await read_url(process)
+        assert process.stdout is not None
+        async with aiohttp.ClientSession() as session:
+            request = asyncio.create_task(session.get(f"{url}api/states?from=40&to=40"))
+            assert await asyncio.wait_for(process.stdout.readline(), WAIT_S) == b"endless\n"
+            process.send_signal(signal.SIGINT)
+            assert await asyncio.wait_for(process.wait(), WAIT_S) == 0
+            with pytest.raises(aiohttp.ClientError):
+                await request
     finally:
         if process.returncode is None:
             process.kill()

@@ -83,13 +83,24 @@ async def test_the_page_is_served_with_a_strict_policy(server: ViewerServer) -> 
     assert (await get(server, "/missing"))[0] == 404
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "localhost.evil.example:80"])
+HOSTS = [
+    "evil.example",
+    "127.0.0.1.evil.example",
+    "localhost.evil.example:80",
+    "evil[",
+    "localhost:99999999",
+    "[::1",
+    "",
+]
+
+
+@pytest.mark.parametrize("host", HOSTS)
 async def test_a_request_for_another_host_is_refused(server: ViewerServer, host: str) -> None:
     for path in ("/", "/api/recording"):
         assert (await get(server, path, Host=host))[0] == 421
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "[::1]"])
+@pytest.mark.parametrize("host", ["localhost", "LocalHost", "127.0.0.1", "[::1]"])
 async def test_names_of_this_machine_are_accepted(server: ViewerServer, host: str) -> None:
     for name in (host, f"{host}:{server.port}"):
         assert (await get(server, "/api/recording", Host=name))[0] == 200

@@ -257,6 +257,10 @@ class RecordingService:
             self.results["failed"] += 1
             log.error("recording_write_failed", recording=name, error=str(error))
             return
+        except asyncio.CancelledError:
+            self.results["failed"] += 1
+            log.error("recording_write_failed", recording=name, error="the shard has stopped during the write")
+            raise
         self.results["written"] += 1
         log.warning("recording_written", recording=name, trigger=trigger_of(name), bytes=size)
 

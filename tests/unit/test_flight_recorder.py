@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from tests.harness.null_services import NoSessionRestorer
 from tests.harness.recording_subscriber import RecordingSubscriber
@@ -378,6 +380,25 @@ async def test_a_recording_of_an_empty_room_ends_although_the_room_does_not_tick
     assert await shard.files() == [name]
     assert shard.service.list_running() == []
     assert (await shard.verify(name)).ticks == 0
+
+
+async def test_a_write_that_the_stop_of_the_shard_cancels_is_logged_and_counted(tmp_path: Path) -> None:
+    shard = RecordedShard(tmp_path)
+    runtime = shard.create(KiteField)
+    shard.clock.run(1.0)
+    disk = threading.Event()
+    hanging = asyncio.create_task(shard.service._writer.run(disk.wait))
+    await asyncio.sleep(0)
+    name = shard.service.write_last(runtime, 1.0, "operator")
+    await asyncio.sleep(0)
+    with capture_logs() as logs:
+        shard.tasks[-1].cancel()
+        await asyncio.wait(shard.tasks)
+    disk.set()
+    await hanging
+    assert [(line["event"], line["recording"]) for line in logs] == [("recording_write_failed", name)]
+    assert shard.service.results == {"failed": 1}
+    assert await shard.service.list_files() == []
 
 
 async def test_reports_are_limited_for_each_player_and_recorded_once_for_a_room(tmp_path: Path) -> None:

@@ -36,6 +36,8 @@ from tickwire.testing.schedule import ChoiceStream, Schedule
 
 DOCUMENT_BYTES_MAX = 16 * 1024 * 1024
 """MongoDB's limit for a document."""
+NESTING_MAX = 180
+"""MongoDB's limit for the values in values of a stored document."""
 _OPTIONS: CodecOptions[Document] = CodecOptions(tz_aware=True)  # as the shard's client
 
 
@@ -213,7 +215,17 @@ def _encode_changed(request: TransactionRequest, record: PlayerRecord, items: Ma
     holdings = record.holdings | {item: record.holdings.get(item, 0) + amount for item, amount in items.items()}
     is_owner = request.profile is not None and record.player_id == request.player_id
     profile = request.profile if is_owner else record.profile
-    return _encode({"version": record.version + 1, "holdings": holdings, "profile": profile})
+    changed = {"version": record.version + 1, "holdings": holdings, "profile": profile}
+    data = _encode(changed)
+    if _nesting(changed) > NESTING_MAX:
+        raise NotSavable(f"MongoDB could not hold this: more than {NESTING_MAX} levels of values in values")
+    return data
+
+
+def _nesting(value: Any) -> int:
+    """Return how many levels of values a value has; an empty one has none."""
+    values = list(value.values()) if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ()
+    return 1 + max(map(_nesting, values)) if values else 0
 
 
 def _encode(document: Document) -> bytes:
@@ -224,7 +236,7 @@ def _encode(document: Document) -> bytes:
     """
     try:
         data = bson.encode(document, codec_options=_OPTIONS)
-    except (BSONError, OverflowError) as error:
+    except (BSONError, OverflowError, UnicodeEncodeError) as error:
         raise NotSavable(f"MongoDB could not hold this: {error}") from error
     if len(data) > DOCUMENT_BYTES_MAX:
         raise NotSavable(f"MongoDB could not hold this: {len(data)} bytes; at most {DOCUMENT_BYTES_MAX} are possible")

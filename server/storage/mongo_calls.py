@@ -102,7 +102,7 @@ class MongoCalls:
                 result = await call
         except (DuplicateKeyError, BulkWriteError):
             raise
-        except (BSONError, OverflowError) as error:
+        except (BSONError, OverflowError, UnicodeEncodeError) as error:
             raise NotSavable(f"MongoDB cannot hold this: {error}") from error
         except (PyMongoError, TimeoutError) as error:
             if isinstance(error, OperationFailure) and error.code in CANNOT_HOLD:

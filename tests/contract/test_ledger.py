@@ -18,6 +18,13 @@ from tickwire.server.errors import KeyReused, NotSavable, StaleEpoch, VersionCon
 from tickwire.server.storage import MongoStore, PlayerRecord
 
 
+def nested_lists(levels: int) -> dict[str, Any]:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return {"deep": value}
+
+
 @pytest.fixture(params=["mongodb", "memory"])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[LedgerStore]:
     if request.param == "memory":
@@ -237,11 +244,21 @@ async def test_key_reused_for_other_changes_is_refused(
     assert (same.is_new, same.is_own, bool(same.refused)) == (False, False, is_refused), "a repeated request"
 
 
-@pytest.mark.parametrize("profile", [{"a\0b": 1}, {"huge": 2**70}], ids=["nul", "huge"])
+@pytest.mark.parametrize(
+    "profile",
+    [{"a\0b": 1}, {"huge": 2**70}, {"half": "\ud800"}, nested_lists(179)],
+    ids=["nul", "huge", "surrogate", "deep"],
+)
 async def test_values_that_mongodb_cannot_hold_raise_not_savable(store: LedgerStore, profile: dict[str, Any]) -> None:
     with pytest.raises(NotSavable):
         await store.ledger.commit(transaction("1", {"ann": {"gold": 5}}, versions={"ann": 0}, profile=profile))
     assert await store.holdings("ann") == [{}]
+
+
+async def test_a_profile_has_the_deepest_nesting_of_mongodb(store: LedgerStore) -> None:
+    profile = nested_lists(178) | {"empty": {}}
+    await store.ledger.commit(transaction("1", {}, versions={"ann": 0}, profile=profile))
+    assert (await store.players.load(["ann"]))["ann"].profile == profile
 
 
 async def test_replies_of_a_session_are_listed(store: LedgerStore) -> None:

@@ -17,7 +17,7 @@ from tests.harness.runtimes import create_runtime
 from tests.property.test_send_state import Street
 from tickwire import Room
 from tickwire.schemas import kernel
-from tickwire.schemas.codec import encode_client, encode_input
+from tickwire.schemas.codec import encode_client, encode_input, push_input_frame
 from tickwire.schemas.messages import Input, Resync
 from tickwire.server.edge.message_handlers import SessionReceiver
 from tickwire.server.edge.session import SessionState
@@ -104,6 +104,8 @@ def test_an_input_is_queued_by_the_kernel(room: type[Room], monkeypatch: pytest.
         received.receive(masked(encode_input(seq, 7, bytes(range(size)))), is_native=True)
         assert received.state()[0][-1] == Input(seq, 7, bytes(range(size)))  # type: ignore[index]
     assert received.seat._received_seq == received.counters.messages_received == seq
+    frame = masked(encode_input(seq + 1, 7, bytes(size)))
+    assert not push_input_frame(frame, received.seat), "the seat counts the input that this one supersedes"
 
 
 def test_other_messages_seats_and_arguments_are_left_alone() -> None:

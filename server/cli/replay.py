@@ -104,16 +104,22 @@ def serve_replay(
     run_viewer(player, port, report)
 
 
+def _printable(text: str) -> str:
+    """Return a text of players or of a file without control characters, which a terminal would obey."""
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
+
+
 def _describe(recording: Recording) -> Iterator[str]:
     header = recording.header
     name = f" {header.name!r}" if header.name else ""
-    yield f"room {header.room_type}{name}, id {header.room_id}, recorded by build {header.build}"
+    yield _printable(f"room {header.room_type}{name}, id {header.room_id}, recorded by build {header.build}")
     seconds = (recording.last_tick - recording.first_tick) / header.tick_rate_hz
     yield (
         f"ticks {recording.first_tick} to {recording.last_tick} ({seconds:.1f} s), "
         f"{len(recording.keyframes)} keyframes, {recording.size:,} bytes"
     )
-    yield f"ended: {recording.reason}" if recording.reason is not None else "its end is missing: the file was cut off"
+    reason = recording.reason
+    yield "its end is missing: the file was cut off" if reason is None else f"ended: {_printable(reason)}"
 
 
 def _describe_report(report: ReplayReport) -> Iterator[str]:
@@ -151,7 +157,7 @@ def _bisect(replay: Replay, room_class: type[Room], options: ReplayOptions) -> s
 def _show(room: Room, table: str) -> Iterator[str]:
     yield f"tick {room.tick}, {room.clock.now_s:.2f} s"
     if not table:
-        yield f"players: {', '.join(room.players) or 'none'}"
+        yield f"players: {_printable(', '.join(room.players)) or 'none'}"
         for name in room.tables:
             yield f"{name}: {len(getattr(room, name))} entities"
         return

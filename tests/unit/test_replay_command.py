@@ -49,6 +49,19 @@ def test_description_and_verification(path: Path) -> None:
     assert lines[2:] == ["ended: the test ends", "verified: 100 ticks have equal checksums"]
 
 
+def test_control_characters_of_players_do_not_reach_the_terminal(tmp_path: Path) -> None:
+    room = RecordedRoom()
+    room.join("a\x1b[2Jnn")
+    room.start()
+    room.step(3)
+    room.recorder.stop("closed\x1b]0;title\x07")
+    path = tmp_path / "bay.tickrec"
+    path.write_bytes(bytes(room.data))
+    lines, _ = replay_file(path, ROOMS, ReplayOptions(at=3))
+    assert "players: a\\x1b[2Jnn" in lines
+    assert all(line.isprintable() for line in lines)
+
+
 def test_state_at_a_tick(path: Path) -> None:
     lines, _ = replay_file(path, ROOMS, ReplayOptions(at=54, show="boats"))
     assert lines[3:5] == ["tick 54, 2.70 s", "boats: 1 entities"]

@@ -18,6 +18,8 @@ from tickwire.server.rooms.tick_loop import Timer
 
 STEPS_MAX = 100_000
 """The most steps of the loop at one time: a coroutine that waits for nothing would keep the time from advancing."""
+END_S_MAX = 60.0
+"""How long tasks may take to end after they were cancelled, in simulated time."""
 ROUNDING_S = 1e-9
 
 
@@ -136,13 +138,24 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return self.create_task(_call(func, args))
 
     def end(self) -> None:
-        """Cancel all tasks, run them to their end at the present time, and close the loop."""
-        for task in asyncio.all_tasks(self):
-            task.cancel()
-        self.run_until(self.time())
-        self._jumping.begin(math.inf, None)
-        self.run_until_complete(self.shutdown_asyncgens())
-        self.close()
+        """Cancel all tasks, run them for at most END_S_MAX, and close the loop also if they do not end.
+
+        Raises:
+            LoopStuck: a coroutine runs without waiting.
+        """
+        try:
+            for task in asyncio.all_tasks(self):
+                task.cancel()
+            self._run_to_end(lambda: not asyncio.all_tasks(self))
+            closing = self.create_task(self.shutdown_asyncgens())
+            self._run_to_end(closing.done)
+        finally:
+            self.close()
+
+    def _run_to_end(self, is_done: Callable[[], bool]) -> None:
+        self.run_until(self.time(), is_done)
+        if not is_done():
+            self.run_until(self.time() + END_S_MAX, is_done)
 
 
 class VirtualTimers:

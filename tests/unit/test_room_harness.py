@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -404,3 +406,39 @@ def test_a_harness_that_cannot_be_created_closes_its_loop(
     with pytest.raises(error):
         RoomHarness(room_class, **more)
     assert len(closed) == 1
+
+
+def test_a_harness_closes_with_coroutines_that_take_time_to_end() -> None:
+    ended: list[str] = []
+
+    async def tidy() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            await asyncio.sleep(1)
+            ended.append("generator")
+
+    async def work() -> None:
+        try:
+            async for _ in tidy():
+                await asyncio.sleep(100)
+        finally:
+            await asyncio.sleep(1)
+            ended.append("coroutine")
+
+    async def refuse() -> None:
+        while True:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+
+    loops: list[asyncio.AbstractEventLoop] = []
+
+    async def keep_loop() -> None:
+        loops.append(asyncio.get_running_loop())
+
+    with RoomHarness(Pitch) as room:
+        for coroutine in (work(), refuse(), keep_loop()):
+            room.spawn(coroutine)
+        room.run(seconds=1)
+    assert sorted(ended) == ["coroutine", "generator"]
+    assert loops[0].is_closed()

@@ -9,7 +9,7 @@ from tickwire.client.core import ClientCore
 from tickwire.client.options import MatchOptions
 from tickwire.client.requests import is_answer
 from tickwire.client.updates import ErrorReceived, QueueChanged, RoomsListed, Update
-from tickwire.schemas.messages import Error, ListedRoom, ListRooms, MatchRequest, MatchStatus, QueueState
+from tickwire.schemas.messages import Error, Join, ListedRoom, ListRooms, MatchRequest, MatchStatus, QueueState
 
 
 class MatchCall:
@@ -33,6 +33,11 @@ class MatchCall:
         self.has_ended = False
         self.has_joined = False
         self.error: Error | None = None
+
+    @property
+    def is_found(self) -> bool:
+        """Whether a match was found. The client then joins its room."""
+        return self.status is not None and self.status.state is QueueState.FOUND
 
     @property
     def is_done(self) -> bool:
@@ -82,25 +87,24 @@ class ClientLobby:
 
     Args:
         core: the client's core.
-        send: sends a message if the session is open, and returns whether it is.
+        send: sends a message if the session is open.
 
     Attributes:
         match: the newest match that the client has requested.
     """
 
-    def __init__(self, core: ClientCore, send: Callable[[bytes], bool]) -> None:
+    def __init__(self, core: ClientCore, send: Callable[[bytes], None]) -> None:
         self.match: MatchCall | None = None
         self._core = core
         self._send = send
         self._request = b""
-        self._is_sent = False
         self._lists: dict[int, RoomListCall] = {}
 
     def request_match(self, mode: str, options: MatchOptions) -> MatchCall:
         """Request a match."""
         self._request = self._core.match_request(mode, options)
         self.match = MatchCall(mode, options.options)
-        self._is_sent = self._send(self._request)
+        self._send(self._request)
         return self.match
 
     def cancel_match(self) -> None:
@@ -114,16 +118,19 @@ class ClientLobby:
         self._send(data)
         return call
 
-    def session_opened(self, *, has_resumed: bool) -> None:
-        """Send the request of a match, if it was not sent yet, or again: a new session is in no queue."""
-        if self.match is not None and not self.match.is_done and not (has_resumed and self._is_sent):
-            self._is_sent = self._send(self._request)
+    def session_opened(self) -> None:
+        """Send the request of a match again, as the client does after each reconnect: it may have been lost.
+
+        A match that was found is not requested again: the client has opened the session on the shard of its room.
+        """
+        match = self.match
+        if match is not None and not match.is_done and not match.is_found:
+            self._send(self._request)
 
     def seat_taken(self) -> None:
         """Record that the client has a seat; after FOUND it is that of the match."""
-        match = self.match
-        if match is not None and match.status is not None and match.status.state is QueueState.FOUND:
-            match.has_joined = True
+        if self.match is not None and self.match.is_found:
+            self.match.has_joined = True
 
     def receive(self, update: Update) -> None:
         """Apply an update of the core."""
@@ -135,6 +142,9 @@ class ClientLobby:
                 self._lists.pop(answer.id).answer(answer.rooms)
             case ErrorReceived(error) if self.match is not None and is_answer(error, MatchRequest):
                 self.match.error = error
+            case ErrorReceived(error) if self.match is not None and self.match.is_found and is_answer(error, Join):
+                if not self.match.has_joined:
+                    self.match.error = error
             case ErrorReceived(error) if is_answer(error, ListRooms):
                 for call in self._lists.values():
                     call.error = error

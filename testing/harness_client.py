@@ -293,11 +293,14 @@ class HarnessClient:
 
     def _visit(self, url: str) -> None:
         """Begin a new session on another shard; the present one ends."""
-        if self.connection is not None:
-            self.connection.client_closes()
+        connection, self.connection = self.connection, None
+        self._end_connection()
+        if connection is not None:
+            connection.client_sends(self.core.end_session())
+            connection.client_closes()
         self.core.discard_session()
-        self._url = url
-        self._connect()
+        self._plan.visit(url, self._loop.time())
+        self._reconnect_later()
 
     # -- connections ----------------------------------------------------------------------------------------
 
@@ -426,7 +429,7 @@ class HarnessClient:
         self._ping()
         if self._is_joining and not update.is_join_in_flight and not update.welcome.room_id:
             self._send(self.core.join(self._room_type, self._options))
-        self._lobby.session_opened(has_resumed=update.welcome.generation > 1)
+        self._lobby.session_opened()
         self._send_commands()
         self._send_held()
 
@@ -448,11 +451,10 @@ class HarnessClient:
         if next_us is not None:
             self._call_later("commands", max(0.0, next_us / 1e6 - self._loop.time()), self._send_commands)
 
-    def _send_when_connected(self, data: bytes) -> bool:
-        """Send a message if the session is open. Return whether it was sent."""
+    def _send_when_connected(self, data: bytes) -> None:
+        """Send a message if the session is open."""
         if self.is_connected:
             self._send(data)
-        return self.is_connected
 
     def _send(self, data: bytes) -> None:
         if self.connection is not None:

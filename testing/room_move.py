@@ -1,4 +1,4 @@
-"""Moves a room of a harness to another shard, as two real shards do that exchange it.
+"""Moves a room of a harness, and sessions without a room, to another shard, as two real shards do.
 
 frozen, sealed -> encode_room -> decode_room -> prepared on the new shard -> released on the old one
 """
@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 
 from tickwire.schemas.messages import Redirect
+from tickwire.server.edge.session import SessionState
 from tickwire.server.errors import Unavailable
 from tickwire.server.migration.room_codec import decode_room, encode_room
 from tickwire.server.migration.room_sender import TRANSACTIONS_TIMEOUT_S
 from tickwire.server.rooms.factory import RoomSpec
 from tickwire.server.rooms.runtime import RoomRuntime
+from tickwire.server.rooms.subscriber import Subscriber
 from tickwire.testing.harness_shard import HarnessShard
 from tickwire.testing.memory_ledger import MemoryLedger
 from tickwire.testing.restored_room import MovedSessions, create_restore_request, raise_fence
@@ -61,11 +63,31 @@ async def move_room(runtime: RoomRuntime, source: HarnessShard, target: HarnessS
 async def _move_positions(runtime: RoomRuntime, source: HarnessShard, target: HarnessShard) -> None:
     """Move the queue positions of a room's players to its new shard."""
     for seat in runtime.seats:
-        position = source.placement.queue.find_position(seat.subscriber)
-        session = target.registry.get(seat.subscriber.session_id)
-        if position is not None and session is not None:
-            source.placement.queue.release_position(seat.subscriber)
-            await target.placement.queue.accept_position(session, position)
+        await _move_position(seat.subscriber, source, target)
+
+
+async def _move_position(session: Subscriber, source: HarnessShard, target: HarnessShard) -> None:
+    position = source.placement.queue.find_position(session)
+    moved = target.registry.get(session.session_id)
+    if position is not None and moved is not None:
+        source.placement.queue.release_position(session)
+        await target.placement.queue.accept_position(moved, position)
+
+
+async def move_sessions(source: HarnessShard, target: HarnessShard) -> None:
+    """Move the sessions without a room to another shard, with their queue positions.
+
+    A session that joins a room, or has a match, stays on its shard, which redirects it later.
+    """
+    for session in list(source.registry):
+        is_idle = session.state is SessionState.IDLE and not session.has_pending_commands
+        if session.room_id or not is_idle or source.placement.queue.is_bound(session):
+            continue
+        moved = target.registry.restore(session.to_checkpoint())
+        if moved is not None:
+            target.registry.settle(moved)
+            await _move_position(session, source, target)
+            session.redirect(Redirect(target.url, is_resume=True))
 
 
 async def _wait_settled(shard: HarnessShard, runtime: RoomRuntime) -> None:

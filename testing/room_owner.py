@@ -26,7 +26,7 @@ from tickwire.testing.harness_placement import HarnessFleet
 from tickwire.testing.harness_shard import HarnessShard
 from tickwire.testing.memory_ledger import MemoryLedger
 from tickwire.testing.restored_room import MovedSessions, create_restore_request, raise_fence
-from tickwire.testing.room_move import check_movable, move_room
+from tickwire.testing.room_move import check_movable, move_room, move_sessions
 
 
 class HarnessStores(NamedTuple):
@@ -107,7 +107,7 @@ class RoomOwner:
     # -- moves ----------------------------------------------------------------------------------------------
 
     async def migrate(self) -> None:
-        """Move all rooms of the shard to a new one, as a shard does that stops.
+        """Move all rooms and sessions of the shard to a new one, as a shard does that stops.
 
         Raises:
             AssertionError: a room cannot migrate now.
@@ -122,6 +122,7 @@ class RoomOwner:
                 await move_room(runtime, source, target, self._ledger)
         self.shard = target
         source.placement.drain()
+        await move_sessions(source, target)
 
     async def crash(self) -> None:
         """Stop the shard of a durable room at once, and restore the room on a new shard from its last save.

@@ -142,7 +142,10 @@ class SimulatedRoom(Generic[R]):
         test_run.tick_done(self)
 
     def _find_session(self, shard: HarnessShard, room_id: str, session_id: str) -> Redirect | None:
-        """Redirect a client whose room is on another shard."""
+        """Redirect a client whose session or room is on another shard."""
+        for other in self.shards.values():
+            if other.is_up and other is not shard and other.registry.get(session_id) is not None:
+                return Redirect(other.url, is_resume=True)
         if shard is self.shard or not room_id:
             return None
         return Redirect(self.shard.url, is_resume=True)

@@ -309,3 +309,44 @@ def test_tag_is_joined_by_its_type_like_a_game_does() -> None:
         assert harness.room_of(ann) is harness.room
         harness.run(seconds=2)
         harness.check_convergence()
+
+
+@pytest.mark.parametrize("gap_s", [0.0, 0.8, 0.9, 1.1])
+def test_players_outside_a_room_wait_on_when_their_shard_stops(gap_s: float) -> None:
+    """Their match may be requested, found or joined while they move from shard to shard."""
+    with create_harness(network=LATE) as harness:
+        harness.join("ann")
+        bob, cem = harness.open_session("bob"), harness.open_session("cem")
+        matches = [bob.match("duel"), cem.match("duel")]
+        harness.run(seconds=gap_s)
+        harness.migrate()
+        harness.run(seconds=0.1)
+        harness.migrate()
+        harness.run(seconds=10)
+        assert [match.has_joined for match in matches] == [True, True]
+        assert harness.room_of(bob) is harness.room_of(cem)
+        harness.check_convergence()
+        players = sorted(session.player_id for shard in harness.shards.values() for session in shard.registry)
+        assert players == ["ann", "bob", "cem"], "a session that has moved ends on its first shard"
+        dan = harness.open_session("dan")
+        alone = dan.match("duel")
+        harness.run(seconds=5)
+        assert not alone.is_done, "the players of the first match wait for no second one"
+
+
+def test_a_player_who_is_away_keeps_the_queue_position_through_two_moves() -> None:
+    with create_harness() as harness:
+        bob, cem = harness.open_session("bob"), harness.open_session("cem")
+        harness.migrate()
+        harness.run(seconds=1)
+        waits = bob.match("duel")
+        harness.run(seconds=0.5)
+        bob.disconnect()
+        harness.migrate()
+        harness.migrate()
+        found = cem.match("duel")
+        harness.run(seconds=3)
+        bob.reconnect()
+        harness.run(seconds=3)
+        assert waits.has_joined
+        assert found.has_joined

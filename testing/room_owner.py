@@ -33,7 +33,7 @@ class HarnessStores(NamedTuple):
     """The stores of a harness.
 
     Args:
-        ledger: what the players own.
+        ledger: the items of the players.
         fleet: the matchmaker, which has the leases of rooms.
     """
 

@@ -113,10 +113,10 @@ def _describe(recording: Recording) -> Iterator[str]:
     header = recording.header
     name = f" {header.name!r}" if header.name else ""
     yield _printable(f"room {header.room_type}{name}, id {header.room_id}, recorded by build {header.build}")
-    seconds = (recording.last_tick - recording.first_tick) / header.tick_rate_hz
+    seconds, keyframes = (recording.last_tick - recording.first_tick) / header.tick_rate_hz, len(recording.keyframes)
     yield (
         f"ticks {recording.first_tick} to {recording.last_tick} ({seconds:.1f} s), "
-        f"{len(recording.keyframes)} keyframes, {recording.size:,} bytes"
+        f"{keyframes} keyframe{'s' * (keyframes != 1)}, {recording.size:,} bytes"
     )
     reason = recording.reason
     yield "its end is missing: the file was cut off" if reason is None else f"ended: {_printable(reason)}"

@@ -2,6 +2,8 @@
 
     TickwireError                 has a code (shared by protocol, metrics and docs) and `retryable`
     ├── ConfigError               the operator's fault: a setting is wrong; the message names its key
+    ├── RecordingDamaged          a recording cannot be read (server/recording/frames.py)
+    ├── ReplayFailed              a recording cannot be replayed with this code (server/recording/room_builder.py)
     ├── PeerError                 the client's fault
     │   ├── Malformed             bytes that are not a message
     │   ├── InvalidArgument       the options of a Join do not have the types that the room declares

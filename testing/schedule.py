@@ -59,9 +59,11 @@ class ChoiceStream:
 
     __slots__ = ("_kept", "_number", "_observe", "name", "rng")
 
-    def __init__(self, name: str, seed: int, kept: frozenset[int] | None, observe: ChoiceObserver | None) -> None:
+    def __init__(
+        self, name: str, rng: random.Random, kept: frozenset[int] | None, observe: ChoiceObserver | None
+    ) -> None:
         self.name = name
-        self.rng = random.Random(f"{seed}/{name}")  # noqa: S311 the chance of a test
+        self.rng = rng
         self._kept = kept
         self._observe = observe
         self._number = 0
@@ -114,5 +116,7 @@ class Schedule:
         if stream is None:
             full = self._prefix + name
             kept = None if self._plan is None else self._plan.kept.get(full, frozenset())
-            stream = self._streams[name] = ChoiceStream(full, self.seed, kept, self._observe)
+            # Without the prefix: the second harness of a test has the same chance as the first one with its seed.
+            rng = random.Random(f"{self.seed}/{name}")  # noqa: S311 the chance of a test
+            stream = self._streams[name] = ChoiceStream(full, rng, kept, self._observe)
         return stream

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pymongo
 import pytest
 import redis
+import structlog
 from hypothesis import HealthCheck, settings
 
 from tickwire.schemas import kernel
@@ -19,6 +20,15 @@ logs.configure(format="console", level="debug")
 settings.register_profile("quick", max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("deep", max_examples=5000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile(os.environ.get("TICKWIRE_HYPOTHESIS", "quick"))
+
+
+@pytest.fixture(autouse=True)
+def keep_log_configuration() -> Iterator[None]:
+    """Restore the configuration of the log after a test that runs a command in this process."""
+    before = structlog.get_config()
+    yield
+    if structlog.get_config() != before:
+        structlog.configure(**before)
 
 
 @pytest.fixture(scope="module", params=["python", "native"])

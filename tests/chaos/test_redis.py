@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from tests.harness.shard_process import ShardProcess, admin, running, scrape, se
 from tests.harness.tcp_proxy import TcpProxy
 from tickwire.client.client import Client, Refused, connect
 from tickwire.matchmaking import Matchmaker
+from tickwire.matchmaking.environment import MatchmakerEnvironment
 from tickwire.schemas.messages import ErrorCode
 from tickwire.server.config import Settings
 from tickwire.server.edge.auth.authenticator import issue_token
@@ -298,9 +300,9 @@ async def test_a_clock_that_jumps_ahead_ends_all_leases_at_once_and_no_room_has_
 async def test_a_shard_whose_clock_is_an_hour_off_signs_and_takes_tickets_all_the_same(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wall_s = time.time
     async with running(settings, "a") as a:
-        monkeypatch.setattr("tickwire.matchmaking.matchmaker.time.time", lambda: wall_s() - 3600)
+        environment = MatchmakerEnvironment(wall_s=lambda: time.time() - 3600)
+        monkeypatch.setattr("tickwire.server.assembly.Matchmaker", partial(Matchmaker, environment=environment))
         async with (
             running(settings, "b") as b,
             connect(a.url) as one,

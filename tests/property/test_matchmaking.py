@@ -38,6 +38,7 @@ from tickwire.matchmaking import (
     Ticket,
     Ttls,
 )
+from tickwire.matchmaking.room_ids import RoomIds
 
 T = TypeVar("T")
 SEATS = 3
@@ -490,9 +491,7 @@ def test_each_seat_and_each_room_has_one_owner_whichever_process_fails(
 ) -> None:
     FleetMachine.url = redis_url
     # The same steps must produce the same ids, because hypothesis repeats failures.
-    monkeypatch.setattr(
-        "tickwire.matchmaking.placement.secrets.token_urlsafe", lambda size: f"room{next(FleetMachine.ids):05}"
-    )
+    monkeypatch.setattr(RoomIds, "create_id", lambda self: f"room{next(FleetMachine.ids):05}")
     examples = max(20, settings().max_examples // 5)
     run_state_machine_as_test(
         FleetMachine, settings=settings(max_examples=examples, stateful_step_count=50, deadline=None)

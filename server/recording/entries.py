@@ -53,7 +53,7 @@ class JoinEntry(RecordedEntry, frozen=True, tag=1):
 
 
 class LeaveEntry(RecordedEntry, frozen=True, tag=2):
-    """A player gives up its seat."""
+    """A player leaves its seat."""
 
     seat: int
     player_id: str

@@ -34,6 +34,8 @@ LoadRecording = Callable[[str], Awaitable[bytes]]
 SEEK_STEPS = 20
 """The recorded ticks that are replayed in one tick of the room while it seeks."""
 SPEED_MAX = 8.0
+SEEK_INTERVAL_S = 0.25
+"""The least time between two seeks, of all viewers together: a seek builds the recorded room within a tick."""
 LOAD_S_MAX = 30.0
 RELOAD_S = 1.0
 
@@ -91,6 +93,8 @@ class ReplayRoom(Room):
         self.speed = speed
         self._replay: Replay | None = None
         self._target = tick
+        self._requested: int | None = None  # the newest seek of a viewer that has not begun
+        self._next_seek_s = 0.0
         self._due = 0.0
         self._mirrors = {name: TableMirror(getattr(self, name)) for name in self.tables}
         self.run(self._load(recording), self.loaded, timeout_s=LOAD_S_MAX)
@@ -157,12 +161,12 @@ class ReplayRoom(Room):
 
     @command(rate_per_s=2.0, burst=5)
     def seek(self, player: Player, tick: Annotated[int, Meta(ge=0)]) -> None:
-        """Go to a tick of the recording. It takes some ticks if the next keyframe before it is far."""
-        try:
-            self._seek(tick)
-        except (RecordingDamaged, ReplayFailed):
-            self.close("the recording cannot be played")
-        self._send_status()
+        """Go to a tick of the recording.
+
+        It begins with the next tick, or SEEK_INTERVAL_S after the last one; of several requests the newest counts. It
+        takes some ticks if the next keyframe before it is far.
+        """
+        self._requested = tick
 
     # -- playing --------------------------------------------------------------------------------------------
 
@@ -175,6 +179,9 @@ class ReplayRoom(Room):
         """Replay the ticks that are due, and show the state."""
         replay = self._replay
         if replay is None or self.close_reason is not None:
+            return
+        if self._requested is not None and self.clock.now_s >= self._next_seek_s:
+            self._begin_seek(self._requested)
             return
         is_seeking = replay.tick < self._target
         if not is_seeking:
@@ -198,6 +205,14 @@ class ReplayRoom(Room):
             self.close("the recording cannot be played")
             return
         self._show(replay)
+
+    def _begin_seek(self, tick: int) -> None:
+        self._requested, self._next_seek_s = None, self.clock.now_s + SEEK_INTERVAL_S
+        try:
+            self._seek(tick)
+        except (RecordingDamaged, ReplayFailed):
+            self.close("the recording cannot be played")
+        self._send_status()
 
     def _seek(self, tick: int) -> None:
         """Go to the nearest keyframe before a tick; `on_tick` replays the rest."""
@@ -238,7 +253,11 @@ class ReplayRoom(Room):
     @property
     def place(self) -> int:
         """The tick of the recorded room that is shown, or to which the replay seeks."""
-        return self._target if self._replay is None else max(self._replay.tick, self._target)
+        if self._replay is None:
+            return self._target if self._requested is None else self._requested
+        if self._requested is not None:
+            return min(self._requested, self._replay.recording.last_tick)
+        return max(self._replay.tick, self._target)
 
     def _status(self, replay: Replay) -> ReplayStatus:
         recording = replay.recording

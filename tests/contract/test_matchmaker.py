@@ -719,7 +719,7 @@ async def test_a_cancelled_call_is_cancelled_and_the_others_are_answered(redis_m
 
     async def beat() -> None:
         while True:
-            await redis_matchmaker.directory.heartbeat("nobody", load=0.0, players=0, rooms=0)
+            await redis_matchmaker.directory.heartbeat("unregistered", load=0.0, players=0, rooms=0)
 
     steady = asyncio.create_task(beat())
     async with asyncio.timeout(60):

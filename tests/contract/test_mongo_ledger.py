@@ -203,7 +203,7 @@ async def test_refusal_is_decided_by_the_newest_record(store: MongoStore) -> Non
 async def test_transactions_of_other_applications_are_not_ended(
     store: MongoStore, mongo_url: str, mongo_database: str
 ) -> None:
-    others: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(mongo_url, appname="somebody else")
+    others: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(mongo_url, appname="another process")
     async with await others.start_session() as session:
         session.start_transaction()
         await others[mongo_database]["theirs"].insert_one({"a": 1}, session=session)

@@ -12,6 +12,7 @@ from tickwire import EVERYONE, Player, Room, Table, command, entity, replay_room
 from tickwire.examples.arena import Arena, Said
 from tickwire.examples.cards import CardTable
 from tickwire.server.recording.replay_room import ReplayRoom, ReplayStatus
+from tickwire.server.recording.room_builder import build_room
 from tickwire.testing import HarnessClient, Network, RoomHarness, random_input
 
 TICKS = 200
@@ -268,3 +269,30 @@ def test_a_recording_of_another_type_of_room_closes_the_room(
         room.run(ticks=5)
         assert not room.is_open
         assert "another type" in viewer.left_reason or not viewer.is_seated
+
+
+def test_seeks_of_many_viewers_build_the_room_a_few_times_only(
+    match: tuple[bytes, dict[int, list[tuple[Any, ...]]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    builds: list[int] = []
+
+    def build(*arguments: Any) -> Any:
+        builds.append(1)
+        return build_room(*arguments)
+
+    data, seen = match
+    with watch(data) as room:
+        viewers = [room.join(f"viewer {number}") for number in range(8)]
+        viewers[0].command("pause")
+        viewers[0].command("seek", tick=TICKS)
+        room.run(ticks=20)
+        monkeypatch.setattr("tickwire.server.recording.replay.build_room", build)
+        for number in range(20):  # each seek leads back, so it builds the room again
+            viewers[number % 8].command("seek", tick=20 - number)
+            room.run(ticks=2)
+        wanted = min(tick for tick in seen if tick > 20)
+        viewers[0].command("seek", tick=wanted)
+        room.run(ticks=20)
+        assert len(builds) <= 10
+        assert place_of(room) == wanted
+        assert all(rows(viewer, "ships", "x", "y", "hp", "score") == seen[wanted] for viewer in viewers)

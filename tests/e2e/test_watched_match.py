@@ -3,43 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import pytest
 
 from tests.harness.shard_process import running
+from tests.harness.watched_rooms import PlayedMatch, places_of, record_match
 from tickwire.client.client import connect
-from tickwire.client.core import ClientCore
-from tickwire.examples.arena import Arena
 from tickwire.server.config import Settings
-from tickwire.testing import RoomHarness, random_input
-
-
-class PlayedMatch(NamedTuple):
-    """A recording in a folder: the last tick, and where the ships then were."""
-
-    folder: Path
-    tick: int
-    ships: list[tuple[float, float]]
-
-
-def places_of(core: ClientCore) -> list[tuple[float, float]]:
-    """Return where the ships are, sorted."""
-    assert core.world is not None
-    ships = core.world.table("ships")
-    return sorted(zip(ships.column("x").tolist(), ships.column("y").tolist(), strict=True))
 
 
 @pytest.fixture
 def played(tmp_path: Path) -> PlayedMatch:
-    with RoomHarness(Arena, seed=5) as room:
-        room.record(tmp_path / "final.tickrec")
-        for name in ("ann", "bob"):
-            room.join(name)
-        room.random_play({random_input: 1}, steps=100)
-        ships = places_of(room.clients["ann"].core)
-        return PlayedMatch(tmp_path, room.tick, ships)
+    """A recorded match in the folder of the test."""
+    return record_match(tmp_path)
 
 
 async def test_a_match_is_watched_after_it_has_ended(

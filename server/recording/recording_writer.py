@@ -68,23 +68,32 @@ class RecordingWriter:
         """Run a call in the thread and return its result.
 
         Raises:
-            Unavailable: too many calls wait, or the call was not complete at its deadline. It may complete later.
+            Unavailable: too many calls wait, the thread cannot start, or the deadline was missed: the call may then
+                complete later.
             Exception: any exception of the call.
         """
+        self._start()
         job = _Job(work, asyncio.get_running_loop())
         try:
             self._jobs.put_nowait(job)
         except queue.Full:
             raise Unavailable(f"{JOBS_MAX} recordings are waiting for the disk already") from None
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="write recordings", daemon=True)
-            self._thread.start()
         try:
             async with asyncio.timeout(self._timeout_s):
                 result: T = await job.future
                 return result
         except TimeoutError:
             raise Unavailable(f"the disk has not completed the call within {self._timeout_s:g} s") from None
+
+    def _start(self) -> None:
+        if self._thread is not None:
+            return
+        thread = threading.Thread(target=self._run, name="write recordings", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:  # the limit of threads; the next call tries again
+            raise Unavailable(f"the thread that writes recordings cannot start: {error}") from error
+        self._thread = thread
 
     def stop(self) -> None:
         """End the thread after the calls that are queued. Does not wait. Idempotent."""

@@ -132,6 +132,21 @@ async def test_the_thread_returns_results_and_exceptions() -> None:
     writer.stop()
 
 
+async def test_a_thread_that_cannot_start_is_started_by_the_next_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    writer, written = RecordingWriter(60.0), []
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        with pytest.raises(Unavailable, match="cannot start"):
+            await writer.run(lambda: written.append("first"))
+    await writer.run(lambda: written.append("second"))
+    assert written == ["second"]
+    writer.stop()
+
+
 async def test_a_disk_that_hangs_is_given_up_at_the_deadline_and_blocks_nothing() -> None:
     writer, released, started = RecordingWriter(0.05), threading.Event(), threading.Event()
     written: list[int] = []

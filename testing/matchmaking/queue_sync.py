@@ -56,9 +56,9 @@ class MemoryAgents:
         inbox = queue.inboxes.setdefault(request.agent, {})
         for number in [number for number in inbox if number <= request.delete_up_to]:
             del inbox[number]
+        notified = {one.entry_id for one in inbox.values()}  # before this call, as in sync.lua
         for player_id, entry_id in request.dequeue:
             self._dequeue(player_id, entry_id)
-        notified = {one.entry_id for one in inbox.values()}
         for data in packed:
             entry = msgspec.msgpack.decode(data, type=Entry)
             # An entry that may have been enqueued before must not be enqueued again if it has a notification since.
@@ -170,20 +170,21 @@ class MemoryAgents:
         """Reassign queued players to another agent. Their positions are unchanged."""
         queue, reassigned = self._queue, []
         queue.agents[request.agent] = queue.now_ms()
-        for player_id, entry_id, _ in request.entries:
+        for player_id, entry_id, previous in request.entries:
             found, ticket_id = queue.players.get(player_id, ("", ""))
             queue.forwards.set(entry_id, request.agent, FORWARD_MS)
             if found == entry_id:
                 queue.rebind(entry_id, ticket_id, request.agent)
                 reassigned.append(entry_id)
-            elif self._move_notification(entry_id, request.agent):
+            elif self._move_notification(entry_id, request.agent, previous):
                 reassigned.append(entry_id)
         return {"reassigned": reassigned}
 
-    def _move_notification(self, entry_id: str, agent_id: str) -> bool:
+    def _move_notification(self, entry_id: str, agent_id: str, previous: str) -> bool:
         """Move a notification that an earlier agent has not delivered. Return whether there was one."""
         queue = self._queue
-        for inbox in queue.inboxes.values():
+        others = [agent for agent in queue.inboxes if agent not in (agent_id, previous)]
+        for inbox in [queue.inboxes.get(agent, {}) for agent in (previous, *others)]:
             for number, one in list(inbox.items()):
                 if one.entry_id == entry_id:
                     del inbox[number]

@@ -7,6 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from tickwire.server.codegen.descriptions import (
+    check_type_names,
+    describe_column,
+    describe_field,
+    to_literal,
+    to_pascal_case,
+)
 from tickwire.server.codegen.game_api import (
     ColumnApi,
     CommandApi,
@@ -19,13 +26,9 @@ from tickwire.server.codegen.game_api import (
 )
 from tickwire.server.codegen.typescript_types import (
     check_sent,
-    describe_column,
-    describe_field,
     to_column_type,
     to_expression,
     to_key,
-    to_literal,
-    to_pascal_case,
 )
 from tickwire.server.errors import ConfigError
 
@@ -40,10 +43,7 @@ def generate_typescript(api: GameApi) -> str:
         ConfigError: two types would have one name, or a client in JavaScript could not send a value.
     """
     declared = list(_declarations(api))
-    names = [*_GLOBAL_NAMES, *(name for name, _ in declared)]
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(f"rooms: two types in TypeScript would be called {name}; rename a class or a table")
+    check_type_names("TypeScript", [*_GLOBAL_NAMES, *(name for name, _ in declared)])
     return "\n\n".join([_HEAD, *(text for _, text in declared)]) + "\n"
 
 

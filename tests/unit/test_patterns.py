@@ -87,7 +87,7 @@ def test_every_expression_of_the_source_is_tried() -> None:
 INLINE = {
     "server/cli/app.py",
     "server/codegen/class_names.py",
-    "server/codegen/typescript_types.py",
+    "server/codegen/descriptions.py",
     "server/setting_sources.py",
     "loadtest/options.py",
 }

@@ -17,7 +17,8 @@ CONNECT_S_MAX = 5.0
 HELLO_S_MAX = 10.0
 """The time limits of one attempt: until the WebSocket is open, and from Hello to Welcome."""
 REDIRECTS_MAX = 5
-"""The limit of consecutive Redirects. More of them mean that shards redirect the session in a circle."""
+"""The limit of consecutive Redirects that are followed without a pause. More of them mean that shards redirect the
+session in a circle."""
 INITIAL_URL_ATTEMPT_FIRST = 4
 """The first attempt that goes to the initial URL, as does every second one after it: the shard may be gone."""
 STABLE_CONNECTION_S = 5.0
@@ -138,6 +139,7 @@ class ReconnectPlan:
     def redirected(self, url: str) -> None:
         """Record that the session moved to another shard: the next attempt goes there, without a pause."""
         self.url = self._next_url = url
+        self._advice_s = 0.0  # it was about another shard
 
     def visit(self, url: str, now_s: float) -> None:
         """Begin a series for a new session on another shard.
@@ -157,6 +159,7 @@ class ReconnectPlan:
                 the session's shard, which does not answer.
         """
         self._advice_s = advice_s
+        self._redirects = 0
         if was_refused:
             self._stays_at_initial_url = self._was_initial_url
 
@@ -168,6 +171,7 @@ class ReconnectPlan:
             self._attempts = 0
             self._stays_at_initial_url = self._was_initial_url = False
             return Attempt(url, 0.0)
+        self._redirects = 0
         pause_s = self._backoff.next_s(self._advice_s)
         if self._deadline_s is None or now_s + pause_s > self._deadline_s:
             return None

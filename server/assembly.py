@@ -113,6 +113,7 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     sessions: SessionRegistry
     edge: EdgeServer
     session_transfer: SessionTransfer
+    session_recovery: SessionRecovery
     room_sender: RoomSender
     room_receiver: RoomReceiver
     operator_policy: OperatorPolicy
@@ -334,6 +335,7 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
         sessions=sessions,
         edge=edge,
         session_transfer=session_transfer,
+        session_recovery=session_recovery,
         room_sender=room_sender,
         room_receiver=room_receiver,
         operator_policy=operator_policy,

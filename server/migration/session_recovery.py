@@ -5,6 +5,7 @@ the session is in no room               it was transferred to whichever shard as
                                         issued its token, and the client is redirected to that one
 the room has no owner, but is saved     it is recovered with its sessions, here or on a less loaded shard
 the shard is lost, its lease is valid   the client retries after the lease: the shard may only be paused
+a shard at the address of this one      this one has replaced it, and the client retries until its lease has expired
 otherwise                               the session is lost
 """
 
@@ -24,6 +25,8 @@ from tickwire.server.storage import WorldStore
 log = structlog.get_logger(__name__)
 
 RETRY_AFTER_MS_MIN = 200
+REPLACED_RETRY_MS = 1000
+"""The advice while the directory still has the shard that this one replaces at its address: for some heartbeats."""
 
 
 class SessionRecovery:
@@ -35,6 +38,9 @@ class SessionRecovery:
         worlds: finds the saved rooms of players.
         join_service: recovers rooms.
         session_transfer: receives sessions without a room.
+
+    Attributes:
+        shard_url: the address of this shard; empty until it listens.
     """
 
     def __init__(
@@ -45,6 +51,7 @@ class SessionRecovery:
         join_service: JoinService,
         session_transfer: SessionTransfer,
     ) -> None:
+        self.shard_url = ""
         self._shard_id = session_transfer.shard_id
         self._directory = directory
         self._rooms = rooms
@@ -74,6 +81,8 @@ class SessionRecovery:
                 raise Unavailable(
                     "the room's shard is lost; retry when its lease has expired", retry_after_ms=wait_ms
                 )
+            if location.url == self.shard_url:  # a Redirect would lead the client in a circle
+                raise Unavailable("the room's shard has been replaced by this one", retry_after_ms=REPLACED_RETRY_MS)
             # A client that cannot resume on another shard may join by name.
             return Redirect(location.url, room_type=location.room_type, room_name=location.name, is_resume=True)
         saved = await self._worlds.find_player(room_id, session_id)
@@ -109,4 +118,5 @@ class SessionRecovery:
             return None
         shards = await self._directory.list_shards()
         url = next((shard.info.url for shard in shards if shard.info.shard_id == shard_id), "")
-        return Redirect(url, is_resume=True) if url else None
+        # This shard may have replaced the other one at its address: the session is lost then.
+        return Redirect(url, is_resume=True) if url not in ("", self.shard_url) else None

@@ -10,9 +10,6 @@ import msgspec
 from tickwire.testing.matchmaking.fleet import ROOM_LOAD, FleetRoom, FleetShard, MemoryFleet
 from tickwire.testing.matchmaking.handoffs import StoredHandoffs
 
-SILENT_MS = 3000
-"""A shard that has sent no heartbeat for this time has probably failed; clients are not redirected to it."""
-
 
 class RegisterArguments(msgspec.Struct):
     """The request of register.lua."""
@@ -133,10 +130,9 @@ class MemoryDirectory:
 
     def _locate(self, room: FleetRoom) -> dict[str, Any]:
         shard = self._fleet.shards.get(room.shard_id)
-        is_heard = shard is not None and self._fleet.now_ms() - shard.seen_ms < SILENT_MS
         return {
             "shard_id": room.shard_id,
-            "url": shard.url if shard is not None and is_heard else "",
+            "url": shard.url if shard is not None and not self._fleet.is_silent(shard) else "",
             "room_type": room.room_type,
             "name": room.name,
             "epoch": room.epoch,

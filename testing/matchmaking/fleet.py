@@ -16,6 +16,8 @@ SEATED = 10**15
 """The score of a taken seat is this plus the time since when; the score of a reserved one is its end, ms."""
 ROOM_LOAD = 0.001
 """A room's assumed share of the tick interval until it is measured."""
+SILENT_MS = 3000
+"""A shard that has sent no heartbeat for this time has probably failed; clients are not redirected to it."""
 NAME_MS = 24 * 3_600_000
 """How long the epoch of a name is kept after its last room."""
 
@@ -164,6 +166,10 @@ class MemoryFleet:
         known = self.names.get((room.room_type, room.name))
         if known is not None and known.room_id == room.room_id:
             known.room_id = None
+
+    def is_silent(self, shard: FleetShard) -> bool:
+        """Return whether the shard has missed its heartbeats: it has probably failed."""
+        return self.now_ms() - shard.seen_ms >= SILENT_MS
 
     def find_open(self, region: str, room_type: str, labels: Sequence[str]) -> Iterator[tuple[int, FleetRoom]]:
         """Yield the free seats of each open room without a name, and the room; the fullest rooms first."""

@@ -135,7 +135,8 @@ class _PlacementCall:
         need, request = self._seats_needed(), self._request
         found = []
         for free, room in self._fleet.find_open(request.region, request.room_type, request.labels):
-            if free >= need and room.shard_id in self._fleet.shards:
+            shard = self._fleet.shards.get(room.shard_id)
+            if free >= need and shard is not None and self._is_usable(shard):
                 found.append(room)
         local = [room for room in found if room.shard_id == here.shard_id]
         return next(iter(local or found), None)
@@ -175,7 +176,7 @@ class _PlacementCall:
         hosts = [
             shard
             for shard in self._fleet.shards
-            if shard.is_ready and shard.region == request.region and request.room_type in shard.room_types
+            if self._is_usable(shard) and shard.region == request.region and request.room_type in shard.room_types
         ]
         hosts.sort(key=lambda shard: shard.shard_id)
         if not hosts:
@@ -191,6 +192,15 @@ class _PlacementCall:
             if able:
                 return min(able, key=self._load_order)
         return None
+
+    def _is_usable(self, shard: FleetShard) -> bool:
+        """Return whether a shard may get a new room, or new players in its open rooms.
+
+        If the requesting shard has missed its own heartbeats as well, silence means nothing.
+        """
+        here = self._fleet.shards.get(self._request.shard_id)
+        is_here_silent = here is not None and self._fleet.is_silent(here)
+        return shard.is_ready and (is_here_silent or not self._fleet.is_silent(shard))
 
     def _load_order(self, shard: FleetShard) -> tuple[int, int, bool]:
         """Return the order of two shards: loads within a twentieth count as equal, then the players decide."""

@@ -140,6 +140,21 @@ async def test_no_room_is_created_on_a_shard_that_drains_is_full_or_overloaded(m
         await place(matchmaker, "p", "a", name="another")
 
 
+async def test_a_shard_that_has_missed_its_heartbeats_gets_no_room_and_no_player(
+    matchmaker: Matchmaker, store: MatchmakerStore
+) -> None:
+    """A room that was recovered on a shard that is dead waits for another lease."""
+    open_room = await place(matchmaker, "p")
+    dead = open_room.shard_id
+    other = "b" if dead == "a" else "a"
+    await store.delay_heartbeat(dead, 4000)
+    assert {(await place(matchmaker, f"p{n}", other, name=f"{n}")).shard_id for n in range(8)} == {other}
+    assert (await place(matchmaker, "p8", other)).shard_id == other, "its open room is not filled"
+    await store.delay_heartbeat(other, 4000)
+    placed = {(await place(matchmaker, f"p{n}", other, name=f"{n}")).shard_id for n in range(20, 40)}
+    assert placed == {"a", "b"}, "all are silent: Redis did not answer for a while"
+
+
 async def test_rooms_of_a_draining_shard_get_no_new_players(matchmaker: Matchmaker) -> None:
     first = await place(matchmaker, "p1")
     await registered(matchmaker, first.shard_id, state="draining")

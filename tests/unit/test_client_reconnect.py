@@ -111,6 +111,22 @@ def test_redirects_are_followed_without_a_pause_but_only_five_in_a_row() -> None
     assert attempt.pause_s > 0
 
 
+def test_redirect_is_followed_at_once_after_a_circle_was_left_and_whatever_was_advised_before() -> None:
+    """While shards were replaced after a kill, players waited for 14 s at each Redirect."""
+    made = plan()
+    for number in range(REDIRECTS_MAX):
+        made.redirected(f"ws://{number}")
+        made.next(100.0)
+    made.redirected(SHARD)
+    made.next(100.0)
+    made.failed(14.0, was_refused=True)
+    assert made.next(100.0).pause_s >= 14.0  # type: ignore[union-attr]
+    made.redirected("ws://other")
+    attempt = made.next(114.0)
+    assert attempt is not None
+    assert (attempt.url, attempt.pause_s) == ("ws://other", 0.0)
+
+
 def test_session_on_another_shard_begins_there_or_at_home() -> None:
     made = plan()
     made.visit("ws://other", 200.0)

@@ -30,6 +30,7 @@ local ROOM_LOAD = 0.001             -- a room's assumed share of the tick interv
 local NAME_MS = 24 * 3600 * 1000   -- how long the epoch of a name is kept after its last room
 local OWNED_MS = 3600 * 1000       -- the TTL of the set of shards and of their rooms
 local INDEX_MS = 60 * 1000         -- the TTL of indexes; renewed with the leases of the rooms in them
+local SILENT_MS = 3000             -- a shard that has missed its heartbeats, one a second, has probably failed
 
 local time = redis.call('TIME')
 local now_us = time[1] * 1000000 + time[2]
@@ -59,6 +60,7 @@ local function get_shard(id)
     id = id, is_ready = found[1] == 'ready', url = found[2], region = found[3], load = tonumber(found[4]),
     players = tonumber(found[5]), rooms = tonumber(found[6]), rooms_max = tonumber(found[7]),
     load_max = tonumber(found[8]), build = found[9], room_load = tonumber(found[10]),
+    is_silent = now - tonumber(redis.call('ZSCORE', prefix .. ':shards', id) or 0) >= SILENT_MS,
   }
   return shards[id]
 end

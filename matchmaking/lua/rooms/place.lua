@@ -133,6 +133,12 @@ local function join_room(room, may_enter)
   return reserve(room, false)
 end
 
+-- A shard that has failed is in the directory until its entry expires. If the requesting shard has missed its own
+-- heartbeats as well, Redis did not answer for a while, and silence means nothing.
+local function is_usable(shard)
+  return shard and shard.is_ready and (not shard.is_silent or here.is_silent)
+end
+
 local hosts = key('hosts', region, request.room_type)
 
 local function can_host(id)
@@ -140,7 +146,7 @@ local function can_host(id)
   if id and not shard then
     redis.call('ZREM', hosts, id)
   end
-  if shard and shard.is_ready and shard.rooms < shard.rooms_max and shard.load < shard.load_max then
+  if is_usable(shard) and shard.rooms < shard.rooms_max and shard.load < shard.load_max then
     return shard
   end
 end
@@ -224,7 +230,7 @@ local function fullest(source, need)
       redis.call('ZREM', source, id)
     elseif has_labels(room) then
       local shard = get_shard(room.shard)
-      if shard and shard.is_ready and room.access == 'open' and room.seats - count_taken(id) >= need then
+      if is_usable(shard) and room.access == 'open' and room.seats - count_taken(id) >= need then
         return room
       end
     end

@@ -7,7 +7,6 @@
 --       locations = list of none or one of {shard_id, url ('' if the shard has failed or is silent), lease_left_ms,
 --       room_type, name, epoch}}
 
-local SILENT_MS = 3000
 local found = {shards = {}, rooms = {}, locations = {}}
 
 local function get_fields(record)
@@ -21,12 +20,9 @@ end
 if request.kind == 'location' then
   local room = get_room(request.room_id)
   if room then
-    -- A shard sends a heartbeat each second. If it has missed several, it has probably failed: clients must not be
-    -- redirected to it.
-    local last_seen = tonumber(redis.call('ZSCORE', prefix .. ':shards', room.shard) or 0)
-    local shard = now - last_seen < SILENT_MS and get_shard(room.shard)
+    local shard = get_shard(room.shard)
     found.locations[1] = {
-      shard_id = room.shard, url = shard and shard.url or '', room_type = room.type, name = room.name,
+      shard_id = room.shard, url = shard and not shard.is_silent and shard.url or '', room_type = room.type, name = room.name,
       epoch = room.epoch, lease_left_ms = redis.call('PTTL', key('room', request.room_id)),
     }
   end

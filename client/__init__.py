@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     )
     from tickwire.client.events import RoomEvent
     from tickwire.client.interpolation import Interpolation, TickClock
+    from tickwire.client.prediction import Prediction, Smoothing
 
 __all__ = [
     "Client",
@@ -34,9 +35,11 @@ __all__ = [
     "Interpolation",
     "MessageTooLarge",
     "NotMatched",
+    "Prediction",
     "Refused",
     "RoomEvent",
     "SessionLost",
+    "Smoothing",
     "TickClock",
     "connect",
 ]
@@ -47,6 +50,8 @@ _MODULES = {
     "RoomEvent": "events",
     "Interpolation": "interpolation",
     "TickClock": "interpolation",
+    "Prediction": "prediction",
+    "Smoothing": "prediction",
 }
 
 

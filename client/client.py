@@ -8,8 +8,8 @@
 The client follows Redirects, and detects silent connections. It reconnects with backoff and the delays that the
 server advises, and resumes the session: calls in progress wait, commands are sent again under their ids, and events
 arrive once and in order. It does not repeat a join that was refused. The caller repeats it if `Refused.error` is
-`retryable`, after its `retry_after_ms`. The client does not predict: the world is the state that the server sent, and
-`tickwire.client.interpolation` smooths it.
+`retryable`, after its `retry_after_ms`. The world is the state that the server sent: `tickwire.client.interpolation`
+smooths it, and `tickwire.client.prediction` predicts the player's own entity.
 """
 
 from __future__ import annotations
@@ -431,14 +431,14 @@ class Client:
         return self._session.events.dropped
 
     @property
-    def rtt_s(self) -> float | None:
-        """The last measured round trip; None before the first Pong."""
-        return self._session.rtt_s
+    def rtt_ms(self) -> float | None:
+        """The last measured round trip, in milliseconds; None before the first Pong."""
+        return self._session.rtt_ms
 
     @property
-    def clock_offset_s(self) -> float | None:
-        """The server's UTC time minus the client's monotonic clock; None before the first Pong."""
-        return self._session.clock_offset_s
+    def clock_offset_ms(self) -> float | None:
+        """The server's UTC time minus the client's monotonic clock, in milliseconds; None before the first Pong."""
+        return self._session.clock_offset_ms
 
     @property
     def queue_status(self) -> MatchStatus | None:

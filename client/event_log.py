@@ -8,10 +8,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from tickwire.client.events import Listener, Listeners, RoomEvent, room_event_from
+from tickwire.client.events import Listener, Listeners, RoomEvent
+from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.event_names import to_event_name
 from tickwire.schemas.messages import Event, Goodbye
-from tickwire.schemas.payloads import decode_payload
+from tickwire.schemas.payloads import decode_payload, decode_value
 
 EVENTS_MAX = 1024
 
@@ -54,9 +55,8 @@ class EventLog:
         """
         name = to_event_name(kind)
 
-        def receive(event: RoomEvent) -> None:
-            if event.name == name:
-                listener(decode_payload(event.raw, kind))
+        def receive(event: RoomEvent) -> object:
+            return listener(decode_payload(event.raw, kind)) if event.name == name else None
 
         if inspect.iscoroutinefunction(listener):
             raise ValueError(f"the listener for {kind.__name__} must be a plain function, which may create a task")
@@ -86,8 +86,14 @@ class EventLog:
         self._undelivered.clear()
 
     def received(self, event: Event) -> None:
-        """Store an event of the room and deliver it."""
-        decoded = room_event_from(event)
+        """Store an event of the room and deliver it; report one with a malformed payload to the `error` listeners."""
+        try:
+            decoded = RoomEvent(event.number, event.name, decode_value(event.payload), event.payload)
+        except MalformedMessage as error:
+            self._store(RoomEvent(event.number, event.name, None, event.payload))
+            text = f"the payload of event {event.number} {event.name[:64]!r} cannot be decoded"
+            self._listeners.report(error, "event", text)
+            return
         self._store(decoded)
         if self._listening[None] or self._listening[decoded.name]:
             self._listeners.notify("event", decoded)

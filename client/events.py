@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import inspect
 import logging
+from asyncio import CancelledError
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
-
-from tickwire.schemas.errors import MalformedMessage
-from tickwire.schemas.messages import Event
-from tickwire.schemas.payloads import decode_payload
 
 log = logging.getLogger("tickwire.client")
 
@@ -28,7 +25,7 @@ class RoomEvent(msgspec.Struct, frozen=True):
     Args:
         number: counts from 1 in each session.
         name: chosen by the game.
-        payload: decoded: None, bool, int, float, str, bytes, list, dict or datetime. None if `raw` is not msgpack.
+        payload: decoded: None, bool, int, float, str, bytes, list, dict or datetime. None if `raw` is malformed.
         raw: the payload's bytes.
     """
 
@@ -38,25 +35,15 @@ class RoomEvent(msgspec.Struct, frozen=True):
     raw: bytes
 
 
-def room_event_from(event: Event) -> RoomEvent:
-    """Decode an event. If the payload is not msgpack, a warning is logged and the payload is None."""
-    try:
-        payload = decode_payload(event.payload) if event.payload else None
-    except MalformedMessage:
-        log.warning("the payload of event %d %r cannot be decoded", event.number, event.name[:64])
-        payload = None
-    return RoomEvent(event.number, event.name, payload, event.payload)
-
-
 class ListenerError(msgspec.Struct, frozen=True):
-    """An exception that a listener raised.
+    """An exception that a listener raised, or an event that could not be passed to the listeners.
 
     Args:
-        error: the exception.
+        error: the exception; MalformedMessage if the payload of an event cannot be decoded.
         name: the name that the listener was added for.
     """
 
-    error: Exception
+    error: BaseException
     name: str
 
 
@@ -64,6 +51,7 @@ class Listeners:
     """The listeners of a client, by name.
 
     An exception in a listener is passed to the `error` listeners; without any it is logged. The client continues.
+    A listener that returns a coroutine has not run: this counts as an exception.
 
     Attributes:
         failures: the number of calls that raised.
@@ -103,10 +91,25 @@ class Listeners:
         """Call the listeners, in the order in which they were added."""
         for listener in tuple(self._listeners[name]):
             try:
-                listener(value)
-            except Exception as error:  # the game's code must not stop the client
+                result = listener(value)
+                if inspect.iscoroutine(result):  # from a lambda or a partial function, which `add` cannot recognise
+                    result.close()
+                    raise TypeError(f"the listener for {name!r} returned a coroutine, which nothing runs")
+            # The game's code must not stop the client. A plain function is not cancelled: a CancelledError comes from
+            # the result of some future that it reads.
+            except (Exception, CancelledError) as error:  # noqa: BLE001 it is reported
                 self.failures += 1
-                if name != "error" and self.has("error"):
-                    self.notify("error", ListenerError(error, name))
-                else:
-                    log.exception("a listener for %r raised", name)
+                self.report(error, name, f"a listener for {name!r} raised")
+
+    def report(self, error: BaseException, name: str, text: str) -> None:
+        """Pass an exception to the `error` listeners; without any, and for one of an `error` listener, log it.
+
+        Args:
+            error: the exception.
+            name: the listeners that it concerns.
+            text: the text for the log.
+        """
+        if name != "error" and self.has("error"):
+            self.notify("error", ListenerError(error, name))
+        else:
+            log.error(text, exc_info=error)

@@ -15,7 +15,7 @@ from tickwire.client.errors import ClientError, CommandFailed, Disconnected, Ses
 from tickwire.client.pending_requests import mark_retrieved
 from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.messages import Reply
-from tickwire.schemas.payloads import decode_payload
+from tickwire.schemas.payloads import decode_value
 
 
 class PendingCommands:
@@ -44,7 +44,7 @@ class PendingCommands:
         if not reply.ok:
             raise CommandFailed(reply)
         try:
-            return decode_payload(reply.payload) if reply.payload else None
+            return decode_value(reply.payload)
         except MalformedMessage as error:
             raise ClientError(f"the reply to {name!r} cannot be decoded: {error}") from error
 

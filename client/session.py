@@ -52,8 +52,8 @@ class ClientSession:
         listeners: the game's listeners.
         events: the received events.
         on_move: called when the room has moved the player to a room on another shard.
-        bytes_received, ticks_received, resumes, sessions_lost, last_error, queue_status, rtt_s, clock_offset_s: as
-            the properties of `Client`.
+        bytes_received, ticks_received, resumes, sessions_lost, last_error, queue_status, rtt_ms, clock_offset_ms:
+            as the properties of `Client`.
     """
 
     def __init__(self, options: ConnectionOptions, rng: random.Random) -> None:
@@ -76,8 +76,8 @@ class ClientSession:
         self.sessions_lost = 0
         self.last_error: Error | None = None
         self.queue_status: MatchStatus | None = None
-        self.rtt_s: float | None = None
-        self.clock_offset_s: float | None = None
+        self.rtt_ms: float | None = None
+        self.clock_offset_ms: float | None = None
         self.on_move: Callable[[Redirect], object] = lambda redirect: None
         self._move: Redirect | None = None  # until the room's Left
         self._changed = asyncio.Condition()
@@ -163,7 +163,7 @@ class ClientSession:
                 self.connection.goodbye = goodbye
                 self.events.goodbye_received(goodbye)
             case PongReceived(rtt_us, clock_offset_us):
-                self.rtt_s, self.clock_offset_s = rtt_us / 1e6, clock_offset_us / 1e6
+                self.rtt_ms, self.clock_offset_ms = rtt_us / 1e3, clock_offset_us / 1e3
                 self.listeners.notify("pong", update)
             case StateApplied():
                 self.listeners.notify("state", update)

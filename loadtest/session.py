@@ -34,7 +34,7 @@ from tickwire.limits import REPLIES_MAX
 from tickwire.loadtest.connection import CALL_S_MAX, SwarmConnection, now_us
 from tickwire.loadtest.swarm import Swarm
 from tickwire.schemas.messages import Join, Joined, Leave, MatchRequest, Redirect, Reply, Welcome
-from tickwire.schemas.payloads import decode_payload
+from tickwire.schemas.payloads import decode_value
 
 JOIN_S_MAX = 30.0
 SEAT_GRACE_S = 10.0
@@ -267,7 +267,7 @@ class SwarmSession(SwarmConnection):
             self._repeat_command(command_id, data)
         if not reply.ok:
             raise CommandFailed(reply)
-        return decode_payload(reply.payload) if reply.payload else None
+        return decode_value(reply.payload)
 
     def _send_commands(self, deadline_s: float) -> None:
         """Send due commands, and wait for a reply, the end of the connection, or the next due command.

@@ -74,6 +74,15 @@ def decode_payload(data: bytes, kind: type[T] | Any = Any) -> T | Any:
     return _decode(_decode_msgpack, data, kind, may_be_deep=may_be_deep)
 
 
+def decode_value(data: bytes) -> Any:
+    """Decode the payload of an event or of a reply. All clients decode both alike; no bytes are None.
+
+    Raises:
+        MalformedMessage: as `decode_payload`; also for an extension type that is not a timestamp.
+    """
+    return decode_payload(data) if data else None
+
+
 def decode_json(data: bytes, kind: type[T] | Any = Any) -> T | Any:
     """Decode JSON from a peer.
 

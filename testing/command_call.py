@@ -6,7 +6,7 @@ from typing import Any
 
 from tickwire.client.errors import CommandFailed
 from tickwire.schemas.messages import Reply
-from tickwire.schemas.payloads import decode_payload
+from tickwire.schemas.payloads import decode_value
 
 
 class CommandCall:
@@ -41,7 +41,7 @@ class CommandCall:
         reply = self._get_reply()
         if not reply.ok:
             raise CommandFailed(reply)
-        return decode_payload(reply.payload) if reply.payload else None
+        return decode_value(reply.payload)
 
     @property
     def error(self) -> str:

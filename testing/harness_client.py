@@ -36,7 +36,7 @@ from tickwire.client.world_cache import SharedWorlds
 from tickwire.schemas.event_names import to_event_name
 from tickwire.schemas.framing import frame_payloads
 from tickwire.schemas.messages import Error, Event, Goodbye, Join, Redirect, Welcome
-from tickwire.schemas.payloads import decode_payload
+from tickwire.schemas.payloads import decode_payload, decode_value
 from tickwire.testing.client_lobby import ClientLobby, MatchCall, RoomListCall
 from tickwire.testing.command_call import CommandCall
 from tickwire.testing.mirrored_world import MirroredWorld
@@ -208,7 +208,7 @@ class HarnessClient:
             kind: the event class; or the name of an event, whose payloads are returned decoded.
         """
         if isinstance(kind, str):
-            return [decode_payload(event.payload) for event in self.events if event.name == kind]
+            return [decode_value(event.payload) for event in self.events if event.name == kind]
         name = to_event_name(kind)
         return [decode_payload(event.payload, kind) for event in self.events if event.name == name]
 

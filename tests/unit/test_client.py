@@ -64,8 +64,8 @@ async def test_client_joins_plays_and_leaves() -> None:
             await client.command("dance")
         await client.leave()
         assert [event.name for event in client.events] == ["hit"]
-        await client.wait_for(lambda: client.rtt_s is not None)
-        assert client.clock_offset_s is not None
+        await client.wait_for(lambda: client.rtt_ms is not None)
+        assert client.clock_offset_ms is not None
     assert not client.is_connected
 
 

@@ -619,7 +619,7 @@ async def test_path_that_dies_silently_is_noticed_and_the_session_resumed() -> N
 
         front = await asyncio.start_server(forward, "127.0.0.1", 0)
         async with front, connect(f"ws://127.0.0.1:{front.sockets[0].getsockname()[1]}") as client:
-            await client.wait_for(lambda: client.rtt_s is not None)
+            await client.wait_for(lambda: client.rtt_ms is not None)
             is_dead.set()
             started_s = loop.time()
             await client.wait_for(lambda: client.resumes == 1, 20)
@@ -637,5 +637,5 @@ async def test_stall_shorter_than_three_intervals_does_not_end_the_connection() 
         await asyncio.sleep(3.6)  # nothing is read, and nothing answered
 
     async with server(script) as url, connect(url) as client:
-        await client.wait_for(lambda: client.rtt_s is not None)
+        await client.wait_for(lambda: client.rtt_ms is not None)
         assert len(peers) == 1

@@ -60,7 +60,7 @@ async def test_the_demo_breaks_none_of_its_policy(games: Settings, browser: Brow
         await page.select_option("#latency", "50")
         await one.drain()  # the room's next shard has another origin
         await page.wait_for_function(
-            f"() => window.tickwire().address === {other.url!r} && window.tickwire().resumes > 0"
+            f"() => window.tickwire().url === {other.url!r} && window.tickwire().resumes > 0"
         )
         assert await evaluate(page, "window.violations") == []
         assert errors_of(page) == []

@@ -141,7 +141,7 @@ async def test_page_continues_its_session_when_the_shard_drains(games: Settings,
         before = await evaluate(page, "[window.tickwire().core.sessionId, window.tickwire().room.entity]")
         await one.drain()
         await page.wait_for_function(
-            f"() => window.tickwire().address === {other.url!r} && window.tickwire().state === 'open'"
+            f"() => window.tickwire().url === {other.url!r} && window.tickwire().state === 'connected'"
         )
         tick = await evaluate(page, "window.tickwire().world.tick")
         await page.keyboard.down("ArrowUp")
@@ -160,7 +160,7 @@ async def test_migrating_room_is_followed_on_a_slow_network(games: Settings, bro
         before = await evaluate(page, "window.tickwire().core.sessionId")
         moved = asyncio.create_task(one.drain())
         await page.wait_for_function(
-            f"() => window.tickwire().address === {other.url!r} && window.tickwire().resumes > 0"
+            f"() => window.tickwire().url === {other.url!r} && window.tickwire().resumes > 0"
         )
         await moved
         assert await evaluate(page, "window.tickwire().core.sessionId") == before

@@ -35,7 +35,7 @@ def seats_of(shard: Shard) -> int:
 
 async def wait_until_open_again(page: Page) -> None:
     await page.wait_for_function(
-        "() => window.tickwire().resumes > 0 && window.tickwire().state === 'open'", timeout=NOTICED_S_MAX * 1000
+        "() => window.tickwire().resumes > 0 && window.tickwire().state === 'connected'", timeout=NOTICED_S_MAX * 1000
     )
 
 
@@ -115,7 +115,7 @@ async def test_a_tab_whose_timers_run_once_a_minute_stays_connected(games: Setti
         await page.wait_for_selector(".hand button")
         silent_s = shard.parts.edge.now_s() + 2 * SILENT_INTERVALS_MAX * edge.heartbeat_interval_s
         await eventually(lambda: shard.parts.edge.now_s() > silent_s, 60)
-        assert await evaluate(page, "[window.tickwire().state, window.tickwire().resumes]") == ["open", 0]
+        assert await evaluate(page, "[window.tickwire().state, window.tickwire().resumes]") == ["connected", 0]
         assert shard.parts.edge.counters.closed["silent"] == 0
 
 

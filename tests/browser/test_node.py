@@ -118,7 +118,7 @@ const client = await open();
 await client.join("garden");
 let ended = "";
 client.match("trios").catch((error) => { ended = error.name; });
-for (let count = 0; count < 300; count++) client.input({ dx: 0 });
+for (let count = 0; count < 300; count++) client.sendInput({ dx: 0 });
 const refused = await client.join("garden").then(() => "", (error) => error.code);
 print([refused, ended]);
 await lines.next();
@@ -170,7 +170,7 @@ client.close();
 """
     async with running(shard_settings) as shard, node(shard, program) as client:
         assert await client.printed() == "MessageTooLarge"
-        assert await client.printed() == [0, "open", 0]
+        assert await client.printed() == [0, "connected", 0]
         await client.ended()
 
 
@@ -186,7 +186,7 @@ while (!room) {
   });
   await new Promise((resolve) => setTimeout(resolve, 200));
 }
-print([room.roomName, client.address === process.argv[1]]);
+print([room.roomName, client.url === process.argv[1]]);
 client.close();
 """
     shards = [ShardProcess(with_short_lease(shard_settings), tmp_path) for _ in range(2)]

@@ -56,7 +56,7 @@ import type { Rooms } from "./rooms.js";
 export async function trade(url: string): Promise<Date | string | null | undefined> {
   const client = await connect<Rooms>(url);
   const room: Room<Rooms["grand-bazaar"]> = await client.join("grand-bazaar", { options: { nickname: "ann" } });
-  room.input({ walk: 1 });
+  room.sendInput({ walk: 1 });
   const count: number = await room.commands.sell({ listing: { item: "sword", price: 5, currency: "gems" } });
   const page = await room.commands.browse({ order: "price" });
   const reply: unknown = await room.commands.buy({ listing: page.listings[0]!.item });

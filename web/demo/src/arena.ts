@@ -11,7 +11,7 @@ const SHIP_SPEED_MAX = 60;
 const TURN_RATE = 3;
 const GRID = 100;
 const MARGIN = 25;
-const SMOOTH = 0.12; // the share of the prediction error that is corrected in each frame
+const SNAP_DISTANCE = 80; // a ship that the server moves further was respawned
 
 type ShipInput = Required<Rooms["arena"]["inputs"]>;
 type Ship = { x: number; y: number; heading: number; speed: number };
@@ -37,14 +37,15 @@ export const arena: Game<"arena"> = ({ client, room, stage, say, report, players
       speed,
     };
   };
-  const prediction = new Prediction<Ship, ShipInput>(step);
-  const speeds = new Map<number, number>(); // by input: the ship's speed is not replicated, but follows from the own inputs
+  const prediction = new Prediction<Ship, ShipInput, Omit<Ship, "speed">>(step, {
+    inputs: room.description.inputs,
+    local: { speed: 0 }, // not replicated, but follows from the own inputs
+    tickMs: dt * 1000,
+    angles: ["heading"],
+    snapDistance: SNAP_DISTANCE,
+  });
   const names = new Map<number, string>();
-  const off = { x: 0, y: 0, heading: 0 };
-  let before: Readonly<Ship> | null = null;
   let middle = { x: 0, y: 0 }; // where the own ship is drawn
-  let previous: Ship | null = null;
-  let sentMs = 0;
 
   const ships = new Interpolation("ships", ["x", "y", "heading", "hp"]);
   const clock = new TickClock(room.tickRateHz);
@@ -54,34 +55,18 @@ export const arena: Game<"arena"> = ({ client, room, stage, say, report, players
   }
   report(fetchNames());
 
-  /** Returns the own ship in the world, and keeps the last prediction in `before`. */
-  function ownState(): Ship | null {
+  /** Returns the own ship in the world. */
+  function ownState(): Omit<Ship, "speed"> | null {
     const me = room.entity;
     const table = room.table("ships");
     if (!table.has(me)) return null;
-    const seq = client.core.acknowledgedSeq;
-    for (const old of speeds.keys()) if (old < seq) speeds.delete(old);
-    before = prediction.now;
-    const [x, y, heading] = [table.number(me, "x"), table.number(me, "y"), table.number(me, "heading")];
-    return { x, y, heading, speed: speeds.get(seq) ?? 0 };
-  }
-
-  /** Adds the prediction error to `off`, which is corrected over some frames. */
-  function smooth(): void {
-    const now = prediction.now;
-    if (before && now && Math.hypot(before.x - now.x, before.y - now.y) < 80) {
-      off.x += before.x - now.x;
-      off.y += before.y - now.y;
-      off.heading += shortWay(before.heading - now.heading);
-    }
-    before = null;
+    return { x: table.number(me, "x"), y: table.number(me, "y"), heading: table.number(me, "heading") };
   }
 
   const subscriptions = [
     client.on("joined", () => report(fetchNames())),
     prediction.follow(client, ownState),
     client.on("state", ({ tick }) => {
-      smooth();
       clock.observe(tick, performance.now());
       ships.push(client.world);
       players(room.table("ships").size);
@@ -112,32 +97,10 @@ export const arena: Game<"arena"> = ({ client, room, stage, say, report, players
 
   const sending = setInterval(() => {
     const input = readInput();
-    const seq = room.input(input);
-    if (!seq) return; // not sent: the client is not connected, or the room has ended
-    previous = prediction.now && { ...prediction.now };
-    prediction.sent(seq, input);
-    speeds.set(seq, prediction.now?.speed ?? 0);
-    sentMs = performance.now();
+    prediction.sent(room.sendInput(input), input);
   }, dt * 1000);
 
   // -- drawing --------------------------------------------------------------------------------------------
-
-  /** Interpolates between the last two steps of the own ship, so that it moves in every frame. */
-  function ownShip(now: number): Ship | null {
-    const ship = prediction.now;
-    if (!ship) return null;
-    off.x *= 1 - SMOOTH;
-    off.y *= 1 - SMOOTH;
-    off.heading *= 1 - SMOOTH;
-    const share = previous ? Math.min(1, (now - sentMs) / (dt * 1000)) : 1;
-    const from = previous ?? ship;
-    return {
-      x: from.x + (ship.x - from.x) * share + off.x,
-      y: from.y + (ship.y - from.y) * share + off.y,
-      heading: from.heading + shortWay(ship.heading - from.heading) * share + off.heading,
-      speed: ship.speed,
-    };
-  }
 
   /** Returns the centre of the view: the ship, limited so that little is visible beyond the walls. */
   function centreOfView(position: number, span: number): number {
@@ -146,7 +109,7 @@ export const arena: Game<"arena"> = ({ client, room, stage, say, report, players
   }
 
   const stopDrawing = animate(canvas, context, (width, height, now) => {
-    const me = ownShip(now) ?? { x: 0, y: 0, heading: 0, speed: 0 };
+    const me = prediction.sample(now) ?? { x: 0, y: 0, heading: 0, speed: 0 };
     const scale = Math.min(width, height) / VIEW;
     const [left, top] = [centreOfView(me.x, width / scale), centreOfView(me.y, height / scale)];
     const toX = (x: number) => width / 2 + (x - left) * scale;

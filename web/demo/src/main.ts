@@ -1,6 +1,6 @@
 /** The demo page: one session, one game at a time, a name, a chat and the network panel. */
 
-import { type Client, connect, type Room, TickwireError } from "tickwire";
+import { type Client, connect, type Room, ClientError } from "tickwire";
 
 import { arena } from "./arena.js";
 import { cards } from "./cards.js";
@@ -44,7 +44,7 @@ function say(who: string, words: string): void {
 /** Shows an error of background work in the chat. */
 function report(work: Promise<unknown>): void {
   work.catch((error: unknown) => {
-    if (!(error instanceof TickwireError)) throw error;
+    if (!(error instanceof ClientError)) throw error;
     say("!", error.message);
   });
 }
@@ -55,7 +55,7 @@ async function play(): Promise<void> {
   try {
     await enter(wanted(), () => turn === turns);
   } catch (error) {
-    if (!(error instanceof TickwireError)) throw error;
+    if (!(error instanceof ClientError)) throw error;
     if (turn === turns) status.textContent = error.message;
   }
 }

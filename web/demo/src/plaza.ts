@@ -41,7 +41,7 @@ export const plaza: Game<"plaza"> = ({ client, room, stage, say, players }) => {
     let y = controls.down("ArrowDown", "KeyS") - controls.down("ArrowUp", "KeyW");
     if (pointer.isDown) [x, y] = [pointer.x, pointer.y];
     const isWalking = x !== 0 || y !== 0;
-    room.input(isWalking ? { speed: 1, heading: Math.atan2(y, x) } : { speed: 0 });
+    room.sendInput(isWalking ? { speed: 1, heading: Math.atan2(y, x) } : { speed: 0 });
   }, 100);
 
   const stopDrawing = animate(canvas, context, (width, height, now) => {

@@ -5,7 +5,7 @@ import type { Socket } from "./connection.js";
 import type { ClientCore, Update } from "./core.js";
 import { Emitter, type ListenerError } from "./emitter.js";
 import { type EntityListener, EntityTracker } from "./entities.js";
-import { CommandFailed, Disconnected, NotMatched, Refused, SessionLost, TickwireError } from "./errors.js";
+import { CommandFailed, Disconnected, NotMatched, Refused, SessionLost, ClientError } from "./errors.js";
 import { decode, type Plain } from "./msgpack.js";
 import { REDIRECTS_MAX } from "./retry.js";
 import { Room, type RoomTypes } from "./room.js";
@@ -134,9 +134,9 @@ export class Client<Rooms extends RoomsOf<Rooms> = any> {
 
   /** The mirrored state of the room.
    *
-   * @throws TickwireError: the client is in no room. */
+   * @throws ClientError: the client is in no room. */
   get world(): World {
-    if (!this.core.world) throw new TickwireError("the client is in no room");
+    if (!this.core.world) throw new ClientError("the client is in no room");
     return this.core.world;
   }
 
@@ -145,7 +145,8 @@ export class Client<Rooms extends RoomsOf<Rooms> = any> {
     return this.core.joined && this.lastRoom;
   }
 
-  get address(): string {
+  /** The address of the shard that has the session. */
+  get url(): string {
     return this.session.url;
   }
 
@@ -162,7 +163,18 @@ export class Client<Rooms extends RoomsOf<Rooms> = any> {
    *
    * @param fields: the fields whose changes are reported. */
   entities(table: string, fields: readonly string[], listener: EntityListener): () => void {
-    const tracker = new EntityTracker(table, fields, listener);
+    const guarded = (call: (id: number) => void) => (id: number) => {
+      try {
+        call(id);
+      } catch (error) {
+        this.emitter.report(error, "entities"); // the tracker continues with the next entity
+      }
+    };
+    const tracker = new EntityTracker(table, fields, {
+      enter: guarded((id) => listener.enter?.(id)),
+      change: guarded((id) => listener.change?.(id)),
+      leave: guarded((id) => listener.leave?.(id)),
+    });
     const removers = [
       this.on("state", () => this.core.world && tracker.update(this.core.world)),
       this.on("left", () => tracker.end()),
@@ -233,8 +245,8 @@ export class Client<Rooms extends RoomsOf<Rooms> = any> {
    * Returns its sequence number; 0 if it was not sent because there is no connection.
    *
    * @throws RangeError: the client is in no room, or the room has no such input. */
-  input(values: Readonly<Record<string, number>>): number {
-    if (this.state !== "open") return 0;
+  sendInput(values: Readonly<Record<string, number>>): number {
+    if (this.state !== "connected") return 0;
     const { seq, data } = this.core.input(values);
     return this.session.send(data) ? seq : 0;
   }
@@ -288,7 +300,7 @@ export class Client<Rooms extends RoomsOf<Rooms> = any> {
   /** Sends the commands that may be sent now, and schedules those that the server's rates hold back. */
   private sendCommands(): void {
     clearTimeout(this.pumpTimer);
-    if (this.state !== "open") return;
+    if (this.state !== "connected") return;
     for (const data of this.core.commandsToSend(this.session.now())) this.session.send(data);
     const waitMs = this.core.commandWaitMs(this.session.now());
     if (waitMs > 0) this.pumpTimer = setTimeout(() => this.sendCommands(), waitMs);
@@ -371,7 +383,7 @@ export class Client<Rooms extends RoomsOf<Rooms> = any> {
       await new Promise((resolve) => setTimeout(resolve, waitMs));
       hops = -1;
     }
-    throw new TickwireError(`redirected more than ${REDIRECTS_MAX} times`);
+    throw new ClientError(`redirected more than ${REDIRECTS_MAX} times`);
   }
 
   private async requestSeat(data: Uint8Array): Promise<Room | RedirectMessage> {
@@ -415,7 +427,7 @@ export class Client<Rooms extends RoomsOf<Rooms> = any> {
   /** Follows a Redirect. Returns the Join to send there; null if the shard cannot be reached: the client is then connected to its
    * initial URL. */
   private async follow(redirect: RedirectMessage, options: JoinOptions["options"]): Promise<Uint8Array | null> {
-    if (redirect.url && redirect.url !== this.address && !(await this.session.moveTo(redirect.url))) return null;
+    if (redirect.url && redirect.url !== this.url && !(await this.session.moveTo(redirect.url))) return null;
     const { ticket, roomName } = redirect;
     return this.core.join(redirect.roomType, { ticket, name: roomName, ...(options ? { options } : {}) });
   }
@@ -447,7 +459,7 @@ export class Client<Rooms extends RoomsOf<Rooms> = any> {
         if ("error" in outcome) reject(outcome.error);
         else resolve(outcome.value as T);
       };
-      const timer = setTimeout(() => end({ error: new TickwireError(`no answer to ${request.type} in time`) }), timeoutMs);
+      const timer = setTimeout(() => end({ error: new ClientError(`no answer to ${request.type} in time`) }), timeoutMs);
       const pending: PendingRequest = { ...request, end };
       this.pending.add(pending);
       if (request.data) this.session.send(request.data);
@@ -545,7 +557,7 @@ export class Client<Rooms extends RoomsOf<Rooms> = any> {
     this.room?.emit(name, decoded);
   }
 
-  private ended(error: TickwireError): void {
+  private ended(error: ClientError): void {
     clearTimeout(this.pumpTimer);
     for (const pending of [...this.pending]) pending.end({ error });
     this.emitter.emit("closed", error instanceof Disconnected ? error : new Disconnected(error.message, this.session.goodbye));

@@ -4,7 +4,7 @@
  * command is sent that is WINDOW or more ids above the oldest one without a reply, so a command that the server dropped (a rate
  * limit, a lost connection) can always be sent again. */
 
-import { TickwireError } from "./errors.js";
+import { ClientError } from "./errors.js";
 
 const WINDOW = 16n;
 const COMMANDS_MAX = 1024;
@@ -21,9 +21,9 @@ export class CommandQueue {
   /** Adds a command. `due` returns it when it may be sent.
    *
    * @param encode: encodes the message.
-   * @throws TickwireError: COMMANDS_MAX commands have no reply. Exceptions of `encode` pass through. */
+   * @throws ClientError: COMMANDS_MAX commands have no reply. Exceptions of `encode` pass through. */
   add(encode: (id: bigint) => Uint8Array): bigint {
-    if (this.unanswered.size >= COMMANDS_MAX) throw new TickwireError(`${COMMANDS_MAX} commands have no reply yet: wait for some of them`);
+    if (this.unanswered.size >= COMMANDS_MAX) throw new ClientError(`${COMMANDS_MAX} commands have no reply yet: wait for some of them`);
     const id = this.lastId + 1n;
     this.unanswered.set(id, encode(id));
     return (this.lastId = id);

@@ -162,7 +162,7 @@ export class ClientCore {
 
   /** Adds a command; `commandsToSend` returns it, and again after each resume until it is answered. Returns its id.
    *
-   * @throws RangeError: the client is in no room. MessageTooLarge. TickwireError: too many commands have no reply. */
+   * @throws RangeError: the client is in no room. MessageTooLarge. ClientError: too many commands have no reply. */
   command(name: string, payload: unknown): bigint {
     if (!this.world) throw new RangeError("a command needs a room: join first");
     return this.commands.add((id) => this.checkSize(command(id, name, payload)));

@@ -1,4 +1,5 @@
-/** Listeners by event. An exception in a listener is reported; it does not reach other listeners or the caller. */
+/** Listeners by event. An exception in a listener is reported; it does not reach other listeners or the caller. So is the rejection
+ * of the promise that an asynchronous listener returns: unhandled, it would end a process of Node. */
 
 /** An exception that a listener threw. */
 export interface ListenerError {
@@ -7,7 +8,7 @@ export interface ListenerError {
   readonly event: string;
 }
 
-type Listener<Value> = (value: Value) => void;
+type Listener<Value> = (value: Value) => unknown;
 
 export class Emitter<Events extends { error: ListenerError }> {
   private readonly listeners = new Map<keyof Events, Set<Listener<any>>>();
@@ -25,7 +26,8 @@ export class Emitter<Events extends { error: ListenerError }> {
   emit<K extends keyof Events & string>(name: K, value: Events[K]): void {
     for (const listener of this.listeners.get(name) ?? []) {
       try {
-        listener(value);
+        const result = listener(value);
+        if (result instanceof Promise) result.catch((error: unknown) => this.report(error, name));
       } catch (error) {
         this.report(error, name);
       }

@@ -1,8 +1,8 @@
-/** The errors of this package. All of them are TickwireErrors. */
+/** The errors of this package. All of them are ClientErrors. */
 
 import type { ErrorCode, ErrorMessage, GoodbyeMessage } from "./types.js";
 
-export class TickwireError extends Error {
+export class ClientError extends Error {
   constructor(message: string) {
     super(message);
     this.name = new.target.name;
@@ -10,10 +10,10 @@ export class TickwireError extends Error {
 }
 
 /** The bytes are not a message, or do not fit the state that was received before. */
-export class MalformedMessage extends TickwireError {}
+export class MalformedMessage extends ClientError {}
 
 /** The server refused a request: `code` is the reason, `retryAfterMs` the time to wait before the next attempt. */
-export class Refused extends TickwireError {
+export class Refused extends ClientError {
   readonly code: ErrorCode;
   readonly isRetryable: boolean;
   readonly retryAfterMs: number;
@@ -27,7 +27,7 @@ export class Refused extends TickwireError {
 }
 
 /** The server or the room rejected a command; `code` is INVALID_ARGUMENT if an argument does not have the declared type. */
-export class CommandFailed extends TickwireError {
+export class CommandFailed extends ClientError {
   constructor(
     readonly code: ErrorCode,
     message: string,
@@ -37,10 +37,10 @@ export class CommandFailed extends TickwireError {
 }
 
 /** The session ended before a command was answered: whether the command ran is unknown. */
-export class SessionLost extends TickwireError {}
+export class SessionLost extends ClientError {}
 
 /** The connection is closed, and the client does not reconnect. */
-export class Disconnected extends TickwireError {
+export class Disconnected extends ClientError {
   constructor(
     message: string,
     readonly goodbye: GoodbyeMessage | null = null,
@@ -52,7 +52,7 @@ export class Disconnected extends TickwireError {
 }
 
 /** A message, or a text in it, is larger than the server accepts. It was not sent. */
-export class MessageTooLarge extends TickwireError {}
+export class MessageTooLarge extends ClientError {}
 
 /** The player is no longer in the matchmaking queue: cancelled or timed out. */
-export class NotMatched extends TickwireError {}
+export class NotMatched extends ClientError {}

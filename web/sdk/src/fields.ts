@@ -100,8 +100,7 @@ export function inputBytes(fields: readonly Field[]): number {
  *
  * @throws RangeError: the room has no such input, or a value is not a finite number. */
 export function packInput(fields: readonly Field[], values: Readonly<Record<string, number>>): Uint8Array {
-  const unknown = Object.keys(values).filter((name) => !fields.some((field) => field.name === name));
-  if (unknown.length) throw new RangeError(`unknown input ${unknown.join(", ")}; the inputs of this room are: ${names(fields)}`);
+  checkNames(fields, values);
   const payload = new Uint8Array(inputBytes(fields));
   let at = 0;
   for (const field of fields) {
@@ -113,6 +112,19 @@ export function packInput(fields: readonly Field[], values: Readonly<Record<stri
     }
   }
   return payload;
+}
+
+/** Returns an input as the server receives it: quantised, with all fields.
+ *
+ * @throws RangeError: as `packInput`. */
+export function quantiseInput(fields: readonly Field[], values: Readonly<Record<string, number>>): Record<string, number> {
+  checkNames(fields, values);
+  return Object.fromEntries(fields.map((field) => [field.name, field.value(field.quantise(values[field.name] ?? 0))]));
+}
+
+function checkNames(fields: readonly Field[], values: Readonly<Record<string, number>>): void {
+  const unknown = Object.keys(values).filter((name) => !fields.some((field) => field.name === name));
+  if (unknown.length) throw new RangeError(`unknown input ${unknown.join(", ")}; the inputs of this room are: ${names(fields)}`);
 }
 
 function names(fields: readonly Field[]): string {

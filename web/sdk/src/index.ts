@@ -11,16 +11,17 @@ export {
   NotMatched,
   Refused,
   SessionLost,
-  TickwireError,
+  ClientError,
 } from "./errors.js";
 export { Field } from "./fields.js";
 export type { Group, ReadNumber, ReadVector } from "./groups.js";
 export { Interpolation, TickClock, shortWay } from "./interpolation.js";
 export { SCHEMA_VERSION, SUBPROTOCOL, decodeServer } from "./messages.js";
 export { type Plain, decode as decodeMsgpack, encode as encodeMsgpack } from "./msgpack.js";
-export { Prediction } from "./prediction.js";
+export { Prediction, type PredictionOptions } from "./prediction.js";
 export { slerp } from "./quaternions.js";
 export { type RoomTypes, Room } from "./room.js";
+export type { SmoothingOptions } from "./smoothing.js";
 export type {
   ErrorCode,
   FieldDescription,

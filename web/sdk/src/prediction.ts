@@ -2,19 +2,51 @@
  *
  * The server's state arrives one round trip late and contains the inputs up to a sequence number. Later inputs are applied
  * again; if the game's step equals the server's, the result is the position that the player already sees. As in Gambetta's
- * "Client-Side Prediction and Server Reconciliation". */
+ * "Client-Side Prediction and Server Reconciliation". Where it differs, `sample` hides the correction over some frames. */
 
 import type { Client } from "./client.js";
+import { Field, quantiseInput } from "./fields.js";
+import { Smoothing, type SmoothingOptions } from "./smoothing.js";
+import type { FieldDescription } from "./types.js";
 
 const PENDING_MAX = 128;
 
-export class Prediction<State extends Record<string, number>, Input> {
-  private readonly pending: { seq: number; input: Input }[] = [];
+export interface PredictionOptions<State> extends SmoothingOptions {
+  /** The fields of an input, `room.description.inputs`: inputs are quantised as the server does before they are applied. */
+  readonly inputs?: readonly FieldDescription[];
+  /** Fields of the state that the server does not send, with their first values. They follow from the inputs. */
+  readonly local?: Partial<State>;
+  /** The time between two inputs: `sample` then moves between the last two steps. 0: it does not. */
+  readonly tickMs?: number;
+}
+
+interface PendingInput<State, Input> {
+  readonly seq: number;
+  readonly input: Input;
+  /** The state after this input. */
+  after: State | null;
+}
+
+/** @typeParam Sent: the part of the state that the server sends; all of it, without `local` fields. */
+export class Prediction<State extends Record<string, number>, Input, Sent extends Partial<State> = State> {
+  private readonly pending: PendingInput<State, Input>[] = [];
+  private readonly inputs: readonly Field[] | null;
+  private readonly smoothing: Smoothing;
+  private readonly tickMs: number;
+  private local: Partial<State>;
   private confirmedState: State | null = null;
   private state: State | null = null;
 
   /** @param step: applies an input for one tick and returns the new state. */
-  constructor(private readonly step: (state: Readonly<State>, input: Input) => State) {}
+  constructor(
+    private readonly step: (state: Readonly<State>, input: Input) => State,
+    private readonly options: PredictionOptions<State> = {},
+  ) {
+    this.inputs = options.inputs?.map((field) => new Field(field)) ?? null;
+    this.smoothing = new Smoothing(options);
+    this.tickMs = options.tickMs ?? 0;
+    this.local = { ...options.local } as Partial<State>;
+  }
 
   /** The predicted state; null before the first server state. */
   get now(): Readonly<State> | null {
@@ -26,29 +58,41 @@ export class Prediction<State extends Record<string, number>, Input> {
     return this.pending.length;
   }
 
+  /** Returns the state to draw: between the last two steps, and without jumps where the server has corrected the prediction.
+   *
+   * @param nowMs: the clock of `options.now`; the time of this call by default. */
+  sample(nowMs = this.smoothing.now()): State | null {
+    return this.state && this.smoothing.sample(this.state, nowMs, this.tickMs);
+  }
+
   /** Applies an input that was sent.
    *
-   * @param seq: the result of `client.input`; 0 means that the input was not sent, and changes nothing. */
+   * @param seq: the result of `client.sendInput`; 0 means that the input was not sent, and changes nothing. */
   sent(seq: number, input: Input): void {
     if (!seq) return;
-    this.pending.push({ seq, input });
+    const { inputs } = this;
+    const quantised = inputs ? (quantiseInput(inputs, input as Record<string, number>) as Input) : input;
+    const after = this.state && this.step(this.state, quantised);
+    this.pending.push({ seq, input: quantised, after });
     if (this.pending.length > PENDING_MAX) this.pending.shift();
-    if (this.state) this.state = this.step(this.state, input);
+    if (this.state) this.smoothing.stepped(this.state);
+    this.state = after;
   }
 
   /** Applies a server state, which contains all inputs up to `seq`. */
-  confirmed(state: State, seq: number): void {
-    this.confirmedState = state;
-    this.acknowledged(seq);
+  confirmed(state: Sent, seq: number): void {
+    this.removeUntil(seq);
+    this.confirmedState = { ...this.local, ...state } as unknown as State;
+    this.replay();
   }
 
   /** Applies an acknowledgement: the last server state contains all inputs up to `seq`.
    *
    * If no new state was sent, these inputs changed nothing at the server. */
   acknowledged(seq: number): void {
-    while (this.pending.length && this.pending[0]!.seq <= seq) this.pending.shift();
-    const { confirmedState } = this;
-    this.state = confirmedState && this.pending.reduce<State>((before, { input }) => this.step(before, input), confirmedState);
+    this.removeUntil(seq);
+    if (this.confirmedState) this.confirmedState = { ...this.confirmedState, ...this.local };
+    this.replay();
   }
 
   /** Discards pending inputs, after the connection that they were sent on was lost. */
@@ -60,12 +104,28 @@ export class Prediction<State extends Record<string, number>, Input> {
   reset(): void {
     this.confirmedState = null;
     this.clearPending();
+    this.local = { ...this.options.local } as Partial<State>;
+    this.smoothing.reset();
+  }
+
+  private removeUntil(seq: number): void {
+    let last: State | null = null;
+    while (this.pending.length && this.pending[0]!.seq <= seq) last = this.pending.shift()!.after;
+    if (last) for (const name in this.local) this.local[name] = last[name];
+  }
+
+  private replay(): void {
+    const before = this.state;
+    let state = this.confirmedState;
+    for (const pending of this.pending) pending.after = state = state && this.step(state, pending.input);
+    this.state = state;
+    if (before && state) this.smoothing.corrected(before, state);
   }
 
   /** Updates the prediction from a client's events. Returns a function that stops it.
    *
    * @param read: returns the own entity's state in the client's world; null if the entity does not exist. */
-  follow(client: Client, read: () => State | null): () => void {
+  follow(client: Client, read: () => Sent | null): () => void {
     const acknowledge = () => this.acknowledged(client.core.acknowledgedSeq);
     const removers = [
       client.on("state", () => {

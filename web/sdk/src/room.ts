@@ -2,7 +2,7 @@
 
 import type { Client } from "./client.js";
 import { Emitter } from "./emitter.js";
-import { TickwireError } from "./errors.js";
+import { ClientError } from "./errors.js";
 import type { JoinedMessage } from "./types.js";
 import type { TableView, World } from "./world.js";
 
@@ -26,7 +26,7 @@ export interface Room<R extends RoomTypes = any> extends Omit<JoinedMessage, "ty
   /** Runs the room's commands: `room.commands.buy({ item: "sword" })` returns a promise of the result. A command runs at most
    * once, also across reconnects.
    *
-   * @throws CommandFailed, SessionLost, Disconnected, MessageTooLarge; TickwireError: the client has left the room. */
+   * @throws CommandFailed, SessionLost, Disconnected, MessageTooLarge; ClientError: the client has left the room. */
   readonly commands: R["commands"];
 }
 
@@ -55,14 +55,14 @@ export class Room<R extends RoomTypes = any> {
 
   /** The mirrored state.
    *
-   * @throws TickwireError: the client has left the room. */
+   * @throws ClientError: the client has left the room. */
   get world(): World {
     return this.joined().world;
   }
 
   /** Returns a table by its name.
    *
-   * @throws TickwireError: the client has left the room. */
+   * @throws ClientError: the client has left the room. */
   table<K extends Names<R["tables"]>>(name: K): TableView<R["tables"][K] & object> {
     return this.world.table(name);
   }
@@ -70,8 +70,8 @@ export class Room<R extends RoomTypes = any> {
   /** Sends an input, in the game's units. Missing fields are zero.
    *
    * Returns its sequence number; 0 if it was not sent: the client is not connected, or has left the room. */
-  input(values: Readonly<R["inputs"]>): number {
-    return this.isJoined ? this.client.input(values as Record<string, number>) : 0;
+  sendInput(values: Readonly<R["inputs"]>): number {
+    return this.isJoined ? this.client.sendInput(values as Record<string, number>) : 0;
   }
 
   /** Adds a listener for an event of the room. Returns a function that removes it. */
@@ -90,7 +90,7 @@ export class Room<R extends RoomTypes = any> {
   }
 
   private joined(): Client<any> {
-    if (!this.isJoined) throw new TickwireError("the client has left the room");
+    if (!this.isJoined) throw new ClientError("the client has left the room");
     return this.client;
   }
 }

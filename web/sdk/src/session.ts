@@ -1,13 +1,13 @@
 /** One session over successive connections: Hello, resume, redirects and final closes.
  *
- *     connecting --Welcome--> open --lost--> reconnecting --Welcome--> open     (the same session, or a new one)
- *         └----------------------└----------------└--time over, final close, closed--> closed
+ *     connecting --Welcome--> connected --lost--> reconnecting --Welcome--> connected     (the same session, or a new one)
+ *         └---------------------------└----------------└--time over, final close, closed--> closed
  */
 
-import { isFinal, NORMAL, RECONNECT } from "./close_codes.js";
+import { advisedMs, isFinal, NORMAL, RECONNECT } from "./close_codes.js";
 import { Connection, type Socket } from "./connection.js";
 import { ClientCore, type Update } from "./core.js";
-import { Disconnected, Refused, TickwireError } from "./errors.js";
+import { Disconnected, Refused, ClientError } from "./errors.js";
 import { listenForHints } from "./hints.js";
 import { SUBPROTOCOL } from "./messages.js";
 import { Retry } from "./retry.js";
@@ -15,6 +15,8 @@ import type { GoodbyeMessage, WelcomeMessage } from "./types.js";
 
 const HELLO_MS_MAX = 10_000;
 const RECONNECT_MS_MAX = 60_000;
+/** The minimum time in which a client that left its session for another shard tries to open a new one. */
+const VISIT_MS = 10_000;
 /** A connection that is lost before this time continues the previous series of attempts. */
 const STABLE_MS = 5_000;
 
@@ -31,13 +33,13 @@ export interface SessionOptions {
   readonly now?: () => number;
 }
 
-export type SessionState = "connecting" | "open" | "reconnecting" | "closed";
+export type SessionState = "connecting" | "connected" | "reconnecting" | "closed";
 
 export interface SessionListener {
   /** Each update, in order. `isReconnect`: a Welcome on a connection that replaces a lost one. */
   updated(update: Update, isReconnect: boolean): void;
   disconnected(reason: string): void;
-  closed(error: TickwireError): void;
+  closed(error: ClientError): void;
   /** An exception of a function that the application passed, or an invalid redirect. */
   failed(error: unknown, where: string): void;
 }
@@ -53,7 +55,7 @@ export class Session {
   private connection: Connection | null = null;
   private refusal: Refused | null = null;
   /** Why the session is closed; null while it is not. */
-  private closeError: TickwireError | null = null;
+  private closeError: ClientError | null = null;
   private retry: Retry;
   private welcomedMs = -Infinity;
   private hasMoved = false;
@@ -85,7 +87,7 @@ export class Session {
 
   /** Sends a message. Returns false if there is no open connection. */
   send(data: Uint8Array): boolean {
-    return this.state === "open" && this.connection !== null && this.connection.send(data);
+    return this.state === "connected" && this.connection !== null && this.connection.send(data);
   }
 
   /** Holds later messages back until the promises that this task settled have run. */
@@ -94,7 +96,7 @@ export class Session {
   }
 
   /** Ends the session on the client and the server. Idempotent. */
-  close(error: TickwireError): void {
+  close(error: ClientError): void {
     if (this.state === "closed") return;
     this.send(this.core.endSession());
     this.finish(error);
@@ -125,8 +127,8 @@ export class Session {
     try {
       this.url = this.initialUrl;
       this.hasMoved = true;
-      this.retry = new Retry(this.limitMs || HELLO_MS_MAX);
-      await this.reconnect();
+      this.retry = new Retry(Math.max(this.limitMs, VISIT_MS));
+      await this.reconnect(0);
       return false;
     } catch (error) {
       this.finish(asError(error));
@@ -212,7 +214,7 @@ export class Session {
   }
 
   private welcomed(welcome: WelcomeMessage, connection: Connection): void {
-    this.state = "open";
+    this.state = "connected";
     this.hasMoved = false;
     this.welcomedMs = this.now();
     // The first ping is sent immediately, and confirms that the resume token arrived.
@@ -233,7 +235,7 @@ export class Session {
 
   private checkScheme(url: string): void {
     if (this.initialUrl.startsWith("wss:") && !url.startsWith("wss:")) {
-      throw new TickwireError(`redirected to ${url}: the token is not sent over a plain connection`);
+      throw new ClientError(`redirected to ${url}: the token is not sent over a plain connection`);
     }
   }
 
@@ -257,8 +259,7 @@ export class Session {
 
   private lost(code: number, reason: string): void {
     if (this.closeError) return;
-    const isOver = this.goodbye ? !this.goodbye.comeBack : isFinal(code);
-    if (isOver || !this.limitMs) {
+    if (isFinal(code, this.goodbye) || !this.limitMs) {
       this.finish(this.refusal ?? this.failure("", code, reason));
       return;
     }
@@ -266,18 +267,18 @@ export class Session {
     this.retry.lost();
     this.state = "reconnecting";
     this.listener.disconnected(closed(code, reason));
-    this.reconnect().catch((error: unknown) => this.finish(asError(error)));
+    this.reconnect(advisedMs(code, this.goodbye, this.refusal)).catch((error: unknown) => this.finish(asError(error)));
   }
 
   /** Reconnects, with as many attempts as the plan allows.
    *
-   * @throws TickwireError: the last error is final, or the time is over. */
-  private async reconnect(): Promise<void> {
-    let advisedMs = this.goodbye?.retryAfterMs || this.refusal?.retryAfterMs || 0;
+   * @param adviceMs: the delay that the server advised; 0 without advice.
+   * @throws ClientError: the last error is final, or the time is over. */
+  private async reconnect(adviceMs: number): Promise<void> {
     for (;;) {
       if (this.hasMoved) this.retry.redirected();
       this.hasMoved = false;
-      const attempt = this.retry.next(advisedMs);
+      const attempt = this.retry.next(adviceMs);
       if (!attempt) throw new Disconnected("the server cannot be reached", this.goodbye);
       await this.pause(attempt.waitMs);
       const began = this.now();
@@ -288,7 +289,7 @@ export class Session {
         if (this.closeError || isDefinite(error)) throw error;
         const wasRefused = error instanceof Refused;
         this.retry.failed(this.now() - began, wasRefused);
-        advisedMs = wasRefused ? error.retryAfterMs : (this.goodbye?.retryAfterMs ?? 0);
+        adviceMs = wasRefused ? error.retryAfterMs : (this.goodbye?.retryAfterMs ?? 0);
       }
     }
   }
@@ -305,14 +306,14 @@ export class Session {
 
   /** Probes or reconnects at once: the network may work again or have changed, and timers may have been late. */
   private wake(): void {
-    if (this.state === "open") this.connection?.probe();
+    if (this.state === "connected") this.connection?.probe();
     if (this.state !== "reconnecting") return;
     this.retry.restart();
     this.stopWaiting();
     this.disconnect(RECONNECT, "another attempt"); // an attempt on the previous network may hang
   }
 
-  private finish(error: TickwireError): void {
+  private finish(error: ClientError): void {
     if (this.closeError) return;
     this.closeError = error;
     this.state = "closed";
@@ -325,11 +326,12 @@ export class Session {
 
 /** Returns whether the error of an attempt is final. */
 function isDefinite(error: unknown): boolean {
-  return error instanceof Refused ? !error.isRetryable : error instanceof Disconnected && error.code >= 4500 && isFinal(error.code);
+  if (error instanceof Refused) return !error.isRetryable;
+  return error instanceof Disconnected && error.code > 0 && isFinal(error.code, error.goodbye);
 }
 
-function asError(error: unknown): TickwireError {
-  return error instanceof TickwireError ? error : new TickwireError(error instanceof Error ? error.message : String(error));
+function asError(error: unknown): ClientError {
+  return error instanceof ClientError ? error : new ClientError(error instanceof Error ? error.message : String(error));
 }
 
 function closed(code: number, reason: string): string {

@@ -4,7 +4,7 @@
 
 import { BitReader } from "./bits.js";
 import { Crc32 } from "./crc32.js";
-import { MalformedMessage, TickwireError } from "./errors.js";
+import { MalformedMessage, ClientError } from "./errors.js";
 import { Field } from "./fields.js";
 import type { Group, ReadNumber, ReadVector } from "./groups.js";
 import { decodeText, TableLayout, TableState } from "./table.js";
@@ -19,7 +19,7 @@ export interface Part {
 }
 
 /** The client does not have the baseline of a delta: a frame is missing. */
-export class WrongBaseline extends TickwireError {}
+export class WrongBaseline extends ClientError {}
 
 interface Channel {
   lastTick: number;

@@ -130,7 +130,7 @@ describe("the client", () => {
     expect(newest().last(ClientBody.Hello, new Hello()).resumeToken()).toBe("token-1");
     newest().says(welcome(2, "token-2", { roomId: "room-1" }));
     await settle();
-    expect([client.state, client.resumes, client.address]).toEqual(["open", 1, "ws://other/"]);
+    expect([client.state, client.resumes, client.url]).toEqual(["connected", 1, "ws://other/"]);
   });
 
   it("joins on another shard with a ticket, in a new session", async () => {
@@ -164,7 +164,7 @@ describe("the client", () => {
     expect(newest().last(ClientBody.Join, new Join()).ticket()).toBe("ticket-1");
     newest().says(joinedIn("room-2"));
     await settle();
-    expect([client.address, client.room?.roomId]).toEqual(["ws://other/", "room-2"]);
+    expect([client.url, client.room?.roomId]).toEqual(["ws://other/", "room-2"]);
     expect(seen).toEqual(["closed", "room-2"]);
   });
 
@@ -214,7 +214,7 @@ describe("the client", () => {
     await vi.advanceTimersByTimeAsync(250);
     newest().says(joined);
     expect((await joining).roomId).toBe("room-1");
-    expect([client.state, client.address]).toEqual(["open", "ws://initial/"]);
+    expect([client.state, client.url]).toEqual(["connected", "ws://initial/"]);
   });
 
   it("never sends its token over a plain connection after a connection over TLS", async () => {
@@ -421,7 +421,7 @@ describe("a match", () => {
   it.each([
     ["the mode is unknown", () => newest().says(refusal(ErrorCode.NO_SUCH_MODE, ClientBody.MatchRequest)), "Refused"],
     ["the queue times out", () => newest().says(match(QueueState.TIMED_OUT)), "NotMatched"],
-    ["the time is over, and the queue does not answer", () => vi.advanceTimersByTime(6000), "TickwireError"],
+    ["the time is over, and the queue does not answer", () => vi.advanceTimersByTime(6000), "ClientError"],
   ])("leaves the queue when %s", async (_, happens, name) => {
     const client = await open();
     const matching = expect(client.match("duel", {}, 1000)).rejects.toMatchObject({ name });
@@ -695,20 +695,20 @@ describe("commands", () => {
 describe("an input", () => {
   it("returns its sequence number, and 0 when it is not sent", async () => {
     const client = await seated();
-    expect([client.input({}), client.input({})]).toEqual([1, 2]);
+    expect([client.sendInput({}), client.sendInput({})]).toEqual([1, 2]);
     newest().ends(1006);
-    expect(client.input({})).toBe(0);
+    expect(client.sendInput({})).toBe(0);
     await vi.advanceTimersByTimeAsync(300);
     newest().opens();
     newest().says(welcome(2, "token-2", { roomId: "room-1" }));
-    expect(client.input({})).toBe(3);
+    expect(client.sendInput({})).toBe(3);
     newest().readyState = 2;
-    expect(client.input({})).toBe(0);
+    expect(client.sendInput({})).toBe(0);
   });
 
   it("outside of a room throws", async () => {
     const client = await open();
-    expect(() => client.input({})).toThrow(/join first/);
+    expect(() => client.sendInput({})).toThrow(/join first/);
   });
 });
 
@@ -735,7 +735,7 @@ describe("a listener", () => {
       const answer = client.join("garden");
       newest().says(joined);
       await answer;
-      expect(client.state).toBe("open");
+      expect(client.state).toBe("connected");
       if (name !== "state") {
         expect(reported[0]).toMatchObject({ event: name, error: { message: "a mistake of the game" } });
       }
@@ -753,6 +753,18 @@ describe("a listener", () => {
     await settle();
     newest().says(joined);
     expect(await again).toMatchObject({ roomId: "room-1" });
+  });
+
+  it("that is asynchronous and rejects is reported", async () => {
+    const client = await seated();
+    const reported = vi.fn();
+    client.on("error", reported);
+    client.on("event", async () => {
+      throw new Error("a mistake of the game");
+    });
+    newest().says(event(1));
+    await settle();
+    expect(reported.mock.calls).toEqual([[{ event: "event", error: new Error("a mistake of the game") }]]);
   });
 
   it("that throws is reported on the console without an error listener", async () => {
@@ -835,11 +847,11 @@ describe("a world", () => {
 describe("inputs of a session", () => {
   it("keep ascending numbers across the Joined that follows a move", async () => {
     const client = await seated();
-    client.input({});
+    client.sendInput({});
     await resumes();
-    expect(client.input({})).toBe(2);
+    expect(client.sendInput({})).toBe(2);
     newest().says(joined);
-    expect(client.input({})).toBe(3);
+    expect(client.sendInput({})).toBe(3);
     newest().says(ack(7, 3));
     expect(client.core.acknowledgedSeq).toBe(3);
   });
@@ -851,7 +863,7 @@ describe("prediction that follows a client", () => {
     const own = new Prediction<{ x: number }, number>((state, by) => ({ x: state.x + by }));
     let served: { x: number } | null = { x: 100 };
     const end = own.follow(client, () => served);
-    const press = (by: number) => own.sent(client.input({}), by);
+    const press = (by: number) => own.sent(client.sendInput({}), by);
     newest().says(state(1));
     return { client, own, end, press, serve: (next: { x: number } | null) => (served = next) };
   };

@@ -301,6 +301,99 @@ describe("prediction", () => {
   });
 });
 
+describe("the correction of a prediction", () => {
+  const turn = (ship: Readonly<{ x: number; heading: number }>, by: number) => ({ ...ship, x: ship.x + by });
+  let nowMs = 0;
+  const now = () => nowMs;
+
+  function corrected(by: number, options: object = {}): Prediction<{ x: number; heading: number }, number> {
+    nowMs = 1000;
+    const own = new Prediction<{ x: number; heading: number }, number>(turn, { angles: ["heading"], now, ...options });
+    own.confirmed({ x: 100, heading: 3.1 }, 0);
+    own.confirmed({ x: 100 + by, heading: -3.1 }, 0);
+    return own;
+  }
+
+  it("does not move the drawn state at once, and is applied by half after the half life", () => {
+    const own = corrected(8, { halfLifeMs: 50 });
+    expect(own.now).toEqual({ x: 108, heading: -3.1 });
+    expect(own.sample()!.x).toBeCloseTo(100);
+    expect(own.sample(1050)!.x).toBeCloseTo(104);
+    expect(own.sample(1150)!.x).toBeCloseTo(107);
+    expect(own.now).toEqual({ x: 108, heading: -3.1 });
+  });
+
+  it("has a half life of 100 ms, and turns angles the shorter way", () => {
+    const { heading } = corrected(8).sample(1100)!;
+    expect(heading).toBeCloseTo(-3.1 + (6.2 - 2 * Math.PI) / 2);
+  });
+
+  it("adds to what is left of the correction before", () => {
+    const own = corrected(8);
+    nowMs = 1100;
+    own.confirmed({ x: 112, heading: -3.1 }, 0);
+    expect(own.sample()!.x).toBeCloseTo(104); // 112 - 4 - 4
+  });
+
+  it("is applied at once above the snap distance, or without a half life", () => {
+    expect(corrected(8, { snapDistance: 7.9 }).sample()).toEqual({ x: 108, heading: -3.1 });
+    expect(corrected(8, { snapDistance: 8.1 }).sample()!.x).toBeCloseTo(100);
+    expect(corrected(8, { halfLifeMs: 0 }).sample()).toEqual({ x: 108, heading: -3.1 });
+  });
+
+  it("is forgotten when the prediction is reset", () => {
+    const own = corrected(8);
+    own.reset();
+    own.confirmed({ x: 0, heading: 0 }, 0);
+    expect(own.sample()).toEqual({ x: 0, heading: 0 });
+  });
+
+  it("does not disturb the motion between two steps", () => {
+    nowMs = 1000;
+    const own = new Prediction<{ x: number; heading: number }, number>(turn, { tickMs: 50, now });
+    own.confirmed({ x: 100, heading: 0 }, 0);
+    own.sent(1, 10);
+    expect([1000, 1025, 1050, 1080].map((at) => own.sample(at)!.x)).toEqual([100, 105, 110, 110]);
+    nowMs = 1025;
+    own.confirmed({ x: 104, heading: 0 }, 0);
+    expect(own.now!.x).toBe(114);
+    expect(own.sample()!.x).toBeCloseTo(105);
+  });
+});
+
+describe("the inputs of a prediction", () => {
+  const inputs = [described("thrust", "real", { low: -1, high: 1, step: 0.25 }), described("fire", "bool", { bits: 1 })];
+
+  it("are applied as the server receives them: quantised, in range, and with all fields", () => {
+    const step = (state: Readonly<{ x: number }>, input: Record<string, number>) => ({ x: state.x + input.thrust! + 10 * input.fire! });
+    const own = new Prediction<{ x: number }, Record<string, number>>(step, { inputs });
+    own.confirmed({ x: 0 }, 0);
+    own.sent(1, { thrust: 0.3 });
+    expect(own.now).toEqual({ x: 0.25 });
+    own.sent(2, { thrust: -7, fire: 1 });
+    expect(own.now).toEqual({ x: 9.25 });
+    expect(() => own.sent(3, { thurst: 1 })).toThrow(/unknown input thurst/);
+  });
+
+  it("carry fields that the server does not send to the state that it confirms", () => {
+    type Car = { x: number; speed: number };
+    const step = (car: Readonly<Car>, push: number): Car => ({ speed: car.speed + push, x: car.x + car.speed + push });
+    const own = new Prediction<Car, number, { x: number }>(step, { local: { speed: 0 } });
+    own.confirmed({ x: 0 }, 0);
+    own.sent(1, 1);
+    own.sent(2, 1);
+    own.sent(3, 0);
+    expect(own.now).toEqual({ x: 5, speed: 2 });
+    own.confirmed({ x: 1 }, 1); // the speed after the first input is 1
+    expect(own.now).toEqual({ x: 5, speed: 2 });
+    own.acknowledged(3);
+    expect(own.now).toEqual({ x: 1, speed: 2 });
+    own.reset();
+    own.confirmed({ x: 0 }, 3);
+    expect(own.now).toEqual({ x: 0, speed: 0 });
+  });
+});
+
 describe("an entity tracker", () => {
   it("reports each entity that enters, changes and leaves once", () => {
     const table = new Fake();

@@ -119,7 +119,7 @@ describe("a room", () => {
     const { client, room } = await inGarden();
     await settle();
     newest().says(left);
-    expect([client.room, room.isJoined, room.input({ dx: 1 })]).toEqual([null, false, 0]);
+    expect([client.room, room.isJoined, room.sendInput({ dx: 1 })]).toEqual([null, false, 0]);
     await expect(room.commands.planted()).rejects.toThrow("has left the room");
     expect(() => room.table("flowers")).toThrow("has left the room");
   });
@@ -136,7 +136,7 @@ describe("a room", () => {
     await settle();
     newest().says(event(1));
     await expect(room.commands.planted()).rejects.toThrow("has left the room");
-    expect([client.room === next, room.isJoined, room.input({}), said.mock.calls, sent()]).toEqual([true, false, 0, [], []]);
+    expect([client.room === next, room.isJoined, room.sendInput({}), said.mock.calls, sent()]).toEqual([true, false, 0, [], []]);
   });
 });
 
@@ -177,7 +177,7 @@ describe("the types of a game", () => {
       // @ts-expect-error: a field that the event does not have
       room.on("grown", ({ colour }) => colour);
       // @ts-expect-error: an unknown input
-      room.input({ dy: 1 });
+      room.sendInput({ dy: 1 });
       // @ts-expect-error: an unknown table
       room.table("trees");
       // @ts-expect-error: a field that the table does not have

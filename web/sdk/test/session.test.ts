@@ -34,7 +34,7 @@ describe("close codes", () => {
         expect([code, isFinal(code)]).toEqual([code, !mayReturn]);
       }
     }
-    expect([4250, 4999, 1005, 1006, 1012].map(isFinal)).toEqual([false, true, false, false, false]);
+    expect([4250, 4999, 1005, 1006, 1012].map((code) => isFinal(code))).toEqual([false, true, false, false, false]);
   });
 
   it.each([1000, 1002, 1003, 1007, 1008, 1009, 4500, 4501, 4502, 4504, 4505])("%i is final", async (code) => {
@@ -69,7 +69,7 @@ describe("a path that dies silently", () => {
     expect([client.state, newest() !== dead]).toEqual(["reconnecting", true]);
     newest().opens();
     newest().says(welcome(2, "token-2", { roomId: "room-1" }));
-    expect([client.state, client.resumes, dead.closedWith]).toEqual(["open", 1, 4000]);
+    expect([client.state, client.resumes, dead.closedWith]).toEqual(["connected", 1, 4000]);
   });
 
   it("is not a path that stalls for 5 s", async () => {
@@ -81,7 +81,7 @@ describe("a path that dies silently", () => {
     socket.isAlive = true;
     socket.says(joined);
     await vi.advanceTimersByTimeAsync(60_000);
-    expect([client.state, FakeSocket.all.length]).toEqual(["open", 1]);
+    expect([client.state, FakeSocket.all.length]).toEqual(["connected", 1]);
   });
 
   it("is not the path of a tab whose timers run once a minute", async () => {
@@ -89,7 +89,7 @@ describe("a path that dies silently", () => {
     vi.stubGlobal("setInterval", (run: () => void) => setInterval_(run, 60_000));
     const client = await seated();
     await vi.advanceTimersByTimeAsync(20 * 60_000);
-    expect([client.state, FakeSocket.all.length]).toEqual(["open", 1]);
+    expect([client.state, FakeSocket.all.length]).toEqual(["connected", 1]);
   });
 
   it("traffic sends pings where timers do not run", async () => {
@@ -99,7 +99,7 @@ describe("a path that dies silently", () => {
       await vi.advanceTimersByTimeAsync(1000);
       newest().says(joined);
     }
-    expect(client.state).toBe("open");
+    expect(client.state).toBe("connected");
     expect(newest().count("Ping")).toBe(11);
   });
 
@@ -125,7 +125,7 @@ describe("a path that dies silently", () => {
       hints.window.dispatchEvent(new Event("online"));
       await vi.advanceTimersByTimeAsync(1000);
     }
-    expect([client.state, FakeSocket.all.length]).toEqual(["open", 1]);
+    expect([client.state, FakeSocket.all.length]).toEqual(["connected", 1]);
     client.close();
   });
 
@@ -161,6 +161,22 @@ describe("reconnecting", () => {
     expect([client.state, FakeSocket.all.length > 2]).toEqual(["reconnecting", true]);
   });
 
+  it.each([
+    [1008, "closed"],
+    [4502, "closed"],
+    [1011, "reconnecting"],
+    [4002, "reconnecting"],
+  ])("a close with %i before Welcome leaves it %s", async (code, state) => {
+    const client = await seated();
+    newest().ends(1006);
+    await vi.advanceTimersByTimeAsync(300);
+    newest().opens();
+    newest().ends(code);
+    await settle();
+    expect(client.state).toBe(state);
+    client.close();
+  });
+
   it("continues when fetching the token fails or hangs", async () => {
     let attempts = 0;
     const token = () => {
@@ -174,7 +190,7 @@ describe("reconnecting", () => {
     expect([client.state, attempts]).toEqual(["reconnecting", 4]);
     newest().opens();
     newest().says(welcome(2, "token-2", { roomId: "room-1" }));
-    expect(client.state).toBe("open");
+    expect(client.state).toBe("connected");
   });
 
   it("waits for the time in the server's last Error or Goodbye", async () => {
@@ -184,6 +200,14 @@ describe("reconnecting", () => {
     await vi.advanceTimersByTimeAsync(4_999);
     expect(FakeSocket.all).toHaveLength(1);
     await vi.advanceTimersByTimeAsync(1_300);
+    expect(FakeSocket.all).toHaveLength(2);
+  });
+
+  it("does not wait for the time in an Error that the close does not refer to", async () => {
+    await seated();
+    newest().says(refusal(ErrorCode.RATE_LIMITED, ClientBody.Join, 5000));
+    newest().ends(1006);
+    await vi.advanceTimersByTimeAsync(300);
     expect(FakeSocket.all).toHaveLength(2);
   });
 
@@ -199,7 +223,7 @@ describe("reconnecting", () => {
     await vi.advanceTimersByTimeAsync(600);
     newest().opens();
     newest().says(welcome(3, "token-3", { roomId: "room-1" }));
-    expect([client.state, client.resumes]).toEqual(["open", 2]);
+    expect([client.state, client.resumes]).toEqual(["connected", 2]);
   });
 
   it("ends when the server sends an error that is not retryable", async () => {
@@ -280,7 +304,7 @@ describe("reconnecting", () => {
     }
     newest().opens();
     newest().says(welcome(1, "token-2"));
-    expect(client.state).toBe("open");
+    expect(client.state).toBe("connected");
     client.close();
   });
 
@@ -344,7 +368,7 @@ describe("a refused handshake", () => {
     await opening;
   });
 
-  it("is a TickwireError when the address is invalid", async () => {
+  it("is a ClientError when the address is invalid", async () => {
     const socket = () => {
       throw new SyntaxError("The URL 'nonsense' is invalid");
     };

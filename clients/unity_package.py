@@ -4,8 +4,8 @@
     python3 clients/unity_package.py pack FOLDER   writes io.tickwire.client-VERSION.tgz
 
 Unity identifies each file by the GUID in its `.meta` file, and creates none in an installed package: it ignores files
-without one. The GUIDs are derived from the paths, so that they are equal on every machine. Unity does not import folders
-that end with `~`; they have none.
+without one. The GUIDs are derived from the paths, so that they are equal on every machine. Unity does not import
+folders that end with `~`; they have none.
 """
 
 from __future__ import annotations

@@ -88,7 +88,7 @@ class Score(Event):
     level: Level
 
 
-class Hostile(Room):
+class OddlyNamed(Room):
     room_type = '9 "lives"\N{LINE SEPARATOR}\\'
     events = (Score,)
 
@@ -99,7 +99,7 @@ class Hostile(Room):
 
 
 def test_text_of_the_game_is_escaped_and_keywords_are_marked() -> None:
-    text = csharp(Hostile)
+    text = csharp(OddlyNamed)
     assert 'RoomType = "9 \\"lives\\"\\U00002028\\\\";' in text
     assert "<summary>Ends &lt;/summary&gt; &amp; here.</summary>" in text
     assert "GoThereAsync(long @object, Optional<bool> @params = default, Optional<object> @new = default)" in text
@@ -108,11 +108,11 @@ def test_text_of_the_game_is_escaped_and_keywords_are_marked() -> None:
 
 
 def test_a_member_is_never_called_like_its_class() -> None:
-    assert "public long Score_ { get; set; }" in csharp(Hostile)
+    assert "public long Score_ { get; set; }" in csharp(OddlyNamed)
 
 
 def test_integers_of_enumerations_are_kept() -> None:
-    text = csharp(Hostile)
+    text = csharp(OddlyNamed)
     assert "        Low = 1,\n        VeryHigh = 10,\n" in text
     assert "return (Level)WireValues.ToInteger(value);" in text
 

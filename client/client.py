@@ -24,6 +24,7 @@ from typing import Any, TypeVar, overload
 
 import msgspec
 
+from tickwire.client.connection_state import ConnectionState
 from tickwire.client.core import ClientCore
 from tickwire.client.errors import (
     ClientError,
@@ -42,7 +43,7 @@ from tickwire.client.pending_requests import CALL_S_MAX
 from tickwire.client.requests import Request
 from tickwire.client.room_membership import RoomMembership
 from tickwire.client.session import ClientSession
-from tickwire.client.session_connection import ConnectionOptions, ConnectionState, TokenSource
+from tickwire.client.session_connection import ConnectionOptions, TokenSource
 from tickwire.client.updates import RoomsListed
 from tickwire.client.world import World
 from tickwire.schemas.messages import Error, Goodbye, Joined, ListRooms, MatchStatus

@@ -13,7 +13,7 @@ repeatedly.
 from __future__ import annotations
 
 from collections.abc import Callable
-from math import inf
+from math import ceil, inf
 
 import msgspec
 
@@ -25,7 +25,7 @@ IDS_MAX = 16
 """The number of commands that the server runs for one session at a time."""
 COMMANDS_MAX = 1024
 """The limit of commands without a reply, sent or not."""
-ANSWER_S_MAX = 10.0
+ANSWER_MS_MAX = 10_000
 """A command without a reply on one connection is sent again after this time."""
 RATE_SHARE = 0.5
 """The share of the session's message and byte rates for commands; inputs, pings and requests use the rest."""
@@ -40,29 +40,32 @@ def is_decided(reply: Reply) -> bool:
 class _Command(msgspec.Struct):
     data: bytes
     backoff: Backoff
-    due_s: float = 0.0
+    due_ms: float = 0
 
 
 class _Budget:
-    """A token bucket of one second. A rate of 0 means no limit. One item may be larger than the bucket."""
+    """A token bucket of one second. A rate of 0 means no limit. One item may be larger than the bucket.
+
+    It counts thousandths of tokens, so that whole milliseconds have whole results in every language.
+    """
 
     def __init__(self) -> None:
-        self._rate = self._at_s = 0.0
-        self._tokens = inf
+        self._rate = self._at_ms = 0.0
+        self._thousandths = inf
 
     def limit(self, rate: float) -> None:
         """Set the rate. Tokens that were spent before a resume stay spent."""
-        self._rate, self._tokens = rate, min(self._tokens, rate)
+        self._rate, self._thousandths = rate, min(self._thousandths, rate * 1000)
 
-    def available_s(self, now_s: float) -> float:
+    def available_ms(self, now_ms: float) -> float:
         """Return the time from which tokens may be spent."""
         if self._rate:
-            self._tokens = min(self._rate, self._tokens + (now_s - self._at_s) * self._rate)
-        self._at_s = now_s
-        return now_s if not self._rate or self._tokens >= 0 else now_s - self._tokens / self._rate
+            self._thousandths = min(self._rate * 1000, self._thousandths + (now_ms - self._at_ms) * self._rate)
+        self._at_ms = now_ms
+        return now_ms if not self._rate or self._thousandths >= 0 else now_ms + ceil(-self._thousandths / self._rate)
 
     def spend(self, amount: float) -> None:
-        self._tokens -= amount
+        self._thousandths -= amount * 1000
 
 
 class CommandWindow:
@@ -107,30 +110,30 @@ class CommandWindow:
         self._messages.limit(welcome.messages_per_second_max * RATE_SHARE)
         self._bytes.limit(welcome.bytes_per_second_max * RATE_SHARE)
         for command in self._commands.values():
-            command.due_s = 0.0
+            command.due_ms = 0
 
-    def replied(self, reply: Reply, now_s: float) -> None:
+    def replied(self, reply: Reply, now_ms: float) -> None:
         """Record a reply. If the outcome is unknown, the command is due again after a pause."""
         if is_decided(reply):
             self.remove(reply.id)
         elif reply.id in self._commands:
             command = self._commands[reply.id]
-            command.due_s = now_s + command.backoff.next_s(reply.retry_after_ms / 1000)
+            command.due_ms = now_ms + command.backoff.next_ms(reply.retry_after_ms)
 
-    def due(self, now_s: float) -> list[bytes]:
+    def due(self, now_ms: float) -> list[bytes]:
         """Return the messages to send now, in the order of their ids. They count as sent."""
         messages: list[bytes] = []
         for command in self._in_window():
-            if self._next_s(command, now_s) <= now_s:
+            if self._next_ms(command, now_ms) <= now_ms:
                 messages.append(command.data)
                 self._messages.spend(1)
                 self._bytes.spend(len(command.data))
-                command.due_s = now_s + ANSWER_S_MAX
+                command.due_ms = now_ms + ANSWER_MS_MAX
         return messages
 
-    def next_due_s(self, now_s: float) -> float | None:
+    def next_due_ms(self, now_ms: float) -> float | None:
         """Return the time of the next due command, if no reply arrives before; None without commands."""
-        return min((self._next_s(command, now_s) for command in self._in_window()), default=None)
+        return min((self._next_ms(command, now_ms) for command in self._in_window()), default=None)
 
     def _in_window(self) -> list[_Command]:
         oldest = next(iter(self._commands), 0)
@@ -141,5 +144,5 @@ class CommandWindow:
             window.append(command)
         return window
 
-    def _next_s(self, command: _Command, now_s: float) -> float:
-        return max(command.due_s, self._messages.available_s(now_s), self._bytes.available_s(now_s))
+    def _next_ms(self, command: _Command, now_ms: float) -> float:
+        return max(command.due_ms, self._messages.available_ms(now_ms), self._bytes.available_ms(now_ms))

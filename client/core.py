@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from math import ceil
 from typing import Any
 
 from tickwire.client.command_window import CommandWindow, is_decided
@@ -280,12 +281,39 @@ class ClientCore:
         Args:
             now_us: the clock that `receive` uses, in microseconds.
         """
-        return self._commands.due(now_us / 1e6)
+        return self._commands.due(now_us / 1000)
 
     def next_command_us(self, now_us: int) -> int | None:
         """Return the time of the next due command, if no reply arrives before; None without commands."""
-        due_s = self._commands.next_due_s(now_us / 1e6)
-        return None if due_s is None else int(due_s * 1e6) + 1
+        due_ms = self._commands.next_due_ms(now_us / 1000)
+        return None if due_ms is None else ceil(due_ms * 1000)
+
+    def restore(self, resume_token: str, *, last_event: int, attempt: int, command_id: int) -> None:
+        """Continue a session of an earlier run of the program. The next `hello` asks for it and a keyframe.
+
+        Args:
+            resume_token: of the session.
+            last_event: the newest event that was received.
+            attempt: at least the number of the last Hello.
+            command_id: at least the id of the last command.
+        """
+        self.resume_token, self._has_session = resume_token, True
+        self._event_number, self._attempt, self._command_id = last_event, attempt, command_id
+
+    @property
+    def event_number(self) -> int:
+        """The number of the newest event."""
+        return self._event_number
+
+    @property
+    def attempt(self) -> int:
+        """The number of the last Hello."""
+        return self._attempt
+
+    @property
+    def command_id(self) -> int:
+        """The id of the last command."""
+        return self._command_id
 
     @property
     def commands_unanswered(self) -> int:
@@ -341,7 +369,7 @@ class ClientCore:
                 self.rate = Rate(1)
                 return SeatLost(reason)
             case Reply():
-                self._commands.replied(message, now_us / 1e6)
+                self._commands.replied(message, now_us / 1000)
                 return ReplyReceived(message, is_decided(message))
             case Pong():
                 return self._pong(message, now_us)

@@ -23,6 +23,11 @@ def ping_interval_s(heartbeat_interval_ms: int) -> float:
     return min(max(heartbeat_interval_ms / 1000, PING_INTERVAL_S_MIN), PING_INTERVAL_S_MAX)
 
 
+def ping_interval_ms(heartbeat_interval_ms: int) -> int:
+    """Return the same in milliseconds."""
+    return int(ping_interval_s(heartbeat_interval_ms) * 1000)
+
+
 class Heartbeat:
     """Counts the Pings of one connection since the last received message."""
 
@@ -43,3 +48,7 @@ class Heartbeat:
             return False
         self._unanswered += 1
         return True
+
+    def record_probe(self) -> None:
+        """Record a Ping that is sent because the path may be dead: one more silent interval ends the connection."""
+        self._unanswered = UNANSWERED_PINGS_MAX

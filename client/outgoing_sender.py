@@ -6,9 +6,10 @@ import asyncio
 import time
 from contextlib import suppress
 
+from tickwire.client.connection_state import ConnectionState
 from tickwire.client.core import ClientCore
 from tickwire.client.errors import Disconnected
-from tickwire.client.session_connection import ConnectionState, SessionConnection
+from tickwire.client.session_connection import SessionConnection
 
 
 def now_us() -> int:

@@ -1,7 +1,7 @@
 """Plans when and where a client reconnects, and which errors are final. Pure: the caller passes clock and randomness.
 
-The rules are documented in docs/clients.md, the close codes in docs/protocol.md. Both shells use this module:
-tickwire.client.session_connection on asyncio and tickwire.loadtest.connection on gevent.
+The rules are documented in docs/protocol.md, "Rules of a client". `tickwire.client.connection_machine` follows this
+plan.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ REDIRECTS_MAX = 5
 session in a circle."""
 INITIAL_URL_ATTEMPT_FIRST = 4
 """The first attempt that goes to the initial URL, as does every second one after it: the shard may be gone."""
-STABLE_CONNECTION_S = 5.0
+STABLE_CONNECTION_MS = 5_000
 """A connection that is lost before this time continues the previous series of attempts and its deadline."""
-VISIT_S = 10.0
+VISIT_MS = 10_000
 """The minimum time in which a client that left its session for another shard tries to open a new one."""
 FINAL_CLOSE_CODES = frozenset({1000, 1002, 1003, 1007, 1008, 1009})
 FINAL_CLOSE_CODES_MIN, FINAL_CLOSE_CODES_MAX = 4500, 4999
@@ -54,7 +54,7 @@ def is_final_close(code: int | None, goodbye: Goodbye | None = None) -> bool:
     return code is not None and (code in FINAL_CLOSE_CODES or FINAL_CLOSE_CODES_MIN <= code <= FINAL_CLOSE_CODES_MAX)
 
 
-def advice_s(code: int | None, goodbye: Goodbye | None, refusal: Error | None) -> float:
+def advice_ms(code: int | None, goodbye: Goodbye | None, refusal: Error | None) -> int:
     """Return the delay that the server advised before the next connection; 0 without advice.
 
     Args:
@@ -63,8 +63,8 @@ def advice_s(code: int | None, goodbye: Goodbye | None, refusal: Error | None) -
         refusal: the newest Error on the connection. It counts only if the close code refers to it.
     """
     if goodbye is not None:
-        return goodbye.retry_after_ms / 1000
-    return refusal.retry_after_ms / 1000 if refusal is not None and code in _CLOSED_AFTER_ERROR else 0.0
+        return goodbye.retry_after_ms
+    return refusal.retry_after_ms if refusal is not None and code in _CLOSED_AFTER_ERROR else 0
 
 
 class Attempt(msgspec.Struct, frozen=True):
@@ -72,11 +72,11 @@ class Attempt(msgspec.Struct, frozen=True):
 
     Args:
         url: the address.
-        pause_s: the pause before the attempt.
+        pause_ms: the pause before the attempt.
     """
 
     url: str
-    pause_s: float
+    pause_ms: int
 
 
 class ReconnectPlan:
@@ -86,96 +86,107 @@ class ReconnectPlan:
 
     Args:
         initial_url: the address that the client connected to first.
-        reconnect_s: the duration of a series; 0 disables reconnecting.
+        reconnect_ms: the duration of a series; 0 disables reconnecting.
         random: returns random numbers from 0 to 1.
 
     Attributes:
         url: the last known address of the session's shard.
     """
 
-    def __init__(self, initial_url: str, *, reconnect_s: float, random: Callable[[], float]) -> None:
+    def __init__(self, initial_url: str, *, reconnect_ms: float, random: Callable[[], float]) -> None:
         self.url = initial_url
         self._initial_url = initial_url
-        self._reconnect_s = reconnect_s
+        self._reconnect_ms = reconnect_ms
         self._random = random
         self._backoff = Backoff(random)
-        self._deadline_s: float | None = None
-        self._connected_s = 0.0
+        self._deadline_ms: float | None = None
+        self._connected_ms = 0.0
         self._attempts = self._redirects = 0
-        self._advice_s = 0.0
+        self._advice_ms = 0
         self._was_initial_url = self._stays_at_initial_url = False
         self._next_url = ""  # the target of a Redirect, until the attempt
 
-    def connected(self, url: str, now_s: float) -> None:
+    def connected(self, url: str, now_ms: float) -> None:
         """Record that the session has a connection.
 
         Args:
             url: its address.
-            now_s: the monotonic clock.
+            now_ms: the monotonic clock.
         """
         self.url = url
-        self._connected_s = now_s
+        self._connected_ms = now_ms
 
-    def lost(self, now_s: float, advice_s: float = 0.0) -> None:
+    def lost(self, now_ms: float, advice_ms: int = 0) -> None:
         """Record that the connection was lost.
 
         Args:
-            now_s: the monotonic clock.
-            advice_s: how long the server asked to wait; 0 without advice.
+            now_ms: the monotonic clock.
+            advice_ms: how long the server asked to wait; 0 without advice.
         """
-        if self._deadline_s is None or now_s - self._connected_s >= STABLE_CONNECTION_S:
-            self._begin(now_s, self._reconnect_s)
+        if self._deadline_ms is None or now_ms - self._connected_ms >= STABLE_CONNECTION_MS:
+            self._begin(now_ms, self._reconnect_ms)
         self._attempts = 0
-        self._advice_s = advice_s
+        self._advice_ms = advice_ms
         self._stays_at_initial_url = False
 
-    def _begin(self, now_s: float, seconds: float) -> None:
-        self._deadline_s = now_s + seconds
+    def _begin(self, now_ms: float, duration_ms: float) -> None:
+        self._deadline_ms = now_ms + duration_ms
         self._backoff = Backoff(self._random)
         self._attempts = self._redirects = 0
-        self._advice_s = 0.0
+        self._advice_ms = 0
         self._stays_at_initial_url = False
 
     def redirected(self, url: str) -> None:
         """Record that the session moved to another shard: the next attempt goes there, without a pause."""
         self.url = self._next_url = url
-        self._advice_s = 0.0  # it was about another shard
+        self._advice_ms = 0  # it was about another shard
 
-    def visit(self, url: str, now_s: float) -> None:
+    def visit(self, url: str, now_ms: float) -> None:
         """Begin a series for a new session on another shard.
 
         The first attempt goes there, without a pause. If it fails, later ones go to the initial URL: the shard may be
         dead.
         """
-        self._begin(now_s, max(self._reconnect_s, VISIT_S))
+        self._begin(now_ms, max(self._reconnect_ms, VISIT_MS))
         self.url, self._next_url = self._initial_url, url
 
-    def failed(self, advice_s: float = 0.0, *, was_refused: bool = False) -> None:
+    def failed(self, advice_ms: int = 0, *, was_refused: bool = False) -> None:
         """Record that the last attempt failed.
 
         Args:
-            advice_s: the delay that the server advised; 0 without advice.
+            advice_ms: the delay that the server advised; 0 without advice.
             was_refused: the server answered with a retryable error. If this was the initial URL, later attempts skip
                 the session's shard, which does not answer.
         """
-        self._advice_s = advice_s
+        if self._next_url:  # the attempt was redirected, and did not fail
+            return
+        self._advice_ms = advice_ms
         self._redirects = 0
         if was_refused:
             self._stays_at_initial_url = self._was_initial_url
 
-    def next(self, now_s: float) -> Attempt | None:
+    def extend(self, ms: float) -> None:
+        """Move the deadline: the client's timers were late by this time (a hidden tab, a suspended laptop)."""
+        if self._deadline_ms is not None:
+            self._deadline_ms += ms
+
+    def restart(self, now_ms: float) -> None:
+        """Begin the series again, with short pauses: the network may work again."""
+        self._begin(now_ms, self._reconnect_ms)
+
+    def next(self, now_ms: float) -> Attempt | None:
         """Return the next attempt; None if it would begin after the deadline of the series."""
         url, self._next_url = self._next_url, ""
         if url and self._redirects < REDIRECTS_MAX:
             self._redirects += 1
             self._attempts = 0
             self._stays_at_initial_url = self._was_initial_url = False
-            return Attempt(url, 0.0)
+            return Attempt(url, 0)
         self._redirects = 0
-        pause_s = self._backoff.next_s(self._advice_s)
-        if self._deadline_s is None or now_s + pause_s > self._deadline_s:
+        pause_ms = self._backoff.next_ms(self._advice_ms)
+        if self._deadline_ms is None or now_ms + pause_ms > self._deadline_ms:
             return None
         self._attempts += 1
         is_initial_turn = self._attempts >= INITIAL_URL_ATTEMPT_FIRST and self._attempts % 2 == 0
         self._was_initial_url = self._stays_at_initial_url or is_initial_turn
-        return Attempt(self._initial_url if self._was_initial_url else self.url, pause_s)
+        return Attempt(self._initial_url if self._was_initial_url else self.url, pause_ms)

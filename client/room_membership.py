@@ -17,13 +17,13 @@ import time
 from typing import Any
 
 from tickwire.client.backoff import Backoff
+from tickwire.client.connection_state import ConnectionState
 from tickwire.client.errors import ClientError, Disconnected, NotMatched
 from tickwire.client.options import JoinOptions
 from tickwire.client.pending_requests import CALL_S_MAX
 from tickwire.client.reconnect import REDIRECTS_MAX
 from tickwire.client.requests import Request
 from tickwire.client.session import ClientSession
-from tickwire.client.session_connection import ConnectionState
 from tickwire.client.updates import Redirected, SeatTaken
 from tickwire.schemas.messages import Join, Joined, Leave, MatchStatus, QueueState, Redirect
 

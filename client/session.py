@@ -10,6 +10,7 @@ import asyncio
 import random
 from collections.abc import Callable
 
+from tickwire.client.connection_state import ConnectionState
 from tickwire.client.core import ClientCore
 from tickwire.client.errors import ClientError, Disconnected, Refused, SessionLost
 from tickwire.client.event_log import EventLog
@@ -17,7 +18,7 @@ from tickwire.client.events import Listeners
 from tickwire.client.outgoing_sender import OutgoingSender, now_us
 from tickwire.client.pending_commands import PendingCommands
 from tickwire.client.pending_requests import CALL_S_MAX, PendingRequests
-from tickwire.client.session_connection import ConnectionOptions, ConnectionState, SessionConnection
+from tickwire.client.session_connection import ConnectionOptions, SessionConnection
 from tickwire.client.updates import (
     Ended,
     ErrorReceived,

@@ -9,7 +9,6 @@ One task does all of it, so that a cancelled caller leaves no transition incompl
 from __future__ import annotations
 
 import asyncio
-import enum
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -18,24 +17,16 @@ from ssl import SSLContext
 import msgspec
 
 from tickwire.client.connection import ClientSocket, open_socket
+from tickwire.client.connection_state import ConnectionState
 from tickwire.client.core import ClientCore
 from tickwire.client.errors import ClientError, ConnectFailed, Disconnected, Refused
 from tickwire.client.heartbeat import ping_interval_s
-from tickwire.client.reconnect import HELLO_S_MAX, ReconnectPlan, advice_s
+from tickwire.client.reconnect import HELLO_S_MAX, ReconnectPlan, advice_ms
 from tickwire.schemas.messages import Error, Goodbye, Welcome
 
 log = logging.getLogger("tickwire.client")
 
 TokenSource = Callable[[], Awaitable[str]]
-
-
-class ConnectionState(enum.Enum):
-    """The state of a client's connection."""
-
-    CONNECTING = "connecting"
-    CONNECTED = "connected"
-    RECONNECTING = "reconnecting"
-    CLOSED = "closed"
 
 
 class ConnectionOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,7 +85,7 @@ class SessionConnection:
         self._core = core
         self._on_message = on_message
         self._on_change = on_change
-        self._plan = ReconnectPlan(options.url, reconnect_s=options.reconnect_s, random=random)
+        self._plan = ReconnectPlan(options.url, reconnect_ms=options.reconnect_s * 1000, random=random)
         self._answered = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._refusal: Error | None = None
@@ -235,7 +226,7 @@ class SessionConnection:
             raise
         interval_s = ping_interval_s(welcome.heartbeat_interval_ms)
         socket.start_heartbeat(interval_s, lambda: self._core.ping(time.monotonic_ns() // 1000))
-        self._plan.connected(url, time.monotonic())
+        self._plan.connected(url, _now_ms())
         self.connections += 1
         await self._set_state(ConnectionState.CONNECTED)
         return socket
@@ -300,7 +291,7 @@ class SessionConnection:
             await asyncio.wait([before])
         await socket.close(self._core.end_session())
         self._core.discard_session()
-        self._plan.visit(url, time.monotonic())
+        self._plan.visit(url, _now_ms())
         try:
             socket = await self._reconnect(visited_url=url)
         except (Disconnected, Refused) as error:
@@ -313,7 +304,7 @@ class SessionConnection:
         self._close_reason = socket.close_reason or f"close code {socket.close_code}"
         if not self._options.reconnect_s or socket.is_final(self.goodbye):
             return False
-        self._plan.lost(time.monotonic(), advice_s(socket.close_code, self.goodbye, self._refusal))
+        self._plan.lost(_now_ms(), advice_ms(socket.close_code, self.goodbye, self._refusal))
         return True
 
     async def _reconnect(self, *, visited_url: str = "") -> ClientSocket:
@@ -325,25 +316,29 @@ class SessionConnection:
         Raises:
             Disconnected, Refused: an error was final, or the time is over.
         """
-        while (attempt := self._plan.next(time.monotonic())) is not None:
-            await asyncio.sleep(attempt.pause_s)
+        while (attempt := self._plan.next(_now_ms())) is not None:
+            await asyncio.sleep(attempt.pause_ms / 1000)
             try:
                 return await self._connect(attempt.url)
             except ConnectFailed as error:  # never final: a proxy may refuse the handshake while it is reloaded
                 self._close_reason = str(error)
-                self._plan.failed(error.retry_after_s)
+                self._plan.failed(int(error.retry_after_s * 1000))
             except Disconnected as error:
                 self._close_reason = str(error)
                 if not error.may_return and attempt.url != visited_url:
                     raise
-                self._plan.failed(error.retry_after_s)
+                self._plan.failed(int(error.retry_after_s * 1000))
             except Refused as error:
                 self._close_reason = str(error)
                 if not error.error.retryable and attempt.url != visited_url:
                     raise
-                self._plan.failed(error.error.retry_after_ms / 1000, was_refused=True)
+                self._plan.failed(error.error.retry_after_ms, was_refused=True)
         raise Disconnected(f"could not reconnect within {self._options.reconnect_s:g} s: {self._close_reason}")
 
     async def _set_state(self, state: ConnectionState) -> None:
         self.state = state
         await self._on_change()
+
+
+def _now_ms() -> float:
+    return time.monotonic() * 1000

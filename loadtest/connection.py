@@ -21,7 +21,7 @@ from tickwire.client.backoff import Backoff
 from tickwire.client.core import ClientCore
 from tickwire.client.errors import ConnectFailed, Disconnected, Refused
 from tickwire.client.heartbeat import Heartbeat, ping_interval_s
-from tickwire.client.reconnect import CONNECT_S_MAX, HELLO_S_MAX, ReconnectPlan, advice_s, is_final_close
+from tickwire.client.reconnect import CONNECT_S_MAX, HELLO_S_MAX, ReconnectPlan, advice_ms, is_final_close
 from tickwire.client.updates import (
     Ended,
     ErrorReceived,
@@ -71,7 +71,9 @@ class SwarmConnection:
         self._rng = rng
         self._token = settings.tokens.create_token(player_id, time.time())
         self._initial_url = swarm.next_url()
-        self._plan = ReconnectPlan(self._initial_url, reconnect_s=settings.habits.resume_s_max, random=rng.random)
+        self._plan = ReconnectPlan(
+            self._initial_url, reconnect_ms=settings.habits.resume_s_max * 1000, random=rng.random
+        )
         self._connection: GeventConnection | None = None
         self._welcome: Welcome | Error | None = None
         self._goodbye: Goodbye | None = None
@@ -170,15 +172,15 @@ class SwarmConnection:
 
     def _reconnect(self) -> None:
         last: Exception = Disconnected("the connection was lost")
-        while (attempt := self._plan.next(time.monotonic())) is not None:
-            gevent.sleep(attempt.pause_s)
+        while (attempt := self._plan.next(time.monotonic() * 1000)) is not None:
+            gevent.sleep(attempt.pause_ms / 1000)
             try:
                 self._connect(attempt.url)
             except Refused as error:
                 self._measures.fail("hello", error.error.code.name)
                 if not error.error.retryable:
                     raise
-                self._plan.failed(error.error.retry_after_ms / 1000, was_refused=True)
+                self._plan.failed(error.error.retry_after_ms, was_refused=True)
                 last = error
             except Disconnected as error:
                 if self._has_moved:  # not a failure: the session moved to another shard
@@ -187,7 +189,7 @@ class SwarmConnection:
                 self._measures.fail("connect", _short(str(error)))
                 if not error.may_return and not isinstance(error, ConnectFailed):
                     raise
-                self._plan.failed(error.retry_after_s)
+                self._plan.failed(int(error.retry_after_s * 1000))
                 last = error
             else:
                 return
@@ -221,7 +223,7 @@ class SwarmConnection:
         welcome = self._wait_for_welcome(connection)
         self._measures.times["hello"].record(time.monotonic() - opened_s)
         self._lost_at_s, self._was_connected = None, True
-        self._plan.connected(url, time.monotonic())
+        self._plan.connected(url, time.monotonic() * 1000)
         self._flush()
         self._start_pings(welcome)
 
@@ -274,7 +276,7 @@ class SwarmConnection:
             self.observer.lost(has_seat=self.core.world is not None)
         if isinstance(self._welcome, Welcome):
             code = connection.close_code if connection is not None else None
-            self._plan.lost(time.monotonic(), advice_s(code, self._goodbye, self._refusal))
+            self._plan.lost(time.monotonic() * 1000, advice_ms(code, self._goodbye, self._refusal))
             if connection is not None and not connection.is_ours and not self._has_moved:
                 self._measures.fail("close", _short(connection.close_reason))
         self._updated.set()

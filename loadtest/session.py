@@ -334,7 +334,7 @@ class SwarmSession(SwarmConnection):
         if redirect.url:
             self._end_session()
             self.core.discard_session()
-            self._plan.visit(redirect.url, time.monotonic())
+            self._plan.visit(redirect.url, time.monotonic() * 1000)
             self._reconnect()
             if self._plan.url != redirect.url:
                 raise Disconnected(f"cannot reach {redirect.url}, the room's shard: returned to the initial URL")

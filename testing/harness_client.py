@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar, overload
 from tickwire.client.core import ClientCore
 from tickwire.client.heartbeat import Heartbeat, ping_interval_s
 from tickwire.client.options import ANY_MATCH, ANY_ROOM, JoinOptions, MatchOptions
-from tickwire.client.reconnect import ReconnectPlan, advice_s, is_final_close
+from tickwire.client.reconnect import ReconnectPlan, advice_ms, is_final_close
 from tickwire.client.requests import is_answer
 from tickwire.client.updates import (
     Ended,
@@ -106,7 +106,7 @@ class HarnessClient:
         self._room_type, self._options = room_type, options
         self._context = context
         self._loop = context.loop
-        self._plan = ReconnectPlan(context.url, reconnect_s=RECONNECT_S, random=context.rng.random)
+        self._plan = ReconnectPlan(context.url, reconnect_ms=RECONNECT_S * 1000, random=context.rng.random)
         self._url = context.url
         self._is_away = True
         self._is_joining = False
@@ -229,7 +229,7 @@ class HarnessClient:
         """Connect again, and resume the session if the shard still has it. Does nothing while connected."""
         if self._is_away:
             self._is_away = False
-            self._plan.lost(self._loop.time())
+            self._plan.lost(self._loop.time() * 1000)
             self._connect()
 
     def leave(self) -> None:
@@ -299,7 +299,7 @@ class HarnessClient:
             connection.client_sends(self.core.end_session())
             connection.client_closes()
         self.core.discard_session()
-        self._plan.visit(url, self._loop.time())
+        self._plan.visit(url, self._loop.time() * 1000)
         self._reconnect_later()
 
     # -- connections ----------------------------------------------------------------------------------------
@@ -340,7 +340,7 @@ class HarnessClient:
         if is_final_close(code, goodbye):
             self._is_away = True
             return
-        self._plan.lost(self._loop.time(), advice_s(code, goodbye, self.last_error))
+        self._plan.lost(self._loop.time() * 1000, advice_ms(code, goodbye, self.last_error))
         self._reconnect_later()
 
     def _end_connection(self) -> None:
@@ -350,12 +350,12 @@ class HarnessClient:
         self._welcome = self._goodbye = None
 
     def _reconnect_later(self) -> None:
-        attempt = self._plan.next(self._loop.time())
+        attempt = self._plan.next(self._loop.time() * 1000)
         if attempt is None:
             self._is_away = True
             return
         self._url = attempt.url
-        self._call_later("connect", attempt.pause_s, self._connect)
+        self._call_later("connect", attempt.pause_ms / 1000, self._connect)
 
     def _call_later(self, name: str, delay_s: float, callback: Callable[[], None]) -> None:
         """Start a timer, which replaces the one with this name."""
@@ -423,7 +423,7 @@ class HarnessClient:
     def _welcomed(self, update: Welcomed) -> None:
         self._welcome = update.welcome
         self._heartbeat = Heartbeat()
-        self._plan.connected(self._url, self._loop.time())
+        self._plan.connected(self._url, self._loop.time() * 1000)
         if update.lost_room_id:
             self.left_reason = update.welcome.left_reason or "the session was lost"
         self._ping()

@@ -81,7 +81,7 @@ def test_every_command_is_answered_and_run_once_whatever_is_dropped(
     while len(window):
         now_s += STEP_S
         assert now_s < 900, "all of them are answered, though each message that is lost holds the window for 10 s"
-        sent = window.due(now_s)
+        sent = window.due(now_s * 1000)
         for data in sent:
             message = decode_client(data)
             assert isinstance(message, Command)
@@ -91,7 +91,7 @@ def test_every_command_is_answered_and_run_once_whatever_is_dropped(
         way.extend(server.finished(now_s))
         while way and rng.random() < 0.7:
             reply = way.popleft()
-            window.replied(reply, now_s)
+            window.replied(reply, now_s * 1000)
             if reply.ok:
                 answered.add(reply.id)
         while oldest in answered:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tickwire.client.command_window import ANSWER_S_MAX, COMMANDS_MAX, IDS_MAX, CommandWindow, is_decided
+from tickwire.client.command_window import ANSWER_MS_MAX, COMMANDS_MAX, IDS_MAX, CommandWindow, is_decided
 from tickwire.client.errors import ClientError
 from tickwire.schemas.messages import ErrorCode, Reply, Welcome
 
@@ -22,20 +22,20 @@ def window(count: int, welcome: Welcome = NO_LIMITS, *, size: int = 1) -> Comman
 def test_only_the_first_ids_are_sent_and_the_others_as_these_are_answered() -> None:
     made = window(40)
     assert made.due(0) == [bytes([n]) for n in range(1, IDS_MAX + 1)]
-    assert made.due(0.1) == []
-    made.replied(Reply(3, ok=True), 0.2)
-    assert made.due(0.2) == [], "the oldest has no answer yet: a later id could make it too old"
-    made.replied(Reply(1, ok=True), 0.2)
-    assert made.due(0.2) == [bytes([IDS_MAX + 1])]
+    assert made.due(100) == []
+    made.replied(Reply(3, ok=True), 200)
+    assert made.due(200) == [], "the oldest has no answer yet: a later id could make it too old"
+    made.replied(Reply(1, ok=True), 200)
+    assert made.due(200) == [bytes([IDS_MAX + 1])]
 
 
 def test_messages_stay_below_half_of_the_rate() -> None:
     made = window(300, Welcome(messages_per_second_max=120))
     sent, answered = 0, 1
     for step in range(300):
-        for _ in made.due(step / 100):
+        for _ in made.due(step * 10):
             sent += 1
-            made.replied(Reply(answered, ok=True), step / 100)
+            made.replied(Reply(answered, ok=True), step * 10)
             answered += 1
     assert sent == pytest.approx(60 + 60 * 3, abs=3)
 
@@ -43,16 +43,16 @@ def test_messages_stay_below_half_of_the_rate() -> None:
 def test_bytes_stay_below_half_of_the_rate() -> None:
     made = window(16, Welcome(messages_per_second_max=1000, bytes_per_second_max=1000), size=100)
     assert len(made.due(0)) == 6
-    assert len(made.due(0.5)) == pytest.approx(3, abs=1)
+    assert len(made.due(500)) == pytest.approx(3, abs=1)
 
 
 def test_command_larger_than_the_bytes_of_a_second_is_sent_all_the_same() -> None:
     made = window(2, Welcome(messages_per_second_max=10, bytes_per_second_max=100), size=120)
     assert len(made.due(0)) == 1
-    next_s = made.next_due_s(0)
-    assert next_s is not None
-    assert 1 < next_s < 3
-    assert len(made.due(next_s + 0.01)) == 1
+    next_ms = made.next_due_ms(0)
+    assert next_ms is not None
+    assert 1000 < next_ms < 3000
+    assert len(made.due(next_ms)) == 1
 
 
 @pytest.mark.parametrize("error", [ErrorCode.UNAVAILABLE, ErrorCode.RATE_LIMITED])
@@ -62,17 +62,17 @@ def test_reply_that_decides_nothing_makes_the_command_due_again(error: ErrorCode
     assert not is_decided(reply)
     made.due(0)
     made.replied(reply, 0)
-    assert made.due(max(0.24, retry_after_ms / 1000 - 0.01)) == []
-    assert len(made.due(1.3)) == 1
+    assert made.due(max(240, retry_after_ms - 10)) == []
+    assert len(made.due(1300)) == 1
 
 
 def test_command_without_an_answer_is_sent_again_after_a_while_and_after_a_resume() -> None:
     made = window(1)
     assert len(made.due(0)) == 1
-    assert made.due(ANSWER_S_MAX - 0.1) == []
-    assert len(made.due(ANSWER_S_MAX)) == 1
+    assert made.due(ANSWER_MS_MAX - 100) == []
+    assert len(made.due(ANSWER_MS_MAX)) == 1
     made.welcomed(NO_LIMITS)
-    assert len(made.due(ANSWER_S_MAX)) == 1
+    assert len(made.due(ANSWER_MS_MAX)) == 1
 
 
 def test_resume_does_not_allow_more_than_the_rate() -> None:
@@ -80,8 +80,8 @@ def test_resume_does_not_allow_more_than_the_rate() -> None:
     made = window(16, welcome)
     assert len(made.due(0)) == 11
     made.welcomed(welcome)
-    assert made.due(0.05) == []
-    assert len(made.due(0.5)) == 5
+    assert made.due(50) == []
+    assert len(made.due(500)) == 5
 
 
 def test_commands_without_an_answer_are_bounded() -> None:
@@ -92,4 +92,4 @@ def test_commands_without_an_answer_are_bounded() -> None:
     made.remove(1)
     made.add(COMMANDS_MAX + 1, b"x")
     made.clear()
-    assert made.next_due_s(0) is None
+    assert made.next_due_ms(0) is None

@@ -145,6 +145,7 @@ DECODE_THEMSELVES = {
     "server/dev/runner.py",  # a file of the user
     "matchmaking/tickets.py",  # after the signature was checked
     "matchmaking/script_runner.py",  # what a script of ours returns
+    "client/stored_session.py",  # what the application itself has saved; and its token, of any contents
     "loadtest/options.py",  # the command line
     "loadtest/recorder.py",  # a worker of the same load test
 }

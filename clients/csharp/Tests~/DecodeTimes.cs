@@ -1,0 +1,54 @@
+// How long does a tick take? Reads a file of benchmarks/decode.py: a description, and frames of one keyframe and then deltas.
+
+using System;
+using System.Collections.Generic;
+using System.Diagnostics;
+using System.Globalization;
+using System.IO;
+
+namespace Tickwire.Tests
+{
+    public static class DecodeTimes
+    {
+        /// <summary>Prints microseconds and allocated bytes per frame, and the checksum of the world, as JSON.</summary>
+        public static void Measure(string file)
+        {
+            var work = Json.Map(Json.Parse(File.ReadAllText(file)));
+            var description = Rooms.Describe(work["description"]);
+            var frames = new List<byte[]>();
+            foreach (object frame in Json.List(work["frames"]))
+            {
+                frames.Add(Json.Hex(frame));
+            }
+
+            ClientCore core = Rooms.Joined(description);
+            double microseconds = 0;
+            long allocated = 0;
+            for (int repeat = 0; repeat < 10; repeat++)
+            {
+                core.Receive(frames[0], 0);
+                var clock = Stopwatch.StartNew();
+                long before = GC.GetAllocatedBytesForCurrentThread();
+                for (int tick = 1; tick < frames.Count; tick++)
+                {
+                    core.Receive(frames[tick], 0);
+                }
+
+                allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+                microseconds = clock.Elapsed.TotalMilliseconds * 1000 / (frames.Count - 1);
+            }
+
+            if (core.Resyncs > 0 || core.Mismatches > 0)
+            {
+                throw new InvalidOperationException("a frame could not be applied");
+            }
+
+            Console.WriteLine(string.Format(
+                CultureInfo.InvariantCulture,
+                "{{\"tickwire\": {0:F2}, \"allocated\": {1}, \"checksum\": {2}}}",
+                microseconds,
+                allocated,
+                core.World.Checksum()));
+        }
+    }
+}

@@ -1,6 +1,6 @@
 """The players of test_all_clients.py that are programs: their command lines.
 
-A client in another language adds a function to PROGRAMS that builds its player and returns its command line, or raises
+A client in another language adds a function to PROGRAMS. It builds the player and returns its command line, or raises
 Unavailable with the reason. tests/harness/players.py describes what a player does."""
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The players of test_all_clients.py that are programs: their command lines.
 
 A client in another language adds a function to PROGRAMS. It builds the player and returns its command line, or raises
-Unavailable with the reason. tests/harness/players.py describes what a player does."""
+ClientUnavailable with the reason. tests/harness/players.py describes what a player does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.browser.conftest import ROOT
-from tests.harness.players import Unavailable
+from tests.harness.players import ClientUnavailable
 
 SOURCES = Path(__file__).parent / "players"
 
@@ -53,6 +53,6 @@ def commands(folder: Path) -> dict[str, list[str]]:
     for name, command_of in PROGRAMS.items():
         try:
             found[name] = command_of(folder)
-        except Unavailable:
+        except ClientUnavailable:
             continue  # test_client_of_each_language_can_play skips with the reason
     return found

@@ -14,7 +14,7 @@ from playwright.async_api import Browser
 
 from tests.browser.conftest import open_page
 from tests.browser.player_programs import PROGRAMS, bundle, commands
-from tests.harness.players import Done, PlayerLog, PlayerProcess, Unavailable
+from tests.harness.players import ClientUnavailable, Done, PlayerLog, PlayerProcess
 from tests.harness.playground_rooms import Playground
 from tests.harness.polling import eventually
 from tests.harness.shard_process import running
@@ -30,7 +30,7 @@ HEARTBEAT_S = 1.0
 ROOM = "everybody"
 
 
-class Player(Protocol):
+class RunningPlayer(Protocol):
     """A player that runs."""
 
     log: PlayerLog
@@ -53,7 +53,7 @@ def test_client_of_each_language_can_play(name: str, built: Path, tmp_path: Path
     """Skips the clients that the other test leaves out, with the reason for each."""
     try:
         assert PROGRAMS[name](tmp_path)
-    except Unavailable as reason:
+    except ClientUnavailable as reason:
         pytest.skip(str(reason))
 
 
@@ -85,7 +85,7 @@ async def page_player(browser: Browser, shard: Shard, proxy: TcpProxy) -> AsyncI
     await page.close()
 
 
-async def until(players: Sequence[Player], condition: Callable[[PlayerLog], bool], what: str) -> None:
+async def until(players: Sequence[RunningPlayer], condition: Callable[[PlayerLog], bool], what: str) -> None:
     """Return once a condition is true for all players; fail if one of them has failed."""
 
     def holds() -> bool:
@@ -100,12 +100,12 @@ async def until(players: Sequence[Player], condition: Callable[[PlayerLog], bool
         raise AssertionError(f"{what}: not {missing}: {error}") from error
 
 
-def common_ticks(players: Sequence[Player]) -> set[int]:
+def common_ticks(players: Sequence[RunningPlayer]) -> set[int]:
     """Return the ticks of which all players have reported a checksum."""
     return set.intersection(*(set(player.log.checksums) for player in players))
 
 
-async def until_common(players: Sequence[Player], count: int) -> None:
+async def until_common(players: Sequence[RunningPlayer], count: int) -> None:
     """Return once the players have `count` more ticks in common."""
     before = len(common_ticks(players))
     await until(players, lambda _: len(common_ticks(players)) >= before + count, "states in common")
@@ -142,7 +142,7 @@ async def test_all_clients_agree_on_every_checksum_through_a_cut_and_a_drain(
         for program in started:
             await stack.enter_async_context(program)
         page = await stack.enter_async_context(page_player(browser, one, proxies[-1]))
-        players: list[Player] = [*started, page]
+        players: list[RunningPlayer] = [*started, page]
         await until(players, lambda log: log.count("joined") == 1, "joined")
         await until_common(players, STATES)
         await cut(proxies)
@@ -159,7 +159,7 @@ async def test_all_clients_agree_on_every_checksum_through_a_cut_and_a_drain(
     check_agreement(players)
 
 
-def check_agreement(players: Sequence[Player]) -> None:
+def check_agreement(players: Sequence[RunningPlayer]) -> None:
     """Check what the players have reported."""
     checksums: dict[int, dict[int, list[str]]] = {}
     for player in players:

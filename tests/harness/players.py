@@ -24,7 +24,7 @@ SECONDS_MAX = 150
 """A player that has not finished after this time exits with an error."""
 
 
-class Unavailable(Exception):
+class ClientUnavailable(Exception):
     """A client cannot run on this machine; the text is the reason."""
 
 

@@ -15,7 +15,7 @@ TICKS_PER_BEAT = 10
 COLOURS = ("red", "green", "blue")
 
 
-class Squares(Table):
+class PlayerSquares(Table):
     """The players."""
 
     name = text(bytes_max=32)
@@ -38,7 +38,7 @@ class Beat(Event):
     number: int
 
 
-class SquareInput(Input):
+class PlayerInput(Input):
     """The direction of a player."""
 
     dx = real(-1, 1, step=1 / 64)
@@ -52,14 +52,14 @@ class PlayerOptions(msgspec.Struct):
 
 
 class Playground(Room):
-    """Squares that move by inputs, until the test ends the round."""
+    """PlayerSquares that move by inputs, until the test ends the round."""
 
     room_type = "playground"
     max_players = 16
     checksum_ticks = 1
-    input_type = SquareInput
+    input_type = PlayerInput
     events = (Beat,)
-    squares: Squares
+    squares: PlayerSquares
     rounds: Rounds
 
     is_ending = False
@@ -76,7 +76,7 @@ class Playground(Room):
         if not self.rounds.is_over.any():
             player.entity.despawn()
 
-    def on_input(self, player: Player, input: SquareInput) -> None:
+    def on_input(self, player: Player, input: PlayerInput) -> None:
         if self.rounds.is_over.any():
             return
         player.entity.position_x += 4 * input.dx

@@ -56,11 +56,11 @@ def run(*, quick: bool) -> Report:
     return report("decode", quick=quick, rows=rows, goals=[goal])
 
 
-def frames(ticks: int) -> dict[str, Any]:
+def frames(ticks: int, entities: int = ENTITIES) -> dict[str, Any]:
     """Return a moving world as frames and as numbers."""
     random = np.random.default_rng(7)
     movers = Movers()
-    for _ in range(ENTITIES):
+    for _ in range(entities):
         spawn(movers, random)
     replication = Replicator((movers,))
     everyone = replication.everyone
@@ -68,14 +68,14 @@ def frames(ticks: int) -> dict[str, Any]:
     numbers: list[list[list[float]]] = []
     for tick in range(1, ticks + 2):
         if tick > 1:
-            turning = random.random(ENTITIES) < 0.1
+            turning = random.random(entities) < 0.1
             movers.heading[turning] += random.normal(0, 0.5, int(turning.sum())).astype(np.float32)
             move(movers, TICK_S)
         replication.capture(tick)
         data = replication.update(None, everyone)[0] if tick == 1 else _frame_of(replication)
         found.append(data[header_bytes(data) :].hex())
         numbers.append([column.astype(float).tolist() for column in (movers.x, movers.y, movers.heading)])
-    description = {"tables": [msgspec.to_builtins(Movers.describe("movers"))]}
+    description = {"tables": [msgspec.to_builtins(Movers.describe("movers"))], "inputs": []}
     return {"description": description, "frames": found, "ticks": numbers}
 
 

@@ -34,19 +34,22 @@ def run(program: Path, *arguments: str, timeout_s: float = 120) -> subprocess.Co
     )
 
 
-@pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The compiled test program. Warnings are errors."""
-    if COMPILER is None or RUNTIME is None:
-        pytest.skip("mono is not installed: apt-get install mono-mcs mono-runtime libmono-cil-dev")
-    folder = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        folder = folder.parent  # shared by the workers of one run
+def build(folder: Path) -> Path:
+    """Compile the test program, unless the folder has it. Warnings are errors."""
     built = folder / "Tickwire.Tests.exe"
-    with (folder / "csharp.lock").open("w") as lock:
+    with (folder / "csharp.lock").open("w") as lock:  # the workers of one run share the folder
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not built.exists():
-            command = [COMPILER, *FLAGS, f"-out:{built}", *sources()]
+            command = [str(COMPILER), *FLAGS, f"-out:{built}", *sources()]
             done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
             assert done.returncode == 0, done.stdout + done.stderr
     return built
+
+
+@pytest.fixture(scope="session")
+def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The compiled test program."""
+    if COMPILER is None or RUNTIME is None:
+        pytest.skip("mono is not installed: apt-get install mono-mcs mono-runtime libmono-cil-dev")
+    folder = tmp_path_factory.getbasetemp()
+    return build(folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder)

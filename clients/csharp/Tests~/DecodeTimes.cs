@@ -1,4 +1,4 @@
-// How long does a tick take? Reads a file of benchmarks/decode.py: a description, and frames of one keyframe and then deltas.
+// How long does a tick take? Reads a file of tests/csharp/measure.py: a description, and frames of one keyframe and then deltas.
 
 using System;
 using System.Collections.Generic;
@@ -10,7 +10,8 @@ namespace Tickwire.Tests
 {
     public static class DecodeTimes
     {
-        /// <summary>Prints microseconds and allocated bytes per frame, and the checksum of the world, as JSON.</summary>
+        /// <summary>Prints as JSON: microseconds per frame, the bytes allocated for all of them, the checksum of the
+        /// world.</summary>
         public static void Measure(string file)
         {
             var work = Json.Map(Json.Parse(File.ReadAllText(file)));
@@ -45,7 +46,7 @@ namespace Tickwire.Tests
 
             Console.WriteLine(string.Format(
                 CultureInfo.InvariantCulture,
-                "{{\"tickwire\": {0:F2}, \"allocated\": {1}, \"checksum\": {2}}}",
+                "{{\"decode_us\": {0:F2}, \"allocated\": {1}, \"checksum\": {2}}}",
                 microseconds,
                 allocated,
                 core.World.Checksum()));

@@ -24,13 +24,20 @@ namespace Tickwire
             this.random = random;
         }
 
-        /// <summary>Returns the delay before the next attempt.</summary>
+        /// <summary>Returns the delay before the next attempt, in whole milliseconds. Draws two random numbers.</summary>
         /// <param name="advisedMs">The delay that the server advised; 0 without advice.</param>
         public double NextMs(double advisedMs)
         {
-            double jitteredMs = ceilingMs * random();
+            double jitteredMs = ToWholeMs(ceilingMs * random());
             ceilingMs = Math.Min(MaxMs, ceilingMs * 2);
-            return Math.Max(jitteredMs, advisedMs * (1 + AdviceSpread * random()));
+            return Math.Max(jitteredMs, ToWholeMs(advisedMs * (1 + AdviceSpread * random())));
+        }
+
+        /// <summary>Rounds to whole milliseconds, halves up: all clients round alike, so that scenarios hold for each of
+        /// them.</summary>
+        public static double ToWholeMs(double ms)
+        {
+            return Math.Floor(ms + 0.5);
         }
     }
 }

@@ -74,8 +74,8 @@ namespace Tickwire
         /// <summary>Begins a connection: all commands are due on it, within the server's limits.</summary>
         public void Welcomed(WelcomeMessage welcome)
         {
-            messages.Limit(welcome.MessagesPerSecondMax * RateShare / 1000);
-            bytes.Limit(welcome.BytesPerSecondMax * RateShare / 1000);
+            messages.Limit(welcome.MessagesPerSecondMax * RateShare);
+            bytes.Limit(welcome.BytesPerSecondMax * RateShare);
             foreach (Pending command in commands)
             {
                 command.DueMs = double.NegativeInfinity;
@@ -168,35 +168,36 @@ namespace Tickwire
             public double DueMs = double.NegativeInfinity;
         }
 
-        /// <summary>A token bucket of one second. A rate of 0 means no limit. One item may be larger than the bucket.</summary>
+        /// <summary>A token bucket of one second. A rate of 0 means no limit. One item may be larger than the bucket. It counts
+        /// thousandths of tokens, so that whole milliseconds have whole results in every language.</summary>
         private sealed class Budget
         {
-            private double perMs;
-            private double tokens = double.PositiveInfinity;
+            private double rate;
+            private double thousandths = double.PositiveInfinity;
             private double atMs;
 
-            /// <summary>Sets the rate. Tokens that were spent before a resume stay spent.</summary>
-            public void Limit(double ratePerMs)
+            /// <summary>Sets the rate per second. Tokens that were spent before a resume stay spent.</summary>
+            public void Limit(double perSecond)
             {
-                perMs = ratePerMs;
-                tokens = Math.Min(tokens, ratePerMs * 1000);
+                rate = perSecond;
+                thousandths = Math.Min(thousandths, perSecond * 1000);
             }
 
             /// <summary>Returns the time from which tokens may be spent.</summary>
             public double AvailableMs(double nowMs)
             {
-                if (perMs > 0)
+                if (rate > 0)
                 {
-                    tokens = Math.Min(perMs * 1000, tokens + (nowMs - atMs) * perMs);
+                    thousandths = Math.Min(rate * 1000, thousandths + (nowMs - atMs) * rate);
                 }
 
                 atMs = nowMs;
-                return perMs <= 0 || tokens >= 0 ? nowMs : nowMs - tokens / perMs;
+                return rate <= 0 || thousandths >= 0 ? nowMs : nowMs + Math.Ceiling(-thousandths / rate);
             }
 
             public void Spend(double amount)
             {
-                tokens -= amount;
+                thousandths -= amount * 1000;
             }
         }
     }

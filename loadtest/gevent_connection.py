@@ -20,7 +20,7 @@ from gevent import monkey
 from gevent import socket as gevent_socket
 from gevent.event import Event
 from websockets.client import ClientProtocol
-from websockets.exceptions import InvalidStatus
+from websockets.exceptions import InvalidStatus, InvalidURI
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
@@ -104,7 +104,11 @@ class GeventConnection:
             ConnectFailed: the connection could not be opened; `may_return` and `retry_after_s` say whether and when
                 to retry.
         """
-        uri = parse_uri(url)
+        try:
+            uri = parse_uri(url)
+        except InvalidURI as error:
+            self._end(str(error))
+            raise ConnectFailed(f"cannot connect to {url}: {error}", may_return=False) from error
         try:
             with gevent.Timeout(timeout_s, TimeoutError(f"no answer within {timeout_s:g} s")):
                 self._connect(uri.host, uri.port, (tls or ssl.create_default_context()) if uri.secure else None)

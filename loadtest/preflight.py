@@ -24,7 +24,7 @@ def probe(swarm: Swarm) -> None:
     session = SwarmSession(swarm, swarm.player_id(0), random.Random(0))  # noqa: S311
     session.is_excluded = True
     try:
-        session.connect_once()
+        session.open_once()
         habits = swarm.settings.habits
         session.join_once(habits.room, options=dict(habits.options))
         session.leave()

@@ -16,8 +16,8 @@ from tickwire.server.config import Settings
 
 __all__ = ["installed", "package", "package_tools", "project"]  # fixtures, used here
 
-BYTES_MAX = 30 * 1024
-"""Of the page's code with the whole package, as it is sent: gzipped."""
+BYTES_MAX = 31 * 1024
+"""Of the code of the page, gzipped: 30 KB for the package (`npm run size`), 1 KB for the page and the bundler."""
 PAGE = '<!doctype html>\n<output></output>\n<script type="module" src="./play.ts"></script>\n'
 PLAY = """import * as tickwire from "tickwire";
 import type { Client, Room } from "tickwire";

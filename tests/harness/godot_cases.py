@@ -15,6 +15,8 @@ from pathlib import Path
 
 import msgspec
 
+from tests.harness.client_vectors import create_vectors
+
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "tests" / "godot" / "cases"
 ADDON = ROOT / "clients" / "godot" / "addons" / "tickwire"
@@ -106,7 +108,7 @@ def _run(godot: list[str], project: Path) -> str:
     create_project(project)
     cases = list_cases()
     (project / "plan.json").write_text(json.dumps(msgspec.to_builtins(cases)))
-    (project / "root.txt").write_text(str(ROOT))
+    (project / "vectors.json").write_text(json.dumps(create_vectors()))
     output = run_script(godot, project, "res://cases/run_cases.gd")
     results = project / "results.jsonl"
     text = results.read_text() if results.exists() else ""

@@ -25,7 +25,7 @@ func _run_frames(golden: Dictionary) -> void:
 	core.receive(Codec.encode_server(welcome), 0)
 	var joined := Messages.Joined.new()
 	joined.room_id = "room"
-	joined.description = _table("StateDescription", golden.description)
+	joined.description = create_table("StateDescription", golden.description)
 	core.receive(Codec.encode_server(joined), 0)
 	for step: Dictionary in golden.steps:
 		var data: PackedByteArray = step.frame.hex_decode()
@@ -97,7 +97,7 @@ func _integers(numbers: Array) -> Array:
 
 
 ## Returns a table from its fields by name.
-func _table(name: String, fields: Dictionary) -> Messages.Message:
+func create_table(name: String, fields: Dictionary) -> Messages.Message:
 	var table := Messages.create(name)
 	var layout := Codec.layout(name)
 	for index in layout.names.size():
@@ -106,7 +106,7 @@ func _table(name: String, fields: Dictionary) -> Messages.Message:
 		if value is Array and layout.encodings[index].begins_with("["):
 			var items: Array = table.get(field)
 			for item: Dictionary in value:
-				items.append(_table(layout.encodings[index].trim_prefix("[").trim_suffix("]"), item))
+				items.append(create_table(layout.encodings[index].trim_prefix("[").trim_suffix("]"), item))
 		elif value is Array:
 			table.set(field, PackedStringArray(value))
 		elif value != null:

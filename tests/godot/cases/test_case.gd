@@ -15,7 +15,7 @@ func equal(actual: Variant, expected: Variant, about: String) -> void:
 
 
 func _short(value: Variant) -> String:
-	return var_to_str(value).left(1000)
+	return str(value).left(1000)
 
 
 ## Returns the contents of a JSON file.

@@ -85,10 +85,9 @@ var list_id: int:
 var commands_unanswered: int:
 	get:
 		return _commands.size()
-## The values that must increase over the life of the session, for callers that store it.
+## The number of the last Hello, the id of the last command, and the number of the newest event.
 var attempt := 0
 var command_id := 0
-## The number of the last event.
 var event_number := 0
 
 var _encoder := MessageEncoder.new()
@@ -126,6 +125,16 @@ func hello(build: String = "", token: String = "") -> PackedByteArray:
 		message.last_event = event_number
 		message.room_id = state.room_id()
 	return _encode(message)
+
+
+## Continues a session of an earlier run of the program. The next [method hello] asks for it and a keyframe.
+## [param last_attempt] and [param last_command_id] are at least those of its last Hello and of its last command.
+func restore(token: String, last_event: int, last_attempt: int, last_command_id: int) -> void:
+	resume_token = token
+	_has_session = true
+	event_number = last_event
+	attempt = last_attempt
+	command_id = last_command_id
 
 
 ## Discards the session: the next [method hello] asks for a new one.
@@ -251,13 +260,13 @@ func command(name: String, payload: Variant = null) -> int:
 
 ## Returns the commands to send now on the session's connection: new ones, and those to be sent again.
 func commands_due(now_us: int) -> Array[PackedByteArray]:
-	return _commands.due(now_us / 1e6)
+	return _commands.due(now_us / 1000.0)
 
 
 ## Returns the time of the next due command, if no reply arrives before; -1 without commands.
 func next_command_us(now_us: int) -> int:
-	var due_s := _commands.next_due_s(now_us / 1e6)
-	return -1 if due_s == INF else int(due_s * 1e6) + 1
+	var due_ms := _commands.next_due_ms(now_us / 1000.0)
+	return -1 if due_ms == INF else ceili(due_ms * 1000)
 
 
 ## Removes a command: it is not sent again. Idempotent.
@@ -420,7 +429,7 @@ func _event(event: Messages.Event) -> Updates.EventReceived:
 
 
 func _replied(reply: Messages.Reply, now_us: int) -> Updates.ReplyReceived:
-	_commands.replied(reply, now_us / 1e6)
+	_commands.replied(reply, now_us / 1000.0)
 	var update := Updates.ReplyReceived.new()
 	update.reply = reply
 	update.is_decided = CommandWindow.is_decided(reply)

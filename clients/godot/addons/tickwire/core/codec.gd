@@ -18,7 +18,7 @@ const ACK_SLOT := 2
 ## The encodings of fields that are written in their table; the others are written behind it.
 const _SCALARS: PackedStringArray = ["u8", "bool", "u16", "u32", "u64", "f32", "f64"]
 ## Tables in which numbers that are 0 are written too, so that all of them have one layout.
-const _COMPLETE: PackedStringArray = ["InputMessage"]
+const _COMPLETE: PackedStringArray = ["InputMessage", "Pong"]
 
 static var _layouts: Dictionary = {}  # by the name of a table: its Layout
 

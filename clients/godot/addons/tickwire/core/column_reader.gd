@@ -67,7 +67,7 @@ static func _read_last(bits: BitReader, field: Field, width: int, last: PackedIn
 	var data := bits.data
 	var bit := bits.bit
 	var mask := (1 << width) - 1
-	var wrap := field.wrap
+	var kept_bits := field.kept_bits
 	var least := field.least
 	var greatest := field.greatest
 	var signs := 0
@@ -75,7 +75,7 @@ static func _read_last(bits: BitReader, field: Field, width: int, last: PackedIn
 	values.resize(count)
 	for row in count:
 		var code := (data.decode_u64(bit >> 3) >> (bit & 7)) & mask
-		var value := (last[row] + ((code >> 1) ^ -(code & 1))) & wrap
+		var value := (last[row] + ((code >> 1) ^ -(code & 1))) & kept_bits
 		signs |= (value - least) | (greatest - value)
 		values[row] = value
 		bit += width
@@ -95,7 +95,7 @@ static func _read_linear(
 	var data := bits.data
 	var bit := bits.bit
 	var mask := (1 << width) - 1
-	var wrap := field.wrap
+	var kept_bits := field.kept_bits
 	var least := field.least
 	var greatest := field.greatest
 	var signs := 0
@@ -103,7 +103,7 @@ static func _read_linear(
 	values.resize(count)
 	for row in count:
 		var code := (data.decode_u64(bit >> 3) >> (bit & 7)) & mask
-		var value := (2 * last[row] - before[row] + ((code >> 1) ^ -(code & 1))) & wrap
+		var value := (2 * last[row] - before[row] + ((code >> 1) ^ -(code & 1))) & kept_bits
 		signs |= (value - least) | (greatest - value)
 		values[row] = value
 		bit += width
@@ -116,14 +116,14 @@ static func _read_changed(bits: BitReader, field: Field, width: int, last: Packe
 	var rows := _read_rows(bits, last.size())
 	if not bits.has_bits(rows.size() * width):
 		return last
-	var wrap := field.wrap
+	var kept_bits := field.kept_bits
 	var least := field.least
 	var greatest := field.greatest
 	var signs := 0
 	var values := last.duplicate()
 	for row in rows:
 		var code := bits.number(width)
-		var value := (last[row] + ((code >> 1) ^ -(code & 1))) & wrap
+		var value := (last[row] + ((code >> 1) ^ -(code & 1))) & kept_bits
 		signs |= (value - least) | (greatest - value)
 		values[row] = value
 	_check(bits, field, signs)
@@ -166,13 +166,13 @@ static func _read_rice(
 	var data := bits.data
 	var bit := bits.bit
 	var mask := (1 << k) - 1
-	var wrap := field.wrap
+	var kept_bits := field.kept_bits
 	var least := field.least
 	var greatest := field.greatest
 	var signs := 0
 	for row in count:
 		var code := values[row] << k | ((data.decode_u64(bit >> 3) >> (bit & 7)) & mask)
-		var value := (2 * last[row] - before[row] + ((code >> 1) ^ -(code & 1))) & wrap
+		var value := (2 * last[row] - before[row] + ((code >> 1) ^ -(code & 1))) & kept_bits
 		signs |= (value - least) | (greatest - value)
 		values[row] = value
 		bit += k
@@ -245,7 +245,7 @@ static func _add(
 ) -> PackedInt64Array:
 	var signs := 0
 	for row in bases.size():
-		var value := (bases[row] + residuals[row]) & field.wrap
+		var value := (bases[row] + residuals[row]) & field.kept_bits
 		signs |= (value - field.least) | (field.greatest - value)
 		residuals[row] = value
 	_check(bits, field, signs)

@@ -16,7 +16,7 @@ const IDS_MAX := 16
 ## The limit of commands without a reply, sent or not.
 const COMMANDS_MAX := 1024
 ## A command without a reply on one connection is sent again after this time.
-const ANSWER_S_MAX := 10.0
+const ANSWER_MS_MAX := 10_000.0
 ## The share of the session's message and byte rates for commands; inputs, pings and requests use the rest.
 const RATE_SHARE := 0.5
 const _UNDECIDED: PackedInt32Array = [Messages.ErrorCode.UNAVAILABLE, Messages.ErrorCode.RATE_LIMITED]
@@ -32,31 +32,33 @@ class _Command:
 
 	var data: PackedByteArray
 	var backoff: Backoff
-	var due_s := 0.0
+	var due_ms := 0.0
 
 
 ## A token bucket of one second. A rate of 0 means no limit. One item may be larger than the bucket.
+##
+## It counts thousandths of tokens, so that whole milliseconds have whole results in every language.
 class _Budget:
 	extends RefCounted
 
 	var _rate := 0.0
-	var _at_s := 0.0
-	var _tokens := INF
+	var _at_ms := 0.0
+	var _thousandths := INF
 
 	## Sets the rate. Tokens that were spent before a resume stay spent.
 	func limit(rate: float) -> void:
 		_rate = rate
-		_tokens = minf(_tokens, rate)
+		_thousandths = minf(_thousandths, rate * 1000)
 
 	## Returns the time from which tokens may be spent.
-	func available_s(now_s: float) -> float:
+	func available_ms(now_ms: float) -> float:
 		if _rate:
-			_tokens = minf(_rate, _tokens + (now_s - _at_s) * _rate)
-		_at_s = now_s
-		return now_s if not _rate or _tokens >= 0 else now_s - _tokens / _rate
+			_thousandths = minf(_rate * 1000, _thousandths + (now_ms - _at_ms) * _rate)
+		_at_ms = now_ms
+		return now_ms if not _rate or _thousandths >= 0 else now_ms + ceilf(-_thousandths / _rate)
 
 	func spend(amount: float) -> void:
-		_tokens -= amount
+		_thousandths -= amount * 1000
 
 
 ## Returns whether a reply is final. Otherwise the command is sent again under its id.
@@ -100,36 +102,36 @@ func welcomed(welcome: Messages.Welcome) -> void:
 	_messages.limit(welcome.messages_per_second_max * RATE_SHARE)
 	_bytes.limit(welcome.bytes_per_second_max * RATE_SHARE)
 	for command: _Command in _commands.values():
-		command.due_s = 0.0
+		command.due_ms = 0.0
 
 
 ## Records a reply. If the outcome is unknown, the command is due again after a pause.
-func replied(reply: Messages.Reply, now_s: float) -> void:
+func replied(reply: Messages.Reply, now_ms: float) -> void:
 	if is_decided(reply):
 		remove(reply.id)
 	elif reply.id in _commands:
 		var command: _Command = _commands[reply.id]
-		command.due_s = now_s + command.backoff.next_s(reply.retry_after_ms / 1000.0)
+		command.due_ms = now_ms + command.backoff.next_ms(reply.retry_after_ms)
 
 
 ## Returns the messages to send now, in the order of their ids. They count as sent.
-func due(now_s: float) -> Array[PackedByteArray]:
+func due(now_ms: float) -> Array[PackedByteArray]:
 	var messages: Array[PackedByteArray] = []
 	for command in _in_window():
-		if _next_s(command, now_s) <= now_s:
+		if _next_ms(command, now_ms) <= now_ms:
 			messages.append(command.data)
 			_messages.spend(1)
 			_bytes.spend(command.data.size())
-			command.due_s = now_s + ANSWER_S_MAX
+			command.due_ms = now_ms + ANSWER_MS_MAX
 	return messages
 
 
 ## Returns the time of the next due command, if no reply arrives before; INF without commands.
-func next_due_s(now_s: float) -> float:
-	var first_s := INF
+func next_due_ms(now_ms: float) -> float:
+	var first_ms := INF
 	for command in _in_window():
-		first_s = minf(first_s, _next_s(command, now_s))
-	return first_s
+		first_ms = minf(first_ms, _next_ms(command, now_ms))
+	return first_ms
 
 
 func _in_window() -> Array[_Command]:
@@ -144,5 +146,5 @@ func _in_window() -> Array[_Command]:
 	return window
 
 
-func _next_s(command: _Command, now_s: float) -> float:
-	return maxf(command.due_s, maxf(_messages.available_s(now_s), _bytes.available_s(now_s)))
+func _next_ms(command: _Command, now_ms: float) -> float:
+	return maxf(command.due_ms, maxf(_messages.available_ms(now_ms), _bytes.available_ms(now_ms)))

@@ -26,7 +26,7 @@ var is_text: bool
 var least := 0
 var greatest := 0
 ## The bits of a value that remain after an addition: those of an angle, whose differences wrap, or all.
-var wrap := -1
+var kept_bits := -1
 ## A value in the game's units is [code]low + integer * scale[/code].
 var low := 0.0
 var scale := 1.0
@@ -70,14 +70,6 @@ static func round_half_to_even(number: float) -> int:
 	return below + int(rest > 0.5)
 
 
-## Returns the size of an input's payload: each field in whole bytes, the sum rounded up to a multiple of four.
-static func input_bytes(fields: Array) -> int:
-	var size := 0
-	for field in fields:
-		size += (field.bits + 7) >> 3
-	return (size + 3) & ~3
-
-
 func _set_range(description: Messages.FieldDescription) -> void:
 	greatest = (1 << bits) - 1
 	match kind:
@@ -87,7 +79,7 @@ func _set_range(description: Messages.FieldDescription) -> void:
 			greatest = round_half_to_even((description.high - low) / scale)
 		Kind.ANGLE:
 			scale = TAU / (1 << bits)
-			wrap = greatest
+			kept_bits = greatest
 		Kind.INT:
 			least = -(1 << (bits - 1))
 			greatest = -least - 1

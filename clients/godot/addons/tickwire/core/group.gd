@@ -27,8 +27,8 @@ func _init(description: Messages.GroupDescription, fields: Array[Field]) -> void
 	name = description.name
 	is_quaternion = description.kind == Messages.GroupKind.QUATERNION
 	size = description.size
-	var own := fields.slice(description.first, description.first + size)
-	for field in fields.slice(0, description.first):
+	var own: Array[Field] = fields.slice(description.first, description.first + size)
+	for field: Field in fields.slice(0, description.first):
 		first += int(not field.is_text)
 	for field in own:
 		parts.append(field.name)

@@ -13,6 +13,7 @@ var seq := 0
 var error := ""
 
 var _names: Dictionary = {}  # the names of the fields
+## The size of a payload: each field in whole bytes, the sum rounded up to a multiple of four.
 var _size := 0
 
 
@@ -28,9 +29,11 @@ func enter(descriptions: Array[Messages.FieldDescription]) -> String:
 		next.append(field)
 	fields = next
 	_names.clear()
+	_size = 0
 	for field in fields:
 		_names[field.name] = true
-	_size = Field.input_bytes(fields)
+		_size += (field.bits + 7) >> 3
+	_size = (_size + 3) & ~3
 	return ""
 
 

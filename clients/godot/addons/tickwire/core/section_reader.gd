@@ -196,5 +196,7 @@ static func _read_texts(bits: BitReader, state: TableState) -> void:
 		var text := bits.bytes(length)
 		if field.kind == Field.Kind.TEXT and not Text.is_utf8(text):
 			bits.fail("a text of %s is not UTF-8" % field.name)
-		texts[position % fields.size()][position / fields.size()] = text
+		@warning_ignore("integer_division")
+		var row := position / fields.size()
+		texts[position % fields.size()][row] = text
 	state.texts = texts

@@ -48,8 +48,8 @@ class _Channel:
 
 func _init(of: Messages.StateDescription) -> void:
 	description = of
-	for table in of.tables:
-		var layout := TableLayout.new(table)
+	for one in of.tables:
+		var layout := TableLayout.new(one)
 		error = error if error else layout.error
 		_layouts.append(layout)
 		_empty.append(TableState.new(layout))

@@ -58,7 +58,8 @@ class _Generator:
         for room in self._api.rooms:
             name = to_identifier(to_pascal_case(room.name))
             yield f"{name}Room", self._room(room, name)
-            yield f"{name}Commands", self._commands(room, name)
+            if room.commands:
+                yield f"{name}Commands", self._commands(room, name)
             for table in room.tables:
                 yield from table_declarations(table, f"{name}{to_pascal_case(table.name)}")
             if room.inputs:
@@ -85,15 +86,14 @@ class _Generator:
             *summary("Types a room that the client has joined."),
             *block(
                 f"public {name}Room({CLIENT}.Room room)",
-                ["Room = room;", f"Commands = new {name}Commands(room);", *made],
+                ["Room = room;", *([f"Commands = new {name}Commands(room);"] if room.commands else []), *made],
             ),
             "",
             *summary("The room without types."),
             f"public {CLIENT}.Room Room {{ get; }}",
-            "",
-            *summary("The commands of the room."),
-            f"public {name}Commands Commands {{ get; }}",
         ]
+        if room.commands:
+            lines += ["", *summary("The commands."), f"public {name}Commands Commands {{ get; }}"]
         for table, member in tables:
             row = rows[table.name]
             lines += ["", *summary(table.doc), f"public {CLIENT}.TypedTable<{row}> {member} {{ get; }}"]
@@ -102,7 +102,7 @@ class _Generator:
             lines += [
                 "",
                 *summary("Sends an input. Returns its sequence number; 0 if it was not sent."),
-                *block(f"public uint SendInput(in {name}Inputs inputs)", ["return Room.SendInput(inputs);"]),
+                *block(f"public uint SendInput(in {name}Inputs inputs)", ["return Room.SendTypedInput(inputs);"]),
             ]
         for event, listener in zip(room.events, listeners, strict=True):
             payload = self._types.expression(event.payload)

@@ -59,19 +59,27 @@ def inputs_declarations(inputs: Iterable[ColumnApi], name: str) -> Iterator[Decl
     check_members(name, members)
     yield from _enum_declarations(columns, name)
     lines = [f"private static readonly string[] Names_ = {{ {', '.join(to_text(each.name) for each in columns)} }};"]
-    cases = []
+    getters, setters = [], []
+    unknown = "throw new global::System.ArgumentOutOfRangeException(nameof(index));"
     for index, (member, column) in enumerate(zip(members, columns, strict=True)):
         _, kind, note = _column(column, name)
         lines += ["", *summary(note), f"public {kind} {member} {{ get; set; }}"]
         value = f"{member} ? 1 : 0" if kind == "bool" else f"(double){member}"
-        cases.append(f"case {index}: return {value};")
+        getters.append(f"case {index}: return {value};")
+        read = "value != 0" if kind == "bool" else f"({kind})value"
+        setters.append(f"case {index}: {member} = {read}; return;")
     lines += [
         "",
         f"string[] {CLIENT}.IInputs.Names => Names_;",
         "",
         *block(
             f"double {CLIENT}.IInputs.ValueAt(int index)",
-            [*block("switch (index)", cases), "throw new global::System.ArgumentOutOfRangeException(nameof(index));"],
+            [*block("switch (index)", getters), unknown],
+        ),
+        "",
+        *block(
+            f"void {CLIENT}.IInputs.SetValueAt(int index, double value)",
+            [*block("switch (index)", setters), unknown],
         ),
     ]
     text = "The inputs of the room. Fields that are not set are zero."

@@ -232,9 +232,9 @@ class CsharpTypes:
         return found if len(found) > 1 and len({key for key, _, _ in found}) == 1 else None
 
     def _read_tagged(self, tagged: list[tuple[str, str, str]], value: str, name: str) -> str:
+        read = f"{name} => global::{self._namespace}.{{}}.FromWire({name})"
         readers = ", ".join(
-            f"({to_text(tag)}, {name} => global::{self._namespace}.{record}.FromWire({name}))"
-            for _, tag, record in tagged
+            f"new {CLIENT}.TaggedReader({to_text(tag)}, {read.format(record)})" for _, tag, record in tagged
         )
         return f"{WIRE}.ToTagged({value}, {to_text(tagged[0][0])}, {readers})"
 

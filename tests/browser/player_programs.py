@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.browser.conftest import ROOT
+from tests.csharp import player as csharp_player
 from tests.harness.players import ClientUnavailable
 
 SOURCES = Path(__file__).parent / "players"
@@ -43,7 +44,11 @@ def node_player(folder: Path) -> list[str]:
     return ["node", str(bundle("node.ts", folder, "--platform=node", f"--banner:js={require}"))]
 
 
-PROGRAMS: dict[str, Callable[[Path], list[str]]] = {"python": python_player, "node": node_player}
+PROGRAMS: dict[str, Callable[[Path], list[str]]] = {
+    "python": python_player,
+    "node": node_player,
+    "csharp": csharp_player.player_command,
+}
 """The players that are programs: the command lines, for a folder in which they may write."""
 
 

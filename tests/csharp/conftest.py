@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import shard_settings
+
+__all__ = ["shard_settings"]  # a fixture of those tests, used here, too
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "clients" / "csharp"
 COMPILER = shutil.which("mcs")

@@ -51,7 +51,7 @@ def csharp(*rooms: type[Room], namespace: str = "Game") -> str:
         "public Optional<Currency> Currency { get; set; }",
         "public Dictionary<long, Booth> Booths { get; set; }",
         'public string Type { get; set; } = "sale";',
-        '("sale", v1 => Sale.FromWire(v1)), ("gift", v1 => Gift.FromWire(v1))',
+        'new TaggedReader("sale", v1 => Sale.FromWire(v1)), new TaggedReader("gift", v1 => Gift.FromWire(v1))',
         "public string Closed { get; set; }",
         "        Unknown = -1,\n        Gold = 0,\n        Gems = 1,\n",
         'private static readonly object[] Wire = { "gold", "gems" };',

@@ -2,6 +2,7 @@
 //
 //     Tests.exe ROOT list            the names of all tests
 //     Tests.exe ROOT run [NAME...]   one line for each test: "ok NAME", or "FAIL NAME: reason"
+//     Tests.exe ROOT play URL ROOM SECONDS NAME   a player: see Player.cs
 //     Tests.exe ROOT TOOL [FILE]     a tool for a test in Python: see Tools.cs
 //
 // ROOT is the root of the repository, whose vectors the tests read.
@@ -49,6 +50,8 @@ namespace Tickwire.Tests
                     var names = new List<string>(arguments);
                     names.RemoveRange(0, 2);
                     return RunTests(names);
+                case "play":
+                    return PlayerProgram.Play(new List<string>(arguments).GetRange(2, 4).ToArray());
                 default:
                     return Tools.Run(arguments[1], arguments.Length > 2 ? arguments[2] : null);
             }

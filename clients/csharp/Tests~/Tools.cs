@@ -27,6 +27,9 @@ namespace Tickwire.Tests
                 case "decode-times":
                     DecodeTimes.Measure(file);
                     return 0;
+                case "scenarios":
+                    ScenarioTool.PlayAll();
+                    return 0;
                 default:
                     Console.Error.WriteLine("unknown tool " + tool);
                     return 2;

@@ -18,17 +18,19 @@ class CommandCall:
 
     Attributes:
         reply: the reply; None before it has arrived.
+        failure: why no reply will arrive: the session or the seat is lost; None otherwise.
     """
 
     def __init__(self, name: str, id: int) -> None:
         self.name = name
         self.id = id
         self.reply: Reply | None = None
+        self.failure: Exception | None = None
 
     @property
     def is_done(self) -> bool:
-        """Whether the reply has arrived."""
-        return self.reply is not None
+        """Whether the reply has arrived, or none will."""
+        return self.reply is not None or self.failure is not None
 
     @property
     def value(self) -> Any:
@@ -36,6 +38,7 @@ class CommandCall:
 
         Raises:
             CommandFailed: the room refused the command.
+            ClientError: no reply will arrive.
             AssertionError: the reply has not arrived: run the room first.
         """
         reply = self._get_reply()
@@ -45,19 +48,23 @@ class CommandCall:
 
     @property
     def error(self) -> str:
-        """The reason why the room refused the command; empty if it did not.
+        """The reason why the command failed; empty if it did not.
 
         Raises:
             AssertionError: the reply has not arrived: run the room first.
         """
+        if self.failure is not None:
+            return str(self.failure)
         reply = self._get_reply()
         return "" if reply.ok else reply.message
 
     def _get_reply(self) -> Reply:
+        if self.failure is not None:
+            raise self.failure
         if self.reply is None:
             raise AssertionError(f"the command {self.name!r} has no reply yet: call room.run() first")
         return self.reply
 
     def __repr__(self) -> str:
-        state = "no reply yet" if self.reply is None else self.error or repr(self.value)
+        state = "no reply yet" if not self.is_done else self.error or repr(self.value)
         return f"<command {self.name!r}: {state}>"

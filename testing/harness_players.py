@@ -9,7 +9,8 @@ from tickwire.client.options import JoinOptions
 from tickwire.client.world_cache import SharedWorlds
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat
-from tickwire.testing.harness_client import ClientContext, HarnessClient
+from tickwire.testing.harness_client import HarnessClient
+from tickwire.testing.harness_shell import ClientContext
 from tickwire.testing.room_owner import RoomOwner
 from tickwire.testing.schedule import Schedule
 from tickwire.testing.simulated_connection import SimulatedConnection

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tickwire import CommandRefused, Event, Input, Player, Room, SaveData, Table, boolean, command, real, uint
-from tickwire.client.errors import CommandFailed, Refused
+from tickwire.client.errors import ClientError, CommandFailed, Refused
 from tickwire.matchmaking import Mode, Rules
 from tickwire.server.rooms.room_tasks import TaskResult
 from tickwire.testing import Network, NotConverged, RoomHarness
@@ -442,3 +442,27 @@ def test_a_harness_closes_with_coroutines_that_take_time_to_end() -> None:
         room.run(seconds=1)
     assert sorted(ended) == ["coroutine", "generator"]
     assert loops[0].is_closed()
+
+
+def test_a_client_whose_first_connection_breaks_before_its_session_is_open_tries_again() -> None:
+    with RoomHarness(Pitch, seed=2) as room:
+        ann = room.connect("ann", network=Network(latency_ms=100))
+        room.run(seconds=0.05)
+        assert ann.connection is not None
+        assert not ann.is_connected
+        ann._break(ann.connection)
+        room.run(seconds=2)
+        assert (ann.is_seated, ann.is_away, ann.connections) == (True, False, 2)
+
+
+def test_a_command_without_a_reply_fails_when_its_seat_is_lost() -> None:
+    with RoomHarness(Pitch, seed=2) as room:
+        ann = room.join("ann", network=Network(latency_ms=100))
+        room.run(ticks=1)
+        call = ann.command("goals")
+        room.room.players["ann"].kick("over")
+        room.run(seconds=0.15)
+        assert call.is_done
+        with pytest.raises(ClientError, match="before the room answered 'goals'"):
+            _ = call.value
+        assert "before the room answered" in call.error

@@ -92,7 +92,7 @@ CLIENT: list[Message] = [
 ]
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Return a value as the program prints it: a struct as the list of its fields."""
     match value:
         case ErrorCode():
@@ -101,11 +101,11 @@ def _plain(value: Any) -> Any:
             labels = decode_payload(value.labels) if value.labels else {}
             return [value.room_id, value.players, value.players_max, labels]
         case msgspec.Struct():
-            return [_plain(getattr(value, name)) for name in value.__struct_fields__]
+            return [plain(getattr(value, name)) for name in value.__struct_fields__]
         case bytes():
             return value.hex()
         case tuple():
-            return [_plain(item) for item in value]
+            return [plain(item) for item in value]
         case _:
             return value
 
@@ -119,7 +119,7 @@ def _lines(folder: Path, messages: list[bytes]) -> str:
 def test_server_messages_are_decoded_with_all_their_fields(program: Path, tmp_path: Path) -> None:
     done = run(program, "messages", _lines(tmp_path, [encode_server(message) for message in SERVER]))
     decoded = [json.loads(line) for line in done.stdout.splitlines()]
-    assert decoded == [[type(message).__name__, *_plain(message)] for message in SERVER], done.stderr
+    assert decoded == [[type(message).__name__, *plain(message)] for message in SERVER], done.stderr
     assert len({type(message) for message in SERVER}) == 12
 
 

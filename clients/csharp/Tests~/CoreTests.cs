@@ -1,4 +1,4 @@
-// The core: recovery from missing and wrong frames, values by name, MessagePack, inputs, commands.
+// The core: recovery from missing and wrong frames, values by name, inputs, commands.
 
 using System;
 using System.Collections.Generic;
@@ -17,12 +17,9 @@ namespace Tickwire.Tests
             yield return new Test("world: values by name, kind by kind", Values);
             yield return new Test("world: several channels are one table", SeveralChannels);
             yield return new Test("world: unknown names are errors that list the known ones", UnknownNames);
-            yield return new Test("fields: quantised as the server does", Quantised);
             yield return new Test("inputs: numbered, quantised and of one room", Inputs);
             yield return new Test("commands: sent again until decided, sixteen at a time", Commands);
             yield return new Test("messages: texts and messages above the limits are refused", TooLarge);
-            yield return new Test("msgpack: values of all types", MessagePackValues);
-            yield return new Test("msgpack: invalid bytes are malformed", MessagePackInvalid);
         }
 
         private static List<byte[]> Frames(string file)
@@ -201,28 +198,6 @@ namespace Tickwire.Tests
             Check.Throws<ArgumentException>(() => world.Tables[0].Group("none"), "a group");
         }
 
-        private static void Quantised()
-        {
-            var real = new Field(new FieldDescription { Name = "r", Kind = FieldKind.Real, Bits = 8, Low = -1, High = 1, Step = 0.25 });
-            Check.Equal(8L, real.Greatest, "the greatest integer");
-            Check.Equal(0L, real.Quantise(-5), "below the range");
-            Check.Equal(8L, real.Quantise(5), "above the range");
-            Check.Equal(4L, real.Quantise(0.125), "half a step rounds to even");
-            Check.Equal(6L, real.Quantise(0.375), "half a step rounds to even");
-            Check.Equal(0.5, real.Round(0.45), "the value that the server reads");
-            var angle = new Field(new FieldDescription { Name = "a", Kind = FieldKind.Angle, Bits = 8 });
-            Check.Equal(192L, angle.Quantise(-Math.PI / 2), "a negative angle wraps");
-            Check.Equal(64L, angle.Quantise(4.5 * Math.PI), "an angle above a turn wraps");
-            var whole = new Field(new FieldDescription { Name = "i", Kind = FieldKind.Int, Bits = 4 });
-            Check.Equal(-8L, whole.Quantise(-100), "below the range");
-            Check.Equal(-1L, whole.Quantise(-1.9), "truncated");
-            Check.Throws<ArgumentException>(() => real.Quantise(double.NaN), "not a number");
-            Check.Throws<MalformedMessageException>(
-                () => new Field(new FieldDescription { Name = "x", Kind = FieldKind.UInt, Bits = 54 }), "too wide");
-            Check.Throws<MalformedMessageException>(
-                () => new Field(new FieldDescription { Name = "x", Kind = FieldKind.Real, Bits = 8, Low = 1, High = 0, Step = 1 }), "a range");
-        }
-
         private static StateDescription WithInputs()
         {
             return new StateDescription
@@ -287,50 +262,6 @@ namespace Tickwire.Tests
             Check.Throws<MessageTooLargeException>(() => core.Join(new string('x', 4097), null), "a text");
             Check.That(core.Join(new string('x', 4096), null).Length > 4096, "the longest text");
             Check.Throws<MessageTooLargeException>(() => core.Join(new string('ö', 2049), null), "a text is counted in bytes");
-        }
-
-        private static void MessagePackValues()
-        {
-            var time = new DateTime(2026, 11, 27, 1, 2, 3, DateTimeKind.Utc).AddTicks(1234567);
-            var value = new Dictionary<string, object>
-            {
-                { "null", null }, { "yes", true }, { "small", 5 }, { "negative", -5L }, { "wide", long.MinValue },
-                { "large", ulong.MaxValue }, { "real", 0.5 }, { "text", "Zoë" }, { "bytes", new byte[] { 1, 2 } },
-                { "time", time }, { "early", new DateTime(1900, 1, 1, 0, 0, 0, DateTimeKind.Utc) },
-                { "list", new object[] { 1, "two", new List<object>() } }, { "long", new string('x', 70000) },
-            };
-            var read = (Dictionary<string, object>)MessagePack.Decode(MessagePack.Encode(value));
-            Check.Equal(value.Count, read.Count, "entries");
-            Check.That(read["null"] == null, "null");
-            Check.Equal(true, (bool)read["yes"], "a bool");
-            Check.Equal(5L, (long)read["small"], "a number");
-            Check.Equal(-5L, (long)read["negative"], "a negative number");
-            Check.Equal(long.MinValue, (long)read["wide"], "the least number");
-            Check.Equal(ulong.MaxValue, (ulong)read["large"], "the greatest number");
-            Check.Equal(0.5, (double)read["real"], "a real number");
-            Check.Equal("Zoë", (string)read["text"], "a text");
-            Check.Equal("0102", Json.ToHex((byte[])read["bytes"]), "bytes");
-            Check.Equal(time, (DateTime)read["time"], "a time");
-            Check.Equal(1900, ((DateTime)read["early"]).Year, "a time before 1970");
-            Check.Equal(3, ((List<object>)read["list"]).Count, "a list");
-            Check.Equal(70000, ((string)read["long"]).Length, "a long text");
-            Check.Throws<ArgumentException>(() => MessagePack.Encode(new object()), "another type");
-        }
-
-        private static void MessagePackInvalid()
-        {
-            foreach (string hex in new[] { "c1", "a2ff", "a1ff", "dd7fffffff", "df7fffffff", "c7050501020304", "0000", "81c000", "d4" })
-            {
-                Check.Throws<MalformedMessageException>(() => MessagePack.Decode(Json.Hex(hex)), hex);
-            }
-
-            var deep = new byte[70];
-            for (int index = 0; index < deep.Length; index++)
-            {
-                deep[index] = 0x91;
-            }
-
-            Check.Throws<MalformedMessageException>(() => MessagePack.Decode(deep), "a value that is nested too deeply");
         }
     }
 }

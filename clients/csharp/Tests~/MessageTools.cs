@@ -11,14 +11,21 @@ namespace Tickwire.Tests
     public static class MessageTools
     {
         /// <summary>Decodes messages in hex, and prints the fields of each in the order of schemas/server.fbs: numbers and
-        /// texts as JSON, bytes in hex.</summary>
+        /// texts as JSON, bytes in hex; "malformed" for one that is refused.</summary>
         public static void DecodeAll(string[] lines)
         {
             var decoder = new ServerDecoder();
             foreach (string line in lines)
             {
                 byte[] data = Json.Hex(line);
-                Console.WriteLine(Show(Fields(decoder.Decode(data, 0, data.Length, 0, 0))));
+                try
+                {
+                    Console.WriteLine(Show(Fields(decoder.Decode(data, 0, data.Length, 0, 0))));
+                }
+                catch (MalformedMessageException)
+                {
+                    Console.WriteLine("\"malformed\"");
+                }
             }
         }
 
@@ -132,7 +139,21 @@ namespace Tickwire.Tests
                 return new object[] { "Goodbye", ErrorCodes.Name(it.Code), it.Message, it.ComeBack, it.RetryAfterMs };
             }
 
-            return new object[] { null };
+            if (message is StateFrame)
+            {
+                var it = (StateFrame)message;
+                var packed = new byte[it.Count];
+                Buffer.BlockCopy(it.Data, it.Offset, packed, 0, it.Count);
+                return new object[] { "StateFrame", it.Tick, it.Channel, it.Age, it.Flags, packed };
+            }
+
+            if (message is InputAck)
+            {
+                var it = (InputAck)message;
+                return new object[] { "InputAck", it.Tick, it.Seq };
+            }
+
+            return new object[] { "unknown" };
         }
 
         private static object[] Description(StateDescription description)

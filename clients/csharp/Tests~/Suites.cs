@@ -12,6 +12,8 @@ namespace Tickwire.Tests
             {
                 GoldenTests.All(),
                 CoreTests.All(),
+                SessionCoreTests.All(),
+                ValueTests.All(),
                 FuzzTests.All(),
                 AllocationTests.All(),
             })

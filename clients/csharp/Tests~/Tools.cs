@@ -18,6 +18,9 @@ namespace Tickwire.Tests
                 case "requests":
                     MessageTools.EncodeAll();
                     return 0;
+                case "frames":
+                    FrameTools.Apply(File.ReadAllLines(file));
+                    return 0;
                 case "fuzz":
                     FuzzTests.ChangeMessages(File.ReadAllLines(file));
                     return 0;

@@ -150,7 +150,6 @@ namespace Tickwire
         private readonly int position;
         private readonly int vtable;
         private readonly int slots;
-        private readonly int tableSize;
 
         public FlatTable(FlatReader reader, int position)
         {
@@ -164,7 +163,7 @@ namespace Tickwire
 
             vtable = (int)found;
             int vtableSize = reader.U16(vtable);
-            tableSize = reader.U16(vtable + 2);
+            int tableSize = reader.U16(vtable + 2);
             if (vtableSize < 4 || (vtableSize & 1) != 0 || tableSize < 4)
             {
                 throw new MalformedMessageException("the vtable at byte " + vtable + " is invalid");
@@ -173,6 +172,14 @@ namespace Tickwire
             slots = vtableSize / 2 - 2;
             reader.Check(vtable, vtableSize);
             reader.Check(position, tableSize);
+            for (int slot = 0; slot < slots; slot++)
+            {
+                int offset = reader.U16(vtable + 4 + 2 * slot);
+                if (offset != 0 && (offset < 4 || offset >= tableSize))
+                {
+                    throw new MalformedMessageException("a field of the table at byte " + position + " is outside the table");
+                }
+            }
         }
 
         /// <summary>Returns the position of a field; 0 if it is absent.</summary>
@@ -184,17 +191,7 @@ namespace Tickwire
             }
 
             int offset = reader.U16(vtable + 4 + 2 * slot);
-            if (offset == 0)
-            {
-                return 0;
-            }
-
-            if (offset < 4 || offset >= tableSize)
-            {
-                throw new MalformedMessageException("a field of the table at byte " + position + " is outside the table");
-            }
-
-            return position + offset;
+            return offset == 0 ? 0 : position + offset;
         }
 
         public byte U8(int slot)

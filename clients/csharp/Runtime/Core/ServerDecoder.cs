@@ -11,6 +11,7 @@ namespace Tickwire
         private const int DeltaFrameKind = 3;
         private const int InputAckKind = 5;
         private const int KindBits = 3;
+        private const int TagMax = 12;
         private readonly FlatReader reader = new FlatReader();
         private readonly StateFrame state = new StateFrame();
         private readonly InputAck ack = new InputAck();
@@ -46,14 +47,14 @@ namespace Tickwire
                 return ack;
             }
 
-            int tag = root.U8(3);
-            FlatTable body;
-            if (tag == 0 || !root.Table(4, out body))
+            if (root.Find(3) == 0 || root.Find(4) == 0)
             {
                 throw new MalformedMessageException("the message has no body");
             }
 
-            return ReadBody(tag, body);
+            int tag = root.U8(3);
+            FlatTable body;
+            return tag >= 1 && tag <= TagMax && root.Table(4, out body) ? ReadBody(tag, body) : null;
         }
 
         private ServerMessage ReadStruct(byte[] data, int offset, int count, uint lastTick, uint lastSeq)
@@ -159,10 +160,8 @@ namespace Tickwire
                     return ReadGoodbye(body);
                 case 11:
                     return new RateMessage { TicksPerUpdate = body.U8(0), KeyframesOnly = body.Bool(1) };
-                case 12:
-                    return ReadRoomList(body);
                 default:
-                    return null;
+                    return ReadRoomList(body);
             }
         }
 

@@ -14,7 +14,6 @@ smooths it, and `tickwire.client.prediction` predicts the player's own entity.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -36,17 +35,14 @@ from tickwire.client.errors import (
     SessionLost,
 )
 from tickwire.client.events import Listener, RoomEvent
-from tickwire.client.match_finder import MatchFinder
 from tickwire.client.open_room import OpenRoom
 from tickwire.client.options import JoinOptions, MatchOptions
-from tickwire.client.pending_requests import CALL_S_MAX
-from tickwire.client.requests import Request
-from tickwire.client.room_membership import RoomMembership
-from tickwire.client.session import ClientSession
-from tickwire.client.session_connection import ConnectionOptions, TokenSource
-from tickwire.client.updates import RoomsListed
+from tickwire.client.session import CALL_S_MAX, ClientSession, SessionOptions, TokenSource
+from tickwire.client.session_storage import SessionStorage
 from tickwire.client.world import World
-from tickwire.schemas.messages import Error, Goodbye, Joined, ListRooms, MatchStatus
+from tickwire.schemas.errors import MalformedMessage
+from tickwire.schemas.messages import Error, Goodbye, Joined, MatchStatus, Reply
+from tickwire.schemas.payloads import decode_value
 from tickwire.schemas.report import REPORT_COMMAND, ReportReply
 
 __all__ = [
@@ -70,13 +66,14 @@ RECONNECT_S = 60.0
 
 
 @asynccontextmanager
-async def connect(
+async def connect(  # noqa: PLR0913 - keywords, not a struct: a first program imports nothing but `connect`
     url: str,
     *,
     token: str | TokenSource = "",
     build: str = "tickwire-python",
     tls: SSLContext | None = None,
     reconnect_s: float = RECONNECT_S,
+    session_storage: SessionStorage | None = None,
 ) -> AsyncIterator[Client]:
     """Open a session, and end it at the end of the block, which frees the seat and the queue entry.
 
@@ -86,12 +83,14 @@ async def connect(
         build: the game's version, for the server's logs.
         tls: the TLS settings for wss, if the system's trusted certificates are not sufficient.
         reconnect_s: how long the client tries to reconnect after a lost connection; 0 disables reconnecting.
+        session_storage: an object with `load`, `save` and `clear`, in which the session is saved: a client that is
+            opened after a restart of the program resumes it, and is in its room. The end of the block deletes it.
 
     Raises:
         Disconnected: the server cannot be reached.
         Refused: the server refuses the session.
     """
-    client = Client(url, token=token, build=build, tls=tls, reconnect_s=reconnect_s)
+    client = Client(url, token=token, build=build, tls=tls, reconnect_s=reconnect_s, session_storage=session_storage)
     await client.open()
     try:
         yield client
@@ -107,7 +106,7 @@ class Client:
         events: the room's events, oldest first; above EVENTS_MAX the oldest are dropped and counted.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as `connect`
         self,
         url: str,
         *,
@@ -115,14 +114,14 @@ class Client:
         build: str = "",
         tls: SSLContext | None = None,
         reconnect_s: float = RECONNECT_S,
+        session_storage: SessionStorage | None = None,
     ) -> None:
-        options = ConnectionOptions(url=url, token=token, build=build, tls=tls, reconnect_s=reconnect_s)
+        options = SessionOptions(
+            url=url, token=token, build=build, tls=tls, reconnect_s=reconnect_s, session_storage=session_storage
+        )
         rng = random.Random()  # noqa: S311 - spreads retries, keeps no secret
         self._session = session = ClientSession(options, rng)
-        self._connection = session.connection
-        self._membership = RoomMembership(session, rng)
-        self._match_finder = MatchFinder(session, self._membership)
-        self._list_lock = asyncio.Lock()
+        self._machine = session.machine
         self.core: ClientCore = session.core
         self.events: deque[RoomEvent] = session.events.events
 
@@ -141,13 +140,15 @@ class Client:
 
         A client that is reconnecting cannot notify the server, which then keeps the session for the resume window.
         """
-        await self._membership.close()
         await self._session.close()
 
     async def drop(self) -> None:
         """Break the connection, as a bad network does; the client then reconnects."""
-        if self._connection.socket is not None:
-            await self._connection.socket.drop()
+        self._session.event(self._machine.drop)
+
+    def network_changed(self) -> None:
+        """Check the path, or reconnect, at once: for programs that learn that the network has changed."""
+        self._session.event(self._machine.network_changed)
 
     @overload
     def on(self, name: type[EventType], listener: Callable[[EventType], object]) -> Callable[[], None]: ...
@@ -223,7 +224,8 @@ class Client:
             labels=labels,
             party=party,
         )
-        return await self._membership.join(room_type, join_options)
+        joined: Joined = await self._session.call(lambda now: self._machine.join(room_type, join_options, now))
+        return joined
 
     async def match(  # noqa: PLR0913 - as `join`
         self,
@@ -246,7 +248,12 @@ class Client:
             Disconnected, ClientError: as `join`; ClientError also if another `match` is waiting.
         """
         match_options = MatchOptions(options=options, party=party, latencies=latencies, labels=labels)
-        return await self._match_finder.find(mode, match_options, timeout_s)
+        timeout_ms = int(timeout_s * 1000)
+        self._session.queue_status = None
+        joined: Joined = await self._session.call(
+            lambda now_ms: self._machine.match(mode, match_options, timeout_ms, now_ms)
+        )
+        return joined
 
     async def list_rooms(
         self, room_type: str, *, labels: Mapping[str, str] | None = None, limit: int = 50
@@ -267,15 +274,14 @@ class Client:
         """
         if not 1 <= limit <= ROOMS_PER_LIST_MAX:
             raise ValueError(f"the limit of a list of rooms must be 1 to {ROOMS_PER_LIST_MAX}, not {limit}")
-        data, number = self.core.list_rooms(room_type, labels, limit)
-        async with self._list_lock:  # an Error does not say which of several requests it answers
-            answer = await self._session.requests.send(Request(ListRooms, data, number))
-        assert isinstance(answer, RoomsListed)
-        return [OpenRoom.from_message(room) for room in answer.answer.rooms]
+        answer = await self._session.call(lambda now: self._machine.list_rooms(room_type, labels, limit, now))
+        return [OpenRoom.from_message(room) for room in answer.rooms]
 
     async def cancel_match(self) -> None:
         """Leave the queue: a `match` in progress raises NotMatched, unless the match was already final."""
-        await self._match_finder.cancel()
+        if self.state is ConnectionState.CLOSED:
+            raise self._machine.connection.disconnected()
+        self._session.event(self._machine.cancel_match)
 
     async def leave(self) -> None:
         """Leave the room.
@@ -284,7 +290,7 @@ class Client:
             Refused: the client is in no room.
             Disconnected, TimeoutError: as `join`.
         """
-        await self._membership.leave()
+        await self._session.call(self._machine.leave)
 
     async def send_input(self, values: dict[str, float]) -> int:
         """Send an input, in the game's units. Missing fields are zero.
@@ -298,11 +304,7 @@ class Client:
             ValueError: the room declares no such input, or a value is not a number.
             Disconnected: the connection was closed for good.
         """
-        self._check_in_room()
-        if not self.is_connected:
-            return 0
-        data, seq = self.core.input(values), self.core.input_seq
-        return seq if await self._connection.send(data) else 0
+        return await self._session.send_input(values)
 
     async def command(
         self, name: str, payload: Any = None, /, *, timeout_s: float = CALL_S_MAX, **arguments: Any
@@ -330,8 +332,12 @@ class Client:
         """
         if arguments and payload is not None:
             raise TypeError("pass a command either a payload or arguments by name")
-        self._check_in_room()
-        return await self._session.commands.run(name, arguments or payload, timeout_s)
+        value, timeout_ms = arguments or payload, int(timeout_s * 1000)
+        reply: Reply = await self._session.call(lambda now: self._machine.command(name, value, timeout_ms, now))
+        try:
+            return decode_value(reply.payload)
+        except MalformedMessage as error:
+            raise ClientError(f"the reply to {name!r} cannot be decoded: {error}") from error
 
     async def report(self, reason: str, *, timeout_s: float = CALL_S_MAX) -> ReportReply:
         """Report what is wrong in the match: the shard logs it and stores the last seconds of the room.
@@ -352,12 +358,6 @@ class Client:
         answer = await self.command(REPORT_COMMAND, {"reason": reason}, timeout_s=timeout_s)
         return msgspec.convert(answer, ReportReply)
 
-    def _check_in_room(self) -> None:
-        if self.core.world is None:
-            raise ClientError("the client is in no room: join first")
-        if self.state is ConnectionState.CLOSED:
-            raise self._connection.disconnected()
-
     # -- the state of the client ----------------------------------------------------------------------------
 
     @property
@@ -372,24 +372,29 @@ class Client:
         return self.core.world
 
     @property
+    def room(self) -> Joined | None:
+        """The room that the client is in; None outside of a room."""
+        return self.core.joined
+
+    @property
     def state(self) -> ConnectionState:
         """The state of the connection."""
-        return self._connection.state
+        return self._session.state
 
     @property
     def url(self) -> str:
         """The address of the session's shard."""
-        return self._connection.url
+        return self._machine.connection.session_url
 
     @property
     def close_code(self) -> int | None:
         """The close code of the last connection; None while it is open, or if it broke without a close."""
-        return self._connection.close_code
+        return self._session.close_code
 
     @property
     def goodbye(self) -> Goodbye | None:
         """The server's Goodbye on the last connection; None without one."""
-        return self._connection.goodbye
+        return self._machine.connection.goodbye
 
     @property
     def listener_failures(self) -> int:
@@ -409,12 +414,12 @@ class Client:
     @property
     def resumes(self) -> int:
         """The number of reconnects that kept the session."""
-        return self._session.resumes
+        return self._machine.resumes
 
     @property
     def sessions_lost(self) -> int:
         """The number of reconnects after which the server did not have the session any more."""
-        return self._session.sessions_lost
+        return self._machine.sessions_lost
 
     @property
     def bytes_received(self) -> int:

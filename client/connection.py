@@ -1,12 +1,12 @@
-"""One WebSocket to a server, from its handshake to its close: messages, a heartbeat and the close reason."""
+"""One WebSocket to a server, from its handshake to its close: messages in both directions, and the close code."""
 
 from __future__ import annotations
 
 import asyncio
 import ipaddress
 import ssl
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection
@@ -23,25 +23,18 @@ from websockets.typing import Subprotocol
 from websockets.uri import parse_uri
 
 from tickwire.client.core import MESSAGE_BYTES_MAX
-from tickwire.client.errors import ClientError, ConnectFailed, Disconnected
-from tickwire.client.heartbeat import Heartbeat
-from tickwire.client.reconnect import CONNECT_S_MAX, is_final_close, is_retry_status
+from tickwire.client.errors import ConnectFailed
+from tickwire.client.reconnect import is_retry_status
 from tickwire.schemas import SUBPROTOCOL
-from tickwire.schemas.errors import MalformedMessage
-from tickwire.schemas.messages import Goodbye
 
 SEND_S_MAX = 10.0
 CLOSE_S_MAX = 2.0
+REASON_BYTES_MAX = 123
+"""The longest reason of a close: RFC 6455, section 5.5."""
 
 
-async def open_socket(
-    url: str,
-    *,
-    tls: ssl.SSLContext | None,
-    on_message: Callable[[bytes], Awaitable[None]],
-    on_end: Callable[[], Awaitable[None]],
-) -> ClientSocket:
-    """Open a WebSocket, within CONNECT_S_MAX.
+async def open_socket(url: str, *, tls: ssl.SSLContext | None) -> ClientConnection:
+    """Open a WebSocket. The caller limits the time.
 
     Raises:
         ConnectFailed: the WebSocket could not be opened; `may_return` and `retry_after_s` say whether to retry, and
@@ -50,12 +43,12 @@ async def open_socket(
     # Without the argument the library uses the system's certificates for wss; it refuses None.
     tls_options: dict[str, Any] = {} if tls is None else {"ssl": tls}
     try:
-        websocket = await open_websocket(
+        return await open_websocket(
             url,
             subprotocols=[Subprotocol(SUBPROTOCOL)],
             compression=None,
             max_size=MESSAGE_BYTES_MAX,
-            open_timeout=CONNECT_S_MAX,
+            open_timeout=None,
             close_timeout=CLOSE_S_MAX,
             ping_interval=None,
             proxy=None if is_loopback(url) else True,
@@ -80,7 +73,6 @@ async def open_socket(
         raise ConnectFailed(f"cannot connect to {url}: {str(error) or type(error).__name__}") from error
     except ValueError as error:  # a port out of range, a bracket that is not closed, a name that DNS cannot hold
         raise ConnectFailed(f"cannot connect to {url}: the address is invalid: {error}", may_return=False) from error
-    return ClientSocket(websocket, on_message, on_end)
 
 
 def is_loopback(url: str) -> bool:
@@ -97,69 +89,54 @@ class ClientSocket:
 
     Args:
         websocket: the WebSocket.
-        on_message: called with each binary message, one after the other.
-        on_end: called once, when the WebSocket is closed.
-
-    Attributes:
-        close_reason: why this side closed the WebSocket; empty if the server or the network did.
-        is_protocol_error: the server sent data that cannot be decoded, and would send it again after a reconnect.
-        ended: set when the WebSocket is closed.
+        on_message: called with each binary message.
+        on_end: called once, when the WebSocket is closed, with the socket, the close code and the reason. The code is
+            None without a close; if the library closed because of the server's data, it is the library's. The reason
+            is empty unless this side closed.
     """
 
     def __init__(
         self,
         websocket: ClientConnection,
-        on_message: Callable[[bytes], Awaitable[None]],
-        on_end: Callable[[], Awaitable[None]],
+        on_message: Callable[[ClientSocket, bytes], None],
+        on_end: Callable[[ClientSocket, int | None, str], None],
     ) -> None:
-        self.close_reason = ""
-        self.is_protocol_error = False
-        self.ended = asyncio.Event()
         self._websocket = websocket
         self._on_message = on_message
         self._on_end = on_end
-        self._heartbeat = Heartbeat()
-        self._tasks = [asyncio.create_task(self._read(), name="client read")]
+        self._close_reason = ""
+        self._outbox: deque[bytes] = deque()
+        self._has_work = asyncio.Event()
+        self._is_drained = asyncio.Event()
+        self._is_drained.set()
+        self._is_closing = False
+        self._reader = asyncio.create_task(self._read(), name="client read")
+        self._writer = asyncio.create_task(self._write(), name="client write")
 
     @property
     def close_code(self) -> int | None:
         """The close code; None while the connection is open, or if it broke without a close."""
         return self._websocket.close_code
 
-    def is_final(self, goodbye: Goodbye | None) -> bool:
-        """Return whether the session cannot continue on another connection.
+    def send(self, data: bytes) -> None:
+        """Send a message, after those before it. It is lost if the connection is."""
+        if not self._writer.done():
+            self._outbox.append(data)
+            self._is_drained.clear()
+            self._has_work.set()
 
-        Args:
-            goodbye: the server's Goodbye on the connection, if it sent one.
-        """
-        return self.is_protocol_error or is_final_close(self.close_code, goodbye)
+    async def drain(self) -> None:
+        """Wait until the messages so far are in the system's buffers, or the connection is lost."""
+        await self._is_drained.wait()
 
-    def start_heartbeat(self, interval_s: float, ping: Callable[[], bytes]) -> None:
-        """Send a Ping every interval, and end the connection if no message arrives."""
-        self._tasks.append(asyncio.create_task(self._send_pings(interval_s, ping), name="client heartbeat"))
-
-    async def send(self, data: bytes) -> None:
-        """Send a message.
-
-        Raises:
-            Disconnected: the connection is lost, or did not accept the message within SEND_S_MAX.
-        """
+    async def close(self, code: int, reason: str) -> None:
+        """Send what waits and a close. Takes at most CLOSE_S_MAX."""
+        self._is_closing = True
+        self._has_work.set()
         try:
-            async with asyncio.timeout(SEND_S_MAX):
-                await self._websocket.send(data)
-        except ConnectionClosed as error:
-            raise Disconnected(self.reason) from error
-        except TimeoutError as error:
-            self._break(f"the server accepted no data for {SEND_S_MAX:g} s")
-            raise Disconnected(self.reason) from error
-
-    async def close(self, last: bytes) -> None:
-        """Send a last message and close with 1000, which ends the session. Takes at most CLOSE_S_MAX. Idempotent."""
-        try:
-            with suppress(ConnectionClosed):
-                async with asyncio.timeout(CLOSE_S_MAX):
-                    await self._websocket.send(last)
-                    await self._websocket.close()  # waits for the server's close, at most CLOSE_S_MAX
+            async with asyncio.timeout(CLOSE_S_MAX):
+                await asyncio.wait([self._writer])
+                await self._websocket.close(code, reason.encode()[:REASON_BYTES_MAX].decode(errors="ignore"))
         except TimeoutError:
             pass  # the server does not read; the data is in its buffers, or lost
         finally:
@@ -167,55 +144,53 @@ class ClientSocket:
 
     async def drop(self) -> None:
         """End the connection without a close, so that the session can be resumed. Idempotent."""
-        self._websocket.transport.abort()
-        for task in self._tasks[1:]:
-            task.cancel()
-        await asyncio.wait(self._tasks)  # unlike awaiting each task, passes a cancellation of the caller through
-        for task in self._tasks:
-            if not task.cancelled():
-                task.result()
+        self.abort()
+        await asyncio.wait([self._reader, self._writer])  # unlike awaiting each, passes on the caller's cancellation
 
-    @property
-    def reason(self) -> str:
-        """The reason of the close, as a sentence."""
-        return f"the connection is lost: {self.close_reason or f'close code {self.close_code}'}"
-
-    def _break(self, close_reason: str) -> None:
-        """End the connection immediately: a close would wait for an answer on a path that may be dead."""
-        self.close_reason = self.close_reason or close_reason
+    def abort(self) -> None:
+        """End the connection at once: a close would wait for an answer on a path that may be dead. Idempotent."""
         self._websocket.transport.abort()
+        self._writer.cancel()
 
     async def _read(self) -> None:
+        code: int | None = None
         try:
             async for data in self._websocket:
-                self._heartbeat.record_received()
                 if isinstance(data, bytes):
-                    await self._on_message(data)
+                    self._on_message(self, data)
+            code = self.close_code
         except ConnectionClosed as error:
-            self._record_own_close(error)
-        except ClientError as error:
-            self.close_reason = self.close_reason or str(error)
-        except MalformedMessage as error:
-            self.close_reason = f"the server sent a message that cannot be decoded: {error}"
-            self.is_protocol_error = True
-            await self._websocket.close(CloseCode.PROTOCOL_ERROR, "malformed message")
+            code = self._code(error)
         finally:
+            self.abort()
+            self._on_end(self, code, self._close_reason)
+
+    def _code(self, error: ConnectionClosed) -> int | None:
+        """Return the close code, also of a close by the library, which refuses wrong and large frames."""
+        if error.sent is None or error.rcvd_then_sent or error.sent.code == CloseCode.NORMAL_CLOSURE:
+            return self.close_code if error.rcvd is not None else None
+        text = error.sent.reason or f"close code {error.sent.code}"
+        if error.sent.code == CloseCode.MESSAGE_TOO_BIG:
+            text = f"a message above {MESSAGE_BYTES_MAX} bytes"
+        self._close_reason = f"the server sent data that this client cannot process: {text}"
+        return error.sent.code
+
+    async def _write(self) -> None:
+        """Send the messages in order, until the outbox is empty and a close follows."""
+        try:
+            while self._outbox or not self._is_closing:
+                if not self._outbox:
+                    self._is_drained.set()
+                    self._has_work.clear()
+                    await self._has_work.wait()
+                    continue
+                async with asyncio.timeout(SEND_S_MAX):
+                    await self._websocket.send(self._outbox[0])
+                self._outbox.popleft()
+        except ConnectionClosed:
+            pass  # the reader reports it
+        except TimeoutError:
+            self._close_reason = f"the server accepted no data for {SEND_S_MAX:g} s"
             self._websocket.transport.abort()
-            self.ended.set()
-            await self._on_end()
-
-    def _record_own_close(self, error: ConnectionClosed) -> None:
-        """Record a close by the library, after a frame that violates the protocol or is too large."""
-        if error.sent is not None and not error.rcvd_then_sent and error.sent.code != CloseCode.NORMAL_CLOSURE:
-            self.is_protocol_error = True
-            text = error.sent.reason or f"close code {error.sent.code}"
-            if error.sent.code == CloseCode.MESSAGE_TOO_BIG:
-                text = f"a message above {MESSAGE_BYTES_MAX} bytes"
-            self.close_reason = f"the server sent data that this client cannot process: {text}"
-
-    async def _send_pings(self, interval_s: float, ping: Callable[[], bytes]) -> None:
-        with suppress(Disconnected):
-            while self._heartbeat.record_ping():
-                await self.send(ping())
-                await asyncio.sleep(interval_s)
-            self._break("the server does not answer pings")
+        finally:
+            self._is_drained.set()

@@ -59,11 +59,12 @@ class PendingCall(msgspec.Struct, eq=False):
         first: the first Join, which is repeated at the initial URL; empty if it is to be joined with a ticket.
         options: for the room's `on_join`.
         step: of a join.
+        unsent: the Join that is sent once an abandoned one has its answer.
         redirect: the Redirect that is being followed.
         redirects: the number of Redirects in a row.
         backoff: the pauses of a join that is repeated.
         until_ms: when it is no longer repeated.
-        mode: of a match.
+        mode, timeout_ms: of a match.
         is_late, is_cancelled: a match is over its time; a MatchCancel must be sent.
         command_id, name: of a command.
     """
@@ -74,11 +75,13 @@ class PendingCall(msgspec.Struct, eq=False):
     first: bytes = b""
     options: dict[str, Any] | None = None
     step: SeatStep = SeatStep.NONE
+    unsent: bytes = b""
     redirect: Redirect | None = None
     redirects: int = 0
     backoff: Backoff | None = None
     until_ms: float = 0
     mode: str = ""
+    timeout_ms: int = 0
     is_late: bool = False
     is_cancelled: bool = False
     command_id: int = 0

@@ -112,19 +112,18 @@ class SeatMachine:
 
     def _request(self, call: PendingCall, data: bytes, now_ms: float) -> None:
         """Send a Join, or wait until an abandoned Join has its answer: the server refuses another one until then."""
-        call.request = Request(Join, data)
         self._deadlines.set(call.number, now_ms + CALL_MS_MAX)
         if self._core.is_abandoning_join:
-            call.step = SeatStep.ABANDONED
+            call.step, call.request, call.unsent = SeatStep.ABANDONED, None, data
             return
-        call.step = SeatStep.REQUESTED
+        call.step, call.request = SeatStep.REQUESTED, Request(Join, data)
         self._user.send(data)
 
     def abandoned_join_answered(self, now_ms: float) -> None:
         """Continue a call that waited for the answer to an abandoned Join."""
         call = self.active
-        if call is not None and call.step is SeatStep.ABANDONED and call.request is not None:
-            self._request(call, call.request.data, now_ms)
+        if call is not None and call.step is SeatStep.ABANDONED:
+            self._request(call, call.unsent, now_ms)
 
     def answered(self, call: PendingCall, answer: Answer, now_ms: float) -> None:
         """Handle the answer to the request of the active call."""

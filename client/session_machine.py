@@ -173,7 +173,7 @@ class SessionMachine:
         if self._match is not None:
             self.reject(call, ClientError("another match is waiting: call cancel_match first"))
             return call.number
-        call.mode, call.options = mode, options.options
+        call.mode, call.timeout_ms, call.options = mode, timeout_ms, options.options
         if (data := self._encode(call, lambda: self.core.match_request(mode, options))) is not None:
             self._match = call
             call.request = Request(MatchRequest, data)
@@ -475,7 +475,8 @@ class SessionMachine:
         if isinstance(answer, ErrorReceived):
             self.reject(call, Refused(answer.error))
         elif isinstance(answer, QueueChanged):
-            self.reject(call, TimeoutError("no match in time") if call.is_late else NotMatched(answer.status))
+            late = TimeoutError(f"no match was found within {call.timeout_ms / 1000:g} s")
+            self.reject(call, late if call.is_late else NotMatched(answer.status))
         elif isinstance(answer, Redirected):
             call.request, call.redirect = None, answer.redirect
             self._deadlines.cancel(call.number)

@@ -63,7 +63,7 @@ async def ask_once(client: Client, data: bytes, command_id: int) -> Reply:
 
     client.core.receive = note  # type: ignore[method-assign]
     try:
-        await client._connection.send(data)
+        client._session.send(data)
         await client.wait_for(lambda: bool(replies), 8 * DEADLINE_S)
     finally:
         client.core.receive = receive  # type: ignore[method-assign]

@@ -66,7 +66,7 @@ async def test_client_that_resumes_on_the_wrong_shard_is_redirected(fleet: tuple
             joined = await client.join(room_type, name=name)
             there = client.url
             other = next(shard for shard in fleet if shard.url != there)
-            client._connection._plan.url = other.url  # as a client that has abandoned the direct address
+            client._machine.connection._plan.url = other.url  # as a client that has abandoned the direct address
             await client.drop()
             await client.wait_for(lambda: client.is_connected and client.url == there, 15)  # noqa: B023
             assert (client.resumes, client.sessions_lost) == (1, 0)
@@ -286,7 +286,9 @@ def ticket_for(shard: Shard, joined: Joined, player_id: str, **changes: Any) -> 
 
 
 async def join_with(client: Client, text: str) -> Joined:
-    return await client._membership.join("duel", JoinOptions(ticket=text))
+    options = JoinOptions(ticket=text)
+    joined: Joined = await client._session.call(lambda now_ms: client._machine.join("duel", options, now_ms))
+    return joined
 
 
 async def test_ticket_is_verified_without_redis_and_admits_once(
@@ -573,13 +575,13 @@ async def test_second_request_starts_after_the_first_is_cancelled(
         waiting = asyncio.create_task(one.match("versus"))
         await eventually(lambda: agents["versus"].waiting_total == 1)
         for mode, other in (("trios", "versus"), ("versus", "trios")):
-            await one._connection.send(one.core.match_request(mode))
+            one._session.send(one.core.match_request(mode))
             await one.wait_for(lambda: one.queue_status is not None and one.queue_status.mode == mode)  # noqa: B023
             assert one.queue_status is not None
             assert one.queue_status.state is QueueState.WAITING
             await eventually(lambda: agents[mode].waiting_total == 1 and len(agents[other]) == 0)  # noqa: B023
         await one.cancel_match()
-        await one._connection.send(one.core.match_request("versus"))
+        one._session.send(one.core.match_request("versus"))
         with pytest.raises(NotMatched):
             await waiting
         await eventually(lambda: agents["versus"].waiting_total == 1 and len(agents["versus"]) == 1)
@@ -777,7 +779,7 @@ async def test_queued_player_may_play_in_another_room(fleet: tuple[Shard, Shard]
     """The lobby is a room too. After the match has begun the queue holds nothing of the player."""
     a, b = fleet
     async with connect(a.url) as one, connect(b.url) as two:
-        await one._connection.send(one.core.match_request("versus"))
+        one._session.send(one.core.match_request("versus"))
         await eventually(lambda: len(a.parts.queue_service) == 1)
         lobby = await one.join("garden", name="lobby")
         if one.url != a.url:  # it has another session, which is not queued
@@ -795,7 +797,7 @@ async def test_request_for_another_mode_leaves_the_previous_queue(fleet: tuple[S
     a, _ = fleet
     async with connect(a.url) as one:
         for mode, other in (("versus", "team"), ("team", "versus")):
-            await one._connection.send(one.core.match_request(mode))
+            one._session.send(one.core.match_request(mode))
 
             async def waits_there(mode: str = mode, other: str = other) -> bool:
                 counts = [(await ask(a, f"/queues/{name}"))["waiting"] for name in (mode, other)]

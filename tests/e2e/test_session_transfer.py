@@ -194,7 +194,7 @@ async def test_sessions_are_not_transferred_while_redis_is_unavailable(
         monkeypatch.setattr(other.parts.matchmaker.session_handoffs, "take", away)
         assert await one.parts.session_transfer.transfer_all(2.0) == 1
         assert ann.is_connected
-        ann._connection.redirected(other.url)
+        ann._machine.connection.moved(other.url)
         await ann.drop()
         await ann.wait_for(lambda: ann.is_connected and ann.url == one.url, 15)
         assert (ann.resumes, ann.sessions_lost, len(other.parts.edge.registry)) == (1, 0, 0)

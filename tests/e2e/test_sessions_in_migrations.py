@@ -55,6 +55,11 @@ async def left_without_a_close(link: ClientSocket, *_: object) -> None:
     await link.drop()
 
 
+async def join_with_options(client: Client, options: JoinOptions) -> Joined:
+    joined: Joined = await client._session.call(lambda now_ms: client._machine.join("duel", options, now_ms))
+    return joined
+
+
 def sessions_of(shard: Shard, name: str) -> list[str]:
     return [session.session_id for session in shard.parts.edge.registry.find_by_player(name)]
 
@@ -250,7 +255,7 @@ async def test_join_during_a_migration_follows_the_room(
                     name="final",
                 )
                 options = JoinOptions(ticket=sign(ticket, create_ticket_keys(one.settings)))
-                joining.append(asyncio.create_task(second._membership.join("duel", options)))
+                joining.append(asyncio.create_task(join_with_options(second, options)))
             else:
                 joining.append(asyncio.create_task(second.join("duel", name="final")))
             await asyncio.sleep(0)
@@ -288,7 +293,7 @@ async def test_ticket_for_a_migrated_room_is_redirected_with_a_new_ticket(two: t
         )
         assert await one.parts.room_sender.migrate(room, target)
         options = JoinOptions(ticket=sign(ticket, create_ticket_keys(one.settings)))
-        seated = await second._membership.join("duel", options)
+        seated = await join_with_options(second, options)
         assert (second.url, seated.room_id) == (other.url, joined.room_id)
 
 
@@ -299,7 +304,7 @@ async def test_session_without_a_room_is_found_from_any_shard(two: tuple[Shard, 
         await eventually(lambda: len(one.parts.queue_service) == 1)
         for _ in range(2):
             (session,) = one.parts.edge.registry
-            client._connection.redirected(other.url)  # as behind a load balancer without session affinity
+            client._machine.connection.moved(other.url)  # as behind a load balancer without session affinity
             await client.drop()
             await client.wait_for(lambda: client.is_connected and client.url == one.url)
             assert list(one.parts.edge.registry) == [session]
@@ -367,7 +372,7 @@ async def test_client_that_reconnects_before_the_claim_keeps_its_session(
 
     async def late(room_id: str) -> int:
         if not early:
-            client._connection.redirected(other.url)
+            client._machine.connection.moved(other.url)
             await client.drop()
             redirected = other.parts.edge.counters.resumes
             await eventually(

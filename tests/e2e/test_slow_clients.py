@@ -39,8 +39,8 @@ async def slow_client(shard: Shard) -> Client:
 
 
 def transport_of(client: Client) -> Any:
-    assert client._connection.socket is not None
-    return client._connection.socket._websocket.transport
+    assert client._session._socket is not None
+    return client._session._socket._websocket.transport
 
 
 def waiting_bytes(shard: Shard) -> int:

@@ -511,6 +511,95 @@ def storage() -> ScenarioRecorder:
     return play
 
 
+def storage_ahead() -> ScenarioRecorder:
+    """The number of the last attempt is saved ahead; it is saved again when it is reached, before the Hello."""
+    play = ScenarioRecorder(options={"has_storage": True}, random=[0.0])
+    play.open()
+    connect(play)
+    for generation in range(2, 19):
+        play.lost()
+        play.token()
+        play.connected()
+        if generation < 18:
+            play.receive(welcome(generation))
+    return play
+
+
+def late_timer_with_message() -> ScenarioRecorder:
+    """A message that arrives before a late timer also runs the deadlines that are due."""
+    play = ScenarioRecorder()
+    opened(play)
+    play.now_ms = 3500
+    play.receive(Event(1, "hit"))
+    return play
+
+
+def close_while_connecting() -> ScenarioRecorder:
+    """`close` during the first attempt: `open` fails."""
+    play = ScenarioRecorder()
+    play.open()
+    play.token()
+    play.close()
+    return play
+
+
+def close_while_reconnecting() -> ScenarioRecorder:
+    """`close` between two attempts."""
+    play = ScenarioRecorder()
+    seated(play)
+    play.list_rooms()
+    play.lost()
+    play.close()
+    return play
+
+
+def close_during_hello() -> ScenarioRecorder:
+    """`close` while the client waits for Welcome: the server keeps the session for its window."""
+    play = ScenarioRecorder(random=[0.0])
+    opened(play)
+    play.lost()
+    play.token()
+    play.connected()
+    play.close()
+    return play
+
+
+def abandoned_open() -> ScenarioRecorder:
+    """The caller of `open` stops waiting: the client closes."""
+    play = ScenarioRecorder()
+    call = play.open()
+    play.token()
+    play.abandon(call)
+    return play
+
+
+def error_before_welcome() -> ScenarioRecorder:
+    """An Error that answers a Hello ends no request, although it names none."""
+    play = ScenarioRecorder(random=[0.0])
+    opened(play)
+    play.join()
+    play.lost()
+    play.token()
+    play.connected()
+    play.receive(UNAVAILABLE)
+    play.timer()
+    play.token()
+    play.connected()
+    play.receive(welcome(2))
+    play.receive(joined())
+    return play
+
+
+def events_lost() -> ScenarioRecorder:
+    """The server has lost events while the client was disconnected: `refused` reports it, and no request ends."""
+    play = ScenarioRecorder(random=[0.0])
+    seated(play)
+    play.list_rooms()
+    play.receive(Error(ErrorCode.RESYNC, "events are lost"))
+    play.receive(Event(5, "hit"))
+    return play
+
+
 def _stored(token: str = ALICE) -> str:
     play = ScenarioRecorder(options={"has_storage": True})
     play.open()
@@ -534,6 +623,28 @@ def restart() -> ScenarioRecorder:
     play.receive(joined())
     play.receive(Event(2, "hit"))
     play.command("buy")
+    return play
+
+
+def restart_with_slow_room() -> ScenarioRecorder:
+    """The seat of the earlier run does not arrive: `open` ends after 10 s, and a later Joined needs no call."""
+    play = ScenarioRecorder(options={"has_storage": True})
+    play.open(_stored())
+    connect(play, generation=3, room_id="r1", token=ALICE)
+    for _ in range(3):
+        play.timer()
+        play.receive(Pong(40_000, 5_000_000))
+    play.timer()
+    play.receive(joined())
+    return play
+
+
+def restart_in_a_room_that_closed() -> ScenarioRecorder:
+    """The room of the earlier run closes before its Joined."""
+    play = ScenarioRecorder(options={"has_storage": True})
+    play.open(_stored())
+    connect(play, generation=3, room_id="r1", token=ALICE)
+    play.receive(Left("the room closed"))
     return play
 
 
@@ -602,7 +713,17 @@ SCENARIOS = (
     close,
     drop,
     storage,
+    storage_ahead,
+    late_timer_with_message,
+    close_while_connecting,
+    close_while_reconnecting,
+    close_during_hello,
+    abandoned_open,
+    error_before_welcome,
+    events_lost,
     restart,
+    restart_with_slow_room,
+    restart_in_a_room_that_closed,
     restart_without_seat,
     restart_too_late,
     restart_of_another_player,

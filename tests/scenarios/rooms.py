@@ -12,6 +12,7 @@ from tickwire.schemas.messages import (
     Join,
     Left,
     ListedRoom,
+    ListRooms,
     MatchRequest,
     MatchStatus,
     QueueState,
@@ -123,6 +124,18 @@ def abandoned_join() -> ScenarioRecorder:
     opened(play)
     call = play.join("arena")
     play.abandon(call)
+    play.receive(joined())
+    return play
+
+
+def abandoned_join_refused() -> ScenarioRecorder:
+    """The Error that answers an abandoned join does not end the next one, which is sent afterwards."""
+    play = ScenarioRecorder()
+    opened(play)
+    call = play.join("arena")
+    play.abandon(call)
+    play.join("arena", name="other")
+    play.receive(answer(Error(ErrorCode.ROOM_FULL, "full", retryable=True), Join))
     play.receive(joined())
     return play
 
@@ -324,6 +337,34 @@ def abandoned_match() -> ScenarioRecorder:
     return play
 
 
+def match_and_join_on_another_shard() -> ScenarioRecorder:
+    """A join that leads to another shard leaves the queue: the match is requested again there."""
+    play = ScenarioRecorder()
+    opened(play)
+    play.match()
+    play.receive(WAITING)
+    play.join("arena")
+    play.receive(TICKET)
+    connect(play)
+    play.receive(joined())
+    play.receive(WAITING)
+    return play
+
+
+def list_rooms_refused() -> ScenarioRecorder:
+    """An Error ends the oldest ListRooms; the next one is sent, and fails after 10 s."""
+    play = ScenarioRecorder()
+    opened(play)
+    play.list_rooms("maze")
+    play.list_rooms("arena")
+    play.receive(answer(Error(ErrorCode.NO_SUCH_ROOM_TYPE, "no maze"), ListRooms))
+    while play.now_ms < 10_040:
+        play.timer()
+        play.receive(WAITING)
+    play.receive(RoomList(2))
+    return play
+
+
 def list_rooms() -> ScenarioRecorder:
     """One ListRooms waits at a time."""
     play = ScenarioRecorder()
@@ -409,6 +450,7 @@ SCENARIOS = (
     redirect_to_plain_connection,
     join_timeout,
     abandoned_join,
+    abandoned_join_refused,
     join_in_flight,
     calls_in_order,
     move_on_same_shard,
@@ -425,6 +467,8 @@ SCENARIOS = (
     match_over_a_reconnect,
     abandoned_match,
     list_rooms,
+    list_rooms_refused,
+    match_and_join_on_another_shard,
     undecided_reply,
     command_window,
     command_timeout,

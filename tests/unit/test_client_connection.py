@@ -20,7 +20,7 @@ from websockets.typing import Subprotocol
 from benchmarks.certificates import make_certificate
 from tests.harness.polling import eventually
 from tests.harness.scripted_server import JOINED, Peer, server
-from tickwire.client import room_membership
+from tickwire.client import seat_machine
 from tickwire.client.client import Client, ConnectionState, Disconnected, MessageTooLarge, NotMatched, connect
 from tickwire.client.connection import is_loopback
 from tickwire.client.core import MESSAGE_BYTES_MAX
@@ -221,7 +221,7 @@ async def test_join_that_is_redirected_to_a_dead_shard_is_asked_again_at_home() 
 
 
 async def test_dead_shard_does_not_spoil_later_joins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room_membership, "JOIN_S_MAX", 0.3)
+    monkeypatch.setattr(seat_machine, "JOIN_MS_MAX", 300)
     dead = f"ws://127.0.0.1:{free_port()}"
     is_forgotten = False
 

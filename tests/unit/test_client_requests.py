@@ -11,7 +11,7 @@ import pytest
 
 from tests.harness.polling import eventually
 from tests.harness.scripted_server import JOINED, Peer, server
-from tickwire.client import match_finder
+from tickwire.client import session_machine
 from tickwire.client.client import Client, ClientError, NotMatched, Refused, connect
 from tickwire.schemas.messages import (
     Command,
@@ -202,7 +202,7 @@ async def test_match_that_was_final_before_it_was_cancelled_is_played(
 
 
 async def test_queue_that_does_not_decide_is_not_waited_for_much_longer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(match_finder, "CANCEL_S_MAX", 0.3)
+    monkeypatch.setattr(session_machine, "CANCEL_MS_MAX", 300)
 
     async def script(peer: Peer) -> None:
         await peer.welcome()

@@ -21,7 +21,7 @@ namespace Tickwire.Tests
 
         private static void Quantised()
         {
-            var real = new Field(new FieldDescription { Name = "r", Kind = FieldKind.Real, Bits = 8, Low = -1, High = 1, Step = 0.25 });
+            var real = new Field(Real("r", -1, 1, 0.25));
             Check.Equal(8L, real.Greatest, "the greatest integer");
             Check.Equal(0L, real.Quantise(-5), "below the range");
             Check.Equal(8L, real.Quantise(5), "above the range");
@@ -37,8 +37,7 @@ namespace Tickwire.Tests
             Check.Throws<ArgumentException>(() => real.Quantise(double.NaN), "not a number");
             Check.Throws<MalformedMessageException>(
                 () => new Field(new FieldDescription { Name = "x", Kind = FieldKind.UInt, Bits = 54 }), "too wide");
-            Check.Throws<MalformedMessageException>(
-                () => new Field(new FieldDescription { Name = "x", Kind = FieldKind.Real, Bits = 8, Low = 1, High = 0, Step = 1 }), "a range");
+            Check.Throws<MalformedMessageException>(() => new Field(Real("x", 1, 0, 1)), "a range");
         }
 
         private static void MessagePackValues()
@@ -103,7 +102,8 @@ namespace Tickwire.Tests
             {
                 Real("none", 0, 0, 1), Real("infinite", 0, double.PositiveInfinity, 1), Real("nan", double.NaN, 1, 1),
                 Real("zero", 0, 1, 0), Real("coarse", 0, 1, 2), Real("fine", 0, 1, 1e-10),
-                new FieldDescription { Kind = FieldKind.Angle, Bits = 33 }, new FieldDescription { Kind = FieldKind.UInt, Bits = 0 },
+                new FieldDescription { Kind = FieldKind.Angle, Bits = 33 },
+                new FieldDescription { Kind = FieldKind.UInt, Bits = 0 },
                 new FieldDescription { Kind = FieldKind.Enum, Bits = 1 }, new FieldDescription { Kind = FieldKind.Text },
                 new FieldDescription { Kind = FieldKind.Blob, BytesMax = 1025 },
             })
@@ -124,8 +124,9 @@ namespace Tickwire.Tests
             {
                 var group = new GroupDescription { Name = name, Kind = kind, First = first, Size = size };
                 var table = new TableDescription { Name = "t", Fields = fields, Groups = new[] { group } };
+                var description = new StateDescription { Tables = new[] { table } };
                 Check.Throws<MalformedMessageException>(
-                    () => new World(new StateDescription { Tables = new[] { table } }), name + " " + kind + " " + first + " " + size);
+                    () => new World(description), name + " " + kind + " " + first + " " + size);
             };
             refuse("q", GroupKind.Vector, 0, 2);
             refuse("q", GroupKind.Vector, 1, 1);

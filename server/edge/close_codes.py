@@ -14,6 +14,9 @@ import enum
 REASON_BYTES_MAX = 123
 """RFC 6455, section 5.5: a control frame holds 125 bytes, two of which are the code."""
 
+MOVED_TO = "moved to "
+"""The reason of a close with MOVED begins so if it has the address of the session's shard."""
+
 
 class SessionCloseCode(enum.IntEnum):
     """Close codes that this server sends."""
@@ -34,6 +37,15 @@ class SessionCloseCode(enum.IntEnum):
     ALREADY_CONNECTED = 4503
     KICKED = 4504
     BANNED = 4505
+
+
+def moved_reason(url: str) -> str:
+    """Return the reason of a close with MOVED, which repeats the address of the Redirect before it.
+
+    Some WebSocket libraries drop messages that arrive together with a close: that of Godot, for example.
+    """
+    reason = f"{MOVED_TO}{url}"
+    return reason if len(reason.encode()) <= REASON_BYTES_MAX else "the session is on another shard"
 
 
 def truncate_reason(reason: str) -> str:

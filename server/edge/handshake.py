@@ -23,7 +23,7 @@ from tickwire.schemas.codec import decode_client, encode_server
 from tickwire.schemas.errors import MalformedMessage, UnknownMessage
 from tickwire.schemas.framing import binary_frame
 from tickwire.schemas.messages import Error, ErrorCode, Hello, Redirect, to_request_type
-from tickwire.server.edge.close_codes import SessionCloseCode
+from tickwire.server.edge.close_codes import SessionCloseCode, moved_reason
 from tickwire.server.edge.connection import Connection
 from tickwire.server.edge.context import SessionContext
 from tickwire.server.edge.join import to_error_message
@@ -189,7 +189,7 @@ class SessionHandshake(Receiver[Connection]):
         self._context.counters.resumes["redirected"] += 1
         if self._connection.is_open:
             self._connection.write(binary_frame(encode_server(redirect)))
-            self._connection.close(SessionCloseCode.MOVED, "the session is on another shard")
+            self._connection.close(SessionCloseCode.MOVED, moved_reason(redirect.url))
 
     def _end(self, hello: Hello, identity: Identity, session: Session | None, generation: int) -> None:
         """End the session of a client that has closed the connection with 1000 right after its Hello."""

@@ -27,7 +27,7 @@ from tickwire.schemas.messages import (
     Redirect,
 )
 from tickwire.server.edge.auth.authenticator import Identity
-from tickwire.server.edge.close_codes import SessionCloseCode
+from tickwire.server.edge.close_codes import SessionCloseCode, moved_reason
 from tickwire.server.edge.commands import CommandProcessor
 from tickwire.server.edge.connection import Connection
 from tickwire.server.edge.context import SessionContext
@@ -263,11 +263,10 @@ class Session:
         self.seat = None
         if self.state is SessionState.SEATED:
             if redirect is not None:
-                self.note("redirected", url=redirect.url, reason=reason)
-                self.send_message(redirect)
+                self._end_with_redirect(redirect, reason)
             else:
                 self.send_message(Goodbye(ErrorCode.ROOM_CLOSED, reason, come_back=True))
-            self.terminate(SessionCloseCode.MOVED, reason, counted_as="moved")
+                self.terminate(SessionCloseCode.MOVED, reason, counted_as="moved")
 
     def start_move(self, request: MoveRequest) -> Callable[[], object] | None:
         """See `tickwire.server.rooms.subscriber.Subscriber.start_move`."""
@@ -378,11 +377,8 @@ class Session:
     def redirect(self, redirect: Redirect) -> None:
         """Send the client to the shard that the session was transferred to, and end it here. Idempotent."""
         if self.state is not SessionState.CLOSED:
-            reason = "the session was transferred to another shard"
             self.flush_events()
-            self.note("redirected", url=redirect.url, reason=reason)
-            self.send_message(redirect)
-            self.terminate(SessionCloseCode.MOVED, reason, counted_as="moved")
+            self._end_with_redirect(redirect, "the session was transferred to another shard")
 
     def kick(self, reason: str) -> None:
         """End the session by an operator's request. The player may open another one."""
@@ -404,3 +400,9 @@ class Session:
         """Close the connection and end the session."""
         self.close(code, reason, counted_as=counted_as)
         self.end(reason, counted_as=counted_as)
+
+    def _end_with_redirect(self, redirect: Redirect, reason: str) -> None:
+        self.note("redirected", url=redirect.url, reason=reason)
+        self.send_message(redirect)
+        self.close(SessionCloseCode.MOVED, moved_reason(redirect.url), counted_as="moved")
+        self.end(reason, counted_as="moved")

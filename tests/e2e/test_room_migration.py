@@ -12,11 +12,14 @@ from structlog.testing import capture_logs
 
 from tests.harness.fleets import fleet, moves_with
 from tests.harness.polling import eventually
+from tests.harness.raw_client import hello, raw_client
 from tests.harness.sample_rooms import Duel, Pulse
 from tests.harness.shard_process import running
 from tickwire.client.client import connect
 from tickwire.matchmaking import StaleLease
+from tickwire.schemas.messages import Join, Joined, Redirect, Welcome
 from tickwire.server.config import Settings
+from tickwire.server.edge.close_codes import SessionCloseCode, moved_reason
 from tickwire.server.migration import room_sender
 from tickwire.server.persistence.saver import close_fenced_room
 from tickwire.server.rooms.runtime import RoomRuntime
@@ -529,3 +532,25 @@ async def test_migrating_room_is_not_closed_by_lost_leases_or_fences(two: tuple[
         tick = client.world.tick
         await client.send_input({"dx": 1.0})
         await client.wait_for(lambda: client.world.tick > tick)
+
+
+async def test_close_of_a_moved_session_has_the_address_of_its_redirect(two: tuple[Shard, Shard]) -> None:
+    """For libraries that drop messages that arrive together with a close."""
+    one, other = two
+    async with raw_client(one.url, hello(), Join("duel")) as client:
+        welcome = await client.next(Welcome)
+        joined = await client.next(Joined)
+        await one.drain()
+        assert (await client.next(Redirect)).url == other.url
+        assert await client.close_code() == SessionCloseCode.MOVED
+        assert client.socket.close_reason == f"moved to {other.url}"
+    again = hello(resume_token=welcome.resume_token, attempt=2, room_id=joined.room_id)
+    async with raw_client(one.url, again) as late:
+        assert (await late.next(Redirect)).url == other.url
+        assert await late.close_code() == SessionCloseCode.MOVED
+        assert late.socket.close_reason == f"moved to {other.url}"
+
+
+def test_address_that_does_not_fit_into_a_close_is_left_out() -> None:
+    assert moved_reason("wss://" + "x" * 108) == "moved to wss://" + "x" * 108
+    assert moved_reason("wss://" + "x" * 109) == "the session is on another shard"

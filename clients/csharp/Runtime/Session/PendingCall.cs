@@ -54,6 +54,9 @@ namespace Tickwire
         /// <summary>The request that waits for an answer, if there is one; sent again after a reconnect.</summary>
         public Request Request;
 
+        /// <summary>The Join that waits for the answer to an abandoned one.</summary>
+        public byte[] Unsent;
+
         /// <summary>The first Join, which is repeated at the initial URL; null if it is to be joined with a ticket.</summary>
         public byte[] First;
 

@@ -77,9 +77,9 @@ namespace Tickwire
         public void AbandonedJoinAnswered(double nowMs)
         {
             PendingCall call = Active;
-            if (call != null && call.Step == SeatStep.Abandoned && call.Request != null)
+            if (call != null && call.Step == SeatStep.Abandoned)
             {
-                RequestSeat(call, call.Request.Data, nowMs);
+                RequestSeat(call, call.Unsent, nowMs);
             }
         }
 
@@ -197,15 +197,17 @@ namespace Tickwire
         /// then.</summary>
         private void RequestSeat(PendingCall call, byte[] data, double nowMs)
         {
-            call.Request = new Request(RequestType.Join, data);
             deadlines.Set(call.Number, nowMs + PendingCall.CallMsMax);
             if (core.IsAbandoningJoin)
             {
                 call.Step = SeatStep.Abandoned;
+                call.Request = null; // the next Error answers the abandoned Join
+                call.Unsent = data;
                 return;
             }
 
             call.Step = SeatStep.Requested;
+            call.Request = new Request(RequestType.Join, data);
             user.Send(data);
         }
 

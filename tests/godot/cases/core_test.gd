@@ -36,11 +36,15 @@ func test_a_resume_keeps_the_room_unless_the_seat_is_lost() -> void:
 func test_a_new_session_discards_everything() -> void:
 	var core := _seated()
 	core.command("buy")
+	core.input({})
 	core.receive(_event(5), 0)
 	var update := _welcome(core, 1, "other")
 	check(update.has_lost_session and not update.has_resumed, "the session is lost")
 	equal([update.lost_room_id, core.world, core.event_number], ["room-1", null, 0], "room, world, events")
 	equal(core.commands_due(0).size(), 0, "commands")
+	_join(core, "room-1")
+	core.input({})
+	equal(core.input_seq, 1, "inputs")
 
 
 func test_a_stored_session_is_asked_for_with_a_keyframe() -> void:
@@ -232,10 +236,16 @@ func test_the_queue_is_left_again_after_a_resume() -> void:
 	core.match_request("duel")
 	_status(core, Messages.QueueState.WAITING)
 	core.abandon_match()
+	core.match_request("duel")
+	core.abandon_match()
 	_hello(core)
 	equal(core.outgoing.size(), 0, "nothing before Welcome")
 	_welcome(core, 2, "next")
+	equal(core.outgoing.size(), 1, "one cancellation")
 	check(Codec.decode_client(core.outgoing[0]).message is Messages.MatchCancel, "MatchCancel")
+	core.match_request("duel")
+	check(not _status(core, Messages.QueueState.CANCELLED).is_current, "its answer")
+	check(_status(core, Messages.QueueState.WAITING).is_current, "the new entry")
 
 
 func test_other_messages_become_updates() -> void:

@@ -49,6 +49,36 @@ func test_error_codes_of_newer_servers_are_internal() -> void:
 	equal(Messages.code_name(Messages.ErrorCode.KICKED), "KICKED", "name")
 
 
+func test_a_message_is_not_longer_than_its_bytes() -> void:
+	var left := Messages.Left.new()
+	left.reason = "closed"
+	var data := Codec.encode_server(left)
+	var at := data.hex_encode().find("06000000" + "closed".to_utf8_buffer().hex_encode()) >> 1
+	data.encode_u32(at, 4000)
+	check(Codec.decode_server(data).error.contains("ends outside"), "a text that ends outside")
+	for offset: int in [0, 0x7fffffff, 0xffffffff]:
+		data.encode_u32(0, offset)
+		check(Codec.decode_server(data).error.contains("points outside"), "a root outside")
+
+
+func test_a_message_refers_to_each_of_its_bytes_once() -> void:
+	var list := Messages.RoomList.new()
+	for index in 100:
+		var room := Messages.ListedRoom.new()
+		room.room_id = "x" if index < 99 else "x".repeat(2000)
+		list.rooms.append(room)
+	var data := Codec.encode_server(list)
+	equal(Codec.decode_server(data).error, "", "each room once")
+	var vector := 0
+	while data.decode_u32(vector) != 100:
+		vector += 4
+	var last := vector + 4 + 4 * 99 + data.decode_u32(vector + 4 + 4 * 99)
+	for index in 100:
+		var position := vector + 4 + 4 * index
+		data.encode_u32(position, last - position)
+	check(Codec.decode_server(data).error.contains("more bytes than its own size"), "one room 100 times")
+
+
 func test_payloads_agree_with_the_server() -> void:
 	for vector: Dictionary in _read("payloads"):
 		var data: PackedByteArray = vector.hex.hex_decode()

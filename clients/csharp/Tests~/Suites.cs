@@ -16,6 +16,9 @@ namespace Tickwire.Tests
                 ValueTests.All(),
                 FuzzTests.All(),
                 AllocationTests.All(),
+                PlayTests.All(),
+                PredictionTests.All(),
+                ClientTests.All(),
             })
             {
                 foreach (Test test in suite)

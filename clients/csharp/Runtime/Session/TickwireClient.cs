@@ -22,6 +22,7 @@ namespace Tickwire
         public static readonly TimeSpan CommandTime = TimeSpan.FromSeconds(10);
         private const string ReportCommand = "tickwire.report"; // every shard answers it itself, in any room
         private const int GoingAway = 1001;
+        private const int CloseMsMax = 2000;
         private readonly object gate = new object();
         private readonly ClientOptions options;
         private readonly SessionMachine machine;
@@ -227,7 +228,7 @@ namespace Tickwire
             {
                 ArraySegment<byte> data;
                 uint seq = machine.EncodeInput(values, out data);
-                if (seq != 0 && link != null)
+                if (seq != 0)
                 {
                     link.Transport.Send(data);
                 }
@@ -277,6 +278,18 @@ namespace Tickwire
             {
                 machine.Close(NowMs);
                 Run();
+            }
+        }
+
+        /// <summary>Ends the session, and completes when the server has closed the connection, or after 2 s. Await it before
+        /// the program ends: the server does not receive messages of a process that is gone.</summary>
+        public Task CloseAsync()
+        {
+            lock (gate)
+            {
+                TransportLink closed = link;
+                Close();
+                return closed == null ? Task.CompletedTask : Task.WhenAny(closed.Ended, Task.Delay(CloseMsMax));
             }
         }
 
@@ -390,18 +403,24 @@ namespace Tickwire
             isRunning = true;
             List<MachineCommand> commands = machine.Commands;
             int at = 0;
-            do
+            try
             {
-                for (; at < commands.Count; at++)
+                do
                 {
-                    Execute(commands[at]);
-                }
+                    while (at < commands.Count)
+                    {
+                        Execute(commands[at++]);
+                    }
 
-                machine.UpdateTimer();
+                    machine.UpdateTimer();
+                }
+                while (at < commands.Count);
             }
-            while (at < commands.Count);
-            commands.Clear();
-            isRunning = false;
+            finally
+            {
+                commands.RemoveRange(0, at);
+                isRunning = false;
+            }
         }
 
         private void Execute(in MachineCommand command)
@@ -448,11 +467,11 @@ namespace Tickwire
 
         private void OpenLink(string url)
         {
-            ITransport transport = options.CreateTransport == null ? DefaultTransport() : options.CreateTransport();
-            link = new TransportLink(this, buffers, transport);
+            link = new TransportLink(this, buffers);
             try
             {
-                transport.Open(url, ClientCore.Subprotocol, link);
+                link.Transport = options.CreateTransport == null ? DefaultTransport() : options.CreateTransport();
+                link.Transport.Open(url, ClientCore.Subprotocol, link);
             }
             catch (Exception error) // such as an invalid address
             {
@@ -464,7 +483,7 @@ namespace Tickwire
         {
             TransportLink closed = link;
             link = null;
-            if (closed != null)
+            if (closed != null && closed.Transport != null)
             {
                 closed.Transport.Close(code, reason);
             }

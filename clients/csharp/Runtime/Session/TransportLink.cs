@@ -1,6 +1,7 @@
 // Carries the events of one transport to the client's thread.
 
 using System;
+using System.Threading.Tasks;
 
 namespace Tickwire
 {
@@ -31,15 +32,22 @@ namespace Tickwire
     {
         private readonly TickwireClient client;
         private readonly BufferPool buffers;
+        private readonly TaskCompletionSource<bool> ended =
+            new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
 
-        public TransportLink(TickwireClient client, BufferPool buffers, ITransport transport)
+        public TransportLink(TickwireClient client, BufferPool buffers)
         {
             this.client = client;
             this.buffers = buffers;
-            Transport = transport;
         }
 
-        public ITransport Transport { get; }
+        public ITransport Transport { get; set; }
+
+        /// <summary>Completes when the connection has ended.</summary>
+        public Task Ended
+        {
+            get { return ended.Task; }
+        }
 
         public void Opened()
         {
@@ -55,6 +63,7 @@ namespace Tickwire
 
         public void Failed(string reason, double retryAfterMs)
         {
+            ended.TrySetResult(true);
             client.Enqueue(new LinkEvent
             {
                 Kind = LinkEventKind.Failed,
@@ -66,6 +75,7 @@ namespace Tickwire
 
         public void Closed(int? code, string reason)
         {
+            ended.TrySetResult(true);
             client.Enqueue(new LinkEvent { Kind = LinkEventKind.Closed, Source = this, Code = code, Text = reason });
         }
     }

@@ -37,6 +37,7 @@ from tickwire.server.cli.replay import ReplayOptions, replay_file, serve_replay
 from tickwire.server.codegen.csharp import DEFAULT_NAMESPACE, generate_csharp
 from tickwire.server.codegen.game_api import GameApi
 from tickwire.server.codegen.game_reader import read_game
+from tickwire.server.codegen.gdscript import generate_gdscript
 from tickwire.server.codegen.json_document import generate_json
 from tickwire.server.codegen.typescript import generate_typescript
 from tickwire.server.config import Settings, load
@@ -358,6 +359,12 @@ def codegen_csharp(
 ) -> None:
     """Print the types of rooms as C#: tables, inputs, options, commands and events."""
     _generate(modules, lambda api: generate_csharp(api, namespace))
+
+
+@codegen.command(name="gdscript")
+def codegen_gdscript(modules: Modules) -> None:
+    """Print the classes of rooms as GDScript: tables, inputs, options, commands and events."""
+    _generate(modules, generate_gdscript)
 
 
 @codegen.command(name="json")

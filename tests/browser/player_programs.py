@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests.browser.conftest import ROOT
 from tests.csharp import player as csharp_player
+from tests.godot.player import player_command as godot_player
 from tests.harness.players import ClientUnavailable
 
 SOURCES = Path(__file__).parent / "players"
@@ -48,6 +49,7 @@ PROGRAMS: dict[str, Callable[[Path], list[str]]] = {
     "python": python_player,
     "node": node_player,
     "csharp": csharp_player.player_command,
+    "godot": godot_player,
 }
 """The players that are programs: the command lines, for a folder in which they may write."""
 

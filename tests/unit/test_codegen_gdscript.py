@@ -79,7 +79,7 @@ def test_local_columns_are_not_in_the_table() -> None:
     assert text.index("class DiaryRoom") < text.index("class GardenRoom")
 
 
-class Timer(Event):
+class Button(Event):
     class_: int = msgspec.field(name="class")
     fields: int
     label: str
@@ -97,7 +97,7 @@ class ThingInput(Input):
 class Toolbox(Room):
     room_type = "2 tools"
     input_type = ThingInput
-    events = (Timer,)
+    events = (Button,)
     things: Things
 
     @command
@@ -113,13 +113,13 @@ def test_names_that_godot_has_get_an_underscore() -> None:
     assert 'return {"func": func_}' in text
     assert "\tfunc connect_(arguments_: int, var_: Variant = null) -> _Reply:\n" in text
     assert 'var arguments := {"arguments": arguments_}\n\t\tif var_ != null:\n\t\t\targuments["var"] = var_\n' in text
-    assert "signal timer(payload: Timer_)" in text
-    assert "class Timer_ extends RefCounted:\n\tvar class_: int = 0\n\tvar fields_: int = 0\n" in text
-    assert "## Array" not in text.partition("class Timer_")[2].partition("class ")[0]
+    assert "signal button(payload: Button_)" in text
+    assert "class Button_ extends RefCounted:\n\tvar class_: int = 0\n\tvar fields_: int = 0\n" in text
+    assert "## Array" not in text.partition("class Button_")[2].partition("class ")[0]
 
 
 def test_text_of_the_game_stays_in_comments_and_literals() -> None:
-    class Hostile(Room):
+    class Injected(Room):
         room_type = 'he said "hi"\N{LINE SEPARATOR}'
 
         @command
@@ -127,7 +127,7 @@ def test_text_of_the_game_stays_in_comments_and_literals() -> None:
             """Ends [b]here.
             func injected(): pass"""
 
-    text = gdscript(Hostile)
+    text = gdscript(Injected)
     assert "\t## Ends [lb]b]here. func injected(): pass\n" in text
     assert 'const ROOM_TYPE := "he said \\"hi\\"' in text
 

@@ -8,6 +8,7 @@
 ## listener only; the client and the other listeners continue.
 extends Node
 
+const _Codec := preload("core/codec.gd")
 const _ClientCore := preload("core/client_core.gd")
 const _Commands := preload("session/machine_commands.gd")
 const _Errors := preload("session/errors.gd")
@@ -18,6 +19,7 @@ const _OpenRoom := preload("open_room.gd")
 const _Reply := preload("reply.gd")
 const _Room := preload("room.gd")
 const _Transport := preload("transport.gd")
+const _Updates := preload("core/updates.gd")
 const _World := preload("core/world.gd")
 
 ## The world advanced to this tick.
@@ -47,6 +49,9 @@ signal closed(error: _Errors.Disconnected)
 
 const _ANSWER_MS := 15_000.0
 const _REPORT_COMMAND := "tickwire.report"
+## The code and the reason of a close when the session is on another shard.
+const _MOVED := 4003
+const _MOVED_TO := "moved to "
 const _DEFAULT_BUILD := "tickwire-godot"
 
 
@@ -264,6 +269,7 @@ func _notification(what: int) -> void:
 
 func _poll(transport: _Transport) -> void:
 	var is_alive := transport.poll()
+	var has_redirect := false
 	if transport.is_open and not _is_connected:
 		_is_connected = true
 		_machine.connected(_now_ms())
@@ -272,15 +278,29 @@ func _poll(transport: _Transport) -> void:
 		var data := transport.next_message()
 		if data.is_empty():
 			break
-		_machine.message_received(data, _now_ms())
+		var update := _machine.message_received(data, _now_ms())
+		has_redirect = has_redirect or (update is _Updates.Redirected and update.redirect.is_resume)
 		_run()
-	if is_alive or _transport != transport or transport.reopen():
+	if is_alive or _transport != transport:
+		return
+	if not has_redirect and transport.close_code == _MOVED and transport.close_reason.begins_with(_MOVED_TO):
+		_follow_reason(transport.close_reason.trim_prefix(_MOVED_TO))
+	elif transport.reopen():
 		return
 	_transport = null
 	if _is_connected:
 		_machine.connection_lost(transport.close_code, transport.close_reason, _now_ms())
 	else:
 		_machine.connect_failed(_connect_error("the handshake failed"), _now_ms())
+	_run()
+
+
+# The engine discards a Redirect that arrives together with the close after it: the reason of the close has the same address.
+func _follow_reason(url: String) -> void:
+	var redirect := _Messages.Redirect.new()
+	redirect.url = url
+	redirect.is_resume = true
+	_machine.message_received(_Codec.encode_server(redirect), _now_ms())
 	_run()
 
 

@@ -1,7 +1,7 @@
 ## A WebSocket of the engine. The client polls it in each frame.
 ##
 ## The engine discards messages that arrive in the same poll as the close after them. The server's answer to a Hello that it does not
-## accept is such a message: an Error, or a Redirect. [method reopen] therefore repeats a connection that was closed before any message
+## accept is such a message: an Error. [method reopen] therefore repeats a connection that was closed before any message
 ## arrived, with a queue of one message: the engine then reads two bytes at a time, and stops after each message. That takes 1 µs for
 ## a byte, too long for a connection on which a game is played.
 extends RefCounted

@@ -292,6 +292,16 @@ func test_acknowledgements_restore_the_number_of_the_input() -> void:
 	equal([update.tick, update.seq, core.acknowledged_seq], [80_000, 65_535, 65_535], "acknowledgement")
 
 
+func test_a_core_is_freed_with_its_world() -> void:
+	var core := _seated()
+	core.receive(_keyframe(70), 0)
+	core.command("buy")
+	var kept: Array[WeakRef] = [weakref(core), weakref(core.world), weakref(core.world.table("dots")), weakref(core.state)]
+	core = null
+	for reference in kept:
+		equal(reference.get_ref(), null, "an object that is still referenced")
+
+
 # -- messages of a server -----------------------------------------------------------------------------------
 
 

@@ -134,7 +134,6 @@ class ConnectionMachine:
         self._user = user
         self._plan = ReconnectPlan(options.url, reconnect_ms=options.reconnect_ms, random=random)
         self._is_first = True
-        self._is_restored = False
         self._visited_url = ""
         self._token = ""
         self._ping_ms = 0
@@ -145,11 +144,6 @@ class ConnectionMachine:
     def session_url(self) -> str:
         """The address of the session's shard."""
         return self._plan.url
-
-    @property
-    def is_restored(self) -> bool:
-        """Whether the session of an earlier run of the program is being resumed, until its first Welcome."""
-        return self._is_restored
 
     def disconnected(self) -> Disconnected:
         """Return the reason of the last close as an error."""
@@ -287,7 +281,7 @@ class ConnectionMachine:
         """Begin the session on this connection: the resume token is saved and confirmed."""
         self.phase = Phase.OPEN
         self.state = ConnectionState.CONNECTED
-        self._is_first = self._is_restored = False
+        self._is_first = False
         self._visited_url = ""
         self._plan.connected(self.url, now_ms)
         self._deadlines.cancel(ATTEMPT)
@@ -411,7 +405,7 @@ class ConnectionMachine:
         if stored.player != player_from_token(self._token):
             self._clear_stored()
             return
-        self._is_first, self._is_restored = False, True
+        self._is_first = False
         self._core.restore(
             stored.resume_token,
             last_event=stored.last_event,

@@ -68,6 +68,8 @@ class Request(msgspec.Struct, frozen=True, eq=False):
                 return update if self.type is Leave else None
             case Redirected(is_move=True):
                 return None
+            case Redirected(redirect) if redirect.is_resume:  # the session moves, with its requests
+                return None
             case Redirected(is_match=is_match):
                 return update if self.type is (MatchRequest if is_match else Join) else None
             case RoomsListed(answer):

@@ -326,12 +326,12 @@ class SessionMachine:
 
     def update_received(self, update: Update | None, now_ms: float) -> None:
         """Handle an update of the core, for shells that call `core.receive` themselves."""
+        self._now_ms = now_ms
         if isinstance(update, StateApplied):
             self._commands.append(Emit("state", update))
         elif isinstance(update, InputAcknowledged):
             self._commands.append(Emit("acknowledged", update))
         elif update is not None:
-            self._now_ms = now_ms
             if isinstance(update, ErrorReceived) and self.connection.phase is Phase.HELLO:
                 self._emit("refused", Refused(update.error))
                 self.connection.refused(update.error, now_ms)
@@ -390,7 +390,6 @@ class SessionMachine:
     def _welcomed(self, update: Welcomed) -> None:
         if self.connection.phase is not Phase.HELLO:
             return
-        was_restored = self.connection.is_restored
         self.connection.welcomed(update.welcome, self._now_ms)
         self.resumes += update.has_resumed
         self.sessions_lost += update.has_lost_session
@@ -406,16 +405,20 @@ class SessionMachine:
         self._seats.welcomed(update, self._now_ms)
         self._send_requests_again()
         self._send_commands()
-        if self._open is not None and not (was_restored and update.has_resumed and update.is_join_in_flight):
+        if self._open is not None and not (update.has_resumed and update.is_join_in_flight):
             self.resolve(self._open, None)
-        elif self._open is not None:  # the seat of the earlier run follows
+        elif self._open is not None:  # the seat of the earlier run of the program follows
             self._deadlines.set(self._open.number, self._now_ms + CALL_MS_MAX)
 
     def _open_answered(self, update: Update) -> None:
         """End `open` once the client has the seat of an earlier run of the program, or will not get it."""
-        is_over = isinstance(update, SeatTaken | SeatLost | Redirected) or (
-            isinstance(update, ErrorReceived) and is_answer(update.error, Join)
-        )
+        match update:
+            case Redirected(redirect):
+                is_over = not redirect.is_resume
+            case ErrorReceived(error):
+                is_over = is_answer(error, Join)
+            case _:
+                is_over = isinstance(update, SeatTaken | SeatLost)
         if is_over and self._open is not None:
             self.resolve(self._open, None)
 

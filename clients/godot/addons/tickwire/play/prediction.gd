@@ -42,6 +42,7 @@ var _acknowledged_seq := -1  # waits for the state of its tick
 
 ## [param step] applies an input to a state for one tick, and returns the new state:
 ## [code]func(state: Dictionary, input: Dictionary) -> Dictionary[/code]. It must not change its arguments.
+## (As everywhere in Godot, a Callable of a method does not keep its RefCounted object: the game must keep it.)
 ## [br][param options] may have those of Smoothing (fields, angles, half_life_ms, snap_distance), and
 ## [br][code]inputs[/code]: [code]room.input_fields[/code]: inputs are quantised as the server does before they are applied;
 ## [br][code]local[/code]: fields of the state that the server does not send, with their first values: they follow from inputs;

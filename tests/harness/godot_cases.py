@@ -16,6 +16,7 @@ from pathlib import Path
 import msgspec
 
 from tests.harness.client_vectors import create_vectors
+from tests.harness.godot_differential import create_changed
 
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "tests" / "godot" / "cases"
@@ -109,6 +110,8 @@ def _run(godot: list[str], project: Path) -> str:
     cases = list_cases()
     (project / "plan.json").write_text(json.dumps(msgspec.to_builtins(cases)))
     (project / "vectors.json").write_text(json.dumps(create_vectors()))
+    golden = [path for path in (ROOT / "schemas" / "golden").rglob("*.json") if path.stem != "acknowledgements"]
+    (project / "changed.json").write_text(json.dumps(create_changed(golden)))
     output = run_script(godot, project, "res://cases/run_cases.gd")
     results = project / "results.jsonl"
     text = results.read_text() if results.exists() else ""

@@ -138,15 +138,13 @@ static func _decode(data: PackedByteArray, body: PackedStringArray, slot: int) -
 	var result := Result.new()
 	var reader := FlatReader.new(data)
 	var slots := reader.slots(reader.root())
-	var tag := reader.u8(slots[slot]) if slots.size() > slot and slots[slot] else 0
-	if tag > 0 and tag <= body.size():
-		if slots.size() > slot + 1 and slots[slot + 1]:
-			var message := _read(reader, reader.follow(slots[slot + 1]), body[tag - 1])
-			result.message = message if not reader.error else null
-		elif not reader.error:
-			reader.error = "a message without a body"
-	elif tag == 0 and not reader.error:
-		reader.error = "a message without a type"
+	if reader.error or slots.size() < slot + 2 or not slots[slot] or not slots[slot + 1]:
+		result.error = reader.error if reader.error else "the message has no body"
+		return result
+	var tag := reader.u8(slots[slot])
+	if tag > 0 and tag <= body.size():  # others are those of a newer server
+		var message := _read(reader, reader.follow(slots[slot + 1]), body[tag - 1])
+		result.message = message if not reader.error else null
 	result.error = reader.error
 	return result
 

@@ -7,10 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import flatbuffers
 import msgspec
+import pytest
 
 from tests.csharp.conftest import run
-from tickwire.schemas.codec import decode_client, encode_server
+from tickwire.schemas.codec import decode_client, decode_server, encode_server
+from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.messages import (
     Command,
     EndSession,
@@ -121,6 +124,45 @@ def test_server_messages_are_decoded_with_all_their_fields(program: Path, tmp_pa
     decoded = [json.loads(line) for line in done.stdout.splitlines()]
     assert decoded == [[type(message).__name__, *plain(message)] for message in SERVER], done.stderr
     assert len({type(message) for message in SERVER}) == 12
+
+
+def _with_shared_text(size: int) -> bytes:
+    """Return a Welcome whose four texts are one text in the message."""
+    builder = flatbuffers.Builder(0)
+    text = builder.CreateString("x" * size)
+    builder.StartObject(13)
+    for slot in (0, 1, 8, 12):
+        builder.PrependUOffsetTRelativeSlot(slot, text, 0)
+    body = builder.EndObject()
+    builder.StartObject(5)
+    builder.PrependUint8Slot(3, 1, 0)
+    builder.PrependUOffsetTRelativeSlot(4, body, 0)
+    builder.Finish(builder.EndObject())
+    return bytes(builder.Output())
+
+
+def test_hostile_server_messages_are_malformed(program: Path, tmp_path: Path) -> None:
+    field = msgspec.structs.replace(FIELDS[0], kind=9)
+    messages = [
+        encode_server(Left("x" * 4097)),
+        encode_server(Joined(description=StateDescription((), (field,)))),
+        _with_shared_text(2000),
+    ]
+    for message in messages:
+        with pytest.raises(MalformedMessage):
+            decode_server(message)
+    done = run(
+        program, "messages", _lines(tmp_path, [*messages, _with_shared_text(2), encode_server(Left("x" * 4096))])
+    )
+    decoded = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [message[0] for message in decoded] == [*["m"] * len(messages), "Welcome", "Left"], done.stderr
+
+
+def test_groups_of_an_unknown_kind_are_left_out(program: Path, tmp_path: Path) -> None:
+    table = TableDescription("t", FIELDS, (GroupDescription("q", 7, 0, 2), GroupDescription("v", 0, 0, 2)))
+    message = encode_server(Joined(description=StateDescription((table,))))
+    done = run(program, "messages", _lines(tmp_path, [message]))
+    assert [group[0] for group in json.loads(done.stdout)[7][0][0][2]] == ["v"]
 
 
 def test_client_messages_are_read_by_the_server(program: Path) -> None:

@@ -117,6 +117,7 @@ namespace Tickwire.Tests
             Check.Equal(2, core.Outgoing.Count, "and again after a resume");
             core.MatchRequest("duel", null);
             Check.That(!Status(core, QueueState.Waiting).IsCurrent, "a status of the abandoned entry");
+            Check.That(!Status(core, QueueState.Waiting).IsCurrent, "another one");
             Check.That(!Status(core, QueueState.Cancelled).IsCurrent, "the answer to the cancellation");
             Check.That(Status(core, QueueState.Waiting).IsCurrent, "the status of the new entry");
             Check.That(Status(core, QueueState.TimedOut).IsEnd, "the wait ended without a match");

@@ -13,6 +13,7 @@ namespace Tickwire.Tests
                 GoldenTests.All(),
                 CoreTests.All(),
                 SessionCoreTests.All(),
+                SectionTests.All(),
                 ValueTests.All(),
                 FuzzTests.All(),
                 AllocationTests.All(),

@@ -80,7 +80,7 @@ namespace Tickwire.Tests
             }
 
             var deep = new byte[70];
-            for (int index = 0; index < deep.Length; index++)
+            for (int index = 0; index < deep.Length - 1; index++)
             {
                 deep[index] = 0x91;
             }

@@ -155,13 +155,7 @@ namespace Tickwire
         {
             this.reader = reader;
             this.position = position;
-            long found = position - (long)unchecked((int)reader.U32(position));
-            if (found < 0 || found > int.MaxValue)
-            {
-                throw new MalformedMessageException("the vtable of the table at byte " + position + " is outside the message");
-            }
-
-            vtable = (int)found;
+            vtable = unchecked(position - (int)reader.U32(position)); // any number: it is checked when it is read
             int vtableSize = reader.U16(vtable);
             int tableSize = reader.U16(vtable + 2);
             if (vtableSize < 4 || (vtableSize & 1) != 0 || tableSize < 4)
@@ -170,7 +164,6 @@ namespace Tickwire
             }
 
             slots = vtableSize / 2 - 2;
-            reader.Check(vtable, vtableSize);
             reader.Check(position, tableSize);
             for (int slot = 0; slot < slots; slot++)
             {

@@ -152,8 +152,7 @@ namespace Tickwire
 
         private List<object> List(ulong count, int depth)
         {
-            CheckCount(count);
-            var items = new List<object>((int)Math.Min(count, 64)); // grows with the items: nested lists may lie
+            var items = new List<object>((int)Math.Min(count, 64)); // a count may be false
             for (ulong index = 0; index < count; index++)
             {
                 items.Add(Value(depth + 1));
@@ -164,7 +163,6 @@ namespace Tickwire
 
         private Dictionary<string, object> Map(ulong count, int depth)
         {
-            CheckCount(count);
             var map = new Dictionary<string, object>();
             for (ulong index = 0; index < count; index++)
             {
@@ -184,15 +182,6 @@ namespace Tickwire
             }
 
             return map;
-        }
-
-        /// <summary>Raises an exception if a list is longer than its bytes, before memory is allocated for it.</summary>
-        private void CheckCount(ulong count)
-        {
-            if (count > (ulong)(data.Length - at))
-            {
-                throw new MalformedMessageException("a list or a map is longer than the message");
-            }
         }
 
         private string Text(ulong size)

@@ -98,19 +98,21 @@ func _leave(waiting: _PendingCall, now_ms: float) -> void:
 
 # Sends a Join, or waits until an abandoned Join has its answer: the server refuses another one until then.
 func _request(waiting: _PendingCall, data: PackedByteArray, now_ms: float) -> void:
-	waiting.request = _Request.new("Join", data)
 	_deadlines.set_at(waiting.number, now_ms + _PendingCall.CALL_MS_MAX)
 	if _core.is_abandoning_join:
 		waiting.step = _Step.ABANDONED
+		waiting.request = null
+		waiting.unsent = data
 		return
 	waiting.step = _Step.REQUESTED
+	waiting.request = _Request.new("Join", data)
 	_send.call(data)
 
 
 ## Continues a call that waited for the answer to an abandoned Join.
 func abandoned_join_answered(now_ms: float) -> void:
-	if active and active.step == _Step.ABANDONED and active.request:
-		_request(active, active.request.data, now_ms)
+	if active and active.step == _Step.ABANDONED:
+		_request(active, active.unsent, now_ms)
 
 
 ## Handles the answer to the request of the active call.

@@ -21,7 +21,7 @@ from tests.harness.godot_differential import create_changed
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "tests" / "godot" / "cases"
 ADDON = ROOT / "clients" / "godot" / "addons" / "tickwire"
-RUN_S_MAX = 120
+RUN_S_MAX = 200
 _TEST = re.compile(r"^func (test_\w+)\(\)", re.MULTILINE)
 _VECTORS = re.compile(r"^# vectors: (\S+)\nfunc (vector_\w+)\(", re.MULTILINE)
 _PROJECT = '[application]\n\nconfig/name="Tickwire tests"\n'

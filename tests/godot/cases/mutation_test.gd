@@ -61,7 +61,7 @@ func vector_mutated_frames(path: String) -> void:
 	var seat := Codec.encode_server(joined)
 	var refused := 0
 	for count in golden.steps.size():
-		for turn in 6:
+		for turn in 3:
 			var core := ClientCore.new()
 			core.receive(seat, 0)
 			for index in count:
@@ -69,7 +69,7 @@ func vector_mutated_frames(path: String) -> void:
 			var update := core.receive(_mutate(golden.steps[count].frame.hex_decode()), 0)
 			refused += int(core.resyncs > 0 or update is Updates.Malformed)
 			_check_ranges(core)
-	check(refused > golden.steps.size(), "only %d frames were refused" % refused)
+	check(refused > golden.steps.size() >> 1, "only %d frames were refused" % refused)
 
 
 func _check_ranges(core: ClientCore) -> void:

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from tests.csharp.conftest import run
-from tickwire.schemas.codec import decode_client, decode_server, encode_server
+from tickwire.schemas.codec import decode_client, decode_server, encode_client, encode_server
 from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.messages import (
     Command,
@@ -167,7 +167,10 @@ def test_groups_of_an_unknown_kind_are_left_out(program: Path, tmp_path: Path) -
 
 def test_client_messages_are_read_by_the_server(program: Path) -> None:
     done = run(program, "requests")
-    assert [decode_client(bytes.fromhex(line)) for line in done.stdout.splitlines()] == CLIENT, done.stderr
+    encoded = [bytes.fromhex(line) for line in done.stdout.splitlines()]
+    assert [decode_client(data) for data in encoded] == CLIENT, done.stderr
+    for data, message in zip(encoded, CLIENT, strict=True):
+        assert data == encode_client(message), f"{type(message).__name__} is not laid out as flatc's builder does"
     assert len({type(message) for message in CLIENT}) == 11
 
 

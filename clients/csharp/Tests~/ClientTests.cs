@@ -225,16 +225,20 @@ namespace Tickwire.Tests
             server.Options.IsPolled = false;
             TickwireClient client = TickwireClient.Create("ws://home/", server.Options);
             int thread = 0;
-            client.OnClosed += error => thread = Thread.CurrentThread.ManagedThreadId;
-            Task opened = client.OpenAsync();
-            while (server.Transports.Count == 0)
+            var isClosed = new ManualResetEvent(false);
+            client.OnClosed += error =>
             {
-                Thread.Yield();
-            }
-
+                thread = Thread.CurrentThread.ManagedThreadId;
+                isClosed.Set();
+            };
+            Task opened = client.OpenAsync();
+            bool isOpening = SpinWait.SpinUntil(
+                () => server.Transports.Count > 0 && Volatile.Read(ref server.Transport.Listener) != null, 10000);
+            Check.That(isOpening, "the client has opened a transport");
             server.Transport.Listener.Failed("no server", 0);
             Check.That(Error(opened) is ConnectFailedException, "the call has failed");
-            Check.That(thread != 0 && thread != Thread.CurrentThread.ManagedThreadId, "another thread");
+            Check.That(isClosed.WaitOne(10000), "the event was raised");
+            Check.That(thread != Thread.CurrentThread.ManagedThreadId, "another thread");
         }
 
         // -- allocation -------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ namespace Tickwire.Tests
                 CoreTests.All(),
                 SessionCoreTests.All(),
                 SectionTests.All(),
+                TrackerTests.All(),
                 ValueTests.All(),
                 FuzzTests.All(),
                 AllocationTests.All(),

@@ -113,22 +113,27 @@ func reset() -> void:
 	_smoothing.reset()
 
 
-## Updates the prediction from a client's signals. Returns a Callable that stops it. [param read] returns the own entity's state in
-## the client's world as a Dictionary; empty if the entity does not exist.
+## Updates the prediction from a client's signals. Returns a Callable that stops it; the end of the object of [param read] stops it
+## as well. [param read] returns the own entity's state in the client's world as a Dictionary; empty if the entity does not exist.
 func follow(client: Object, read: Callable) -> Callable:
-	var listeners := {
-		"state": func(_tick: int) -> void: _state_applied(client, read),
-		"acknowledged": _input_acknowledged,
-		"pong": func(_rtt_ms: float) -> void: _apply_acknowledgement(),
-		"reconnected": func(_is_same_session: bool) -> void: clear_pending(),
-		"joined": func(_room: Object) -> void: clear_pending(),
-		"left": func(_reason: String) -> void: reset(),
-	}
-	for name: String in listeners:
-		client.connect(name, listeners[name])
-	return func() -> void:
+	var listeners := {}
+	var stop := func() -> void:
 		for name: String in listeners:
 			client.disconnect(name, listeners[name])
+		listeners.clear()  # they refer to this function
+	listeners["state"] = func(_tick: int) -> void:
+		if read.is_valid():
+			_state_applied(client, read)
+		else:
+			stop.call()
+	listeners["acknowledged"] = _input_acknowledged
+	listeners["pong"] = func(_rtt_ms: float) -> void: _apply_acknowledgement()
+	listeners["reconnected"] = func(_is_same_session: bool) -> void: clear_pending()
+	listeners["joined"] = func(_room: Object) -> void: clear_pending()
+	listeners["left"] = func(_reason: String) -> void: reset()
+	for name: String in listeners:
+		client.connect(name, listeners[name])
+	return stop
 
 
 func _state_applied(client: Object, read: Callable) -> void:

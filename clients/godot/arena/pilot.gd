@@ -9,7 +9,6 @@ const _SNAP_DISTANCE := 80.0
 var _arena: Rooms.ArenaRoom
 var _ship_step: ShipStep
 var _prediction: Tickwire.Prediction
-var _stop: Callable
 var _tick_s: float
 var _waited_s := 0.0
 
@@ -26,12 +25,12 @@ func _init(arena: Rooms.ArenaRoom) -> void:
 		"snap_distance": _SNAP_DISTANCE,
 		"tick_ms": _tick_s * 1000,
 	})
-	_stop = _prediction.follow(arena.room.client, _read_ship)
+	_prediction.follow(arena.room.client, _read_ship)
 
 
 ## Ends the prediction.
 func stop() -> void:
-	_stop.call()
+	_prediction.stop_following()
 
 
 ## Returns the ship to draw: x, y, heading and speed; empty before its first state.

@@ -258,7 +258,7 @@ func test_prediction_follows_a_client() -> void:
 	var prediction := _prediction()
 	var client := FakeClient.new()
 	var ship := {"x": 1.0}
-	var stop := prediction.follow(client, func() -> Dictionary: return ship)
+	prediction.follow(client, func() -> Dictionary: return ship)
 	client.state.emit(1)
 	prediction.sent(1, {"dx": 2.0})
 	prediction.sent(2, {"dx": 4.0})
@@ -274,6 +274,7 @@ func test_prediction_follows_a_client() -> void:
 	equal(prediction.now.x, 3.0, "no state came: the second input changed nothing")
 	client.left.emit("")
 	equal(prediction.now, {}, "left")
-	stop.call()
+	prediction.stop_following()
+	prediction.stop_following()
 	client.state.emit(4)
 	equal(prediction.now, {}, "stopped")

@@ -38,6 +38,8 @@ var _pending: Array[_Pending] = []
 var _confirmed: Dictionary = {}
 var _state: Dictionary = {}
 var _acknowledged_seq := -1  # waits for the state of its tick
+var _client: Object
+var _read: Callable
 
 
 ## [param step] applies an input to a state for one tick, and returns the new state:
@@ -113,41 +115,69 @@ func reset() -> void:
 	_smoothing.reset()
 
 
-## Updates the prediction from a client's signals. Returns a Callable that stops it; the end of the object of [param read] stops it
-## as well. [param read] returns the own entity's state in the client's world as a Dictionary; empty if the entity does not exist.
-func follow(client: Object, read: Callable) -> Callable:
-	var listeners := {}
-	var stop := func() -> void:
-		for name: String in listeners:
-			client.disconnect(name, listeners[name])
-		listeners.clear()  # they refer to this function
-	listeners["state"] = func(_tick: int) -> void:
-		if read.is_valid():
-			_state_applied(client, read)
-		else:
-			stop.call()
-	listeners["acknowledged"] = _input_acknowledged
-	listeners["pong"] = func(_rtt_ms: float) -> void: _apply_acknowledgement()
-	listeners["reconnected"] = func(_is_same_session: bool) -> void: clear_pending()
-	listeners["joined"] = func(_room: Object) -> void: clear_pending()
-	listeners["left"] = func(_reason: String) -> void: reset()
-	for name: String in listeners:
-		client.connect(name, listeners[name])
-	return stop
+## Updates the prediction from a client's signals, until [method stop_following] or the end of the object of [param read].
+## [param read] returns the own entity's state in the client's world as a Dictionary; empty if the entity does not exist. Keep the
+## prediction: the signals do not.
+func follow(client: Object, read: Callable) -> void:
+	stop_following()
+	_client = client
+	_read = read
+	var listeners := _listeners()
+	for event: String in listeners:
+		client.connect(event, listeners[event])
 
 
-func _state_applied(client: Object, read: Callable) -> void:
+## Ends [method follow]. Idempotent.
+func stop_following() -> void:
+	if is_instance_valid(_client):
+		var listeners := _listeners()
+		for event: String in listeners:
+			_client.disconnect(event, listeners[event])
+	_client = null
+
+
+func _listeners() -> Dictionary:
+	return {
+		"state": _on_state,
+		"acknowledged": _on_acknowledged,
+		"pong": _on_pong,
+		"reconnected": _on_reconnected,
+		"joined": _on_joined,
+		"left": _on_left,
+	}
+
+
+func _on_state(_tick: int) -> void:
+	if not _read.is_valid():
+		stop_following()
+		return
 	_acknowledged_seq = -1
-	var state: Dictionary = read.call()
+	var state: Dictionary = _read.call()
 	if state:
-		confirmed(state, client.acknowledged_seq)
+		confirmed(state, _client.get("acknowledged_seq"))
 
 
 # The acknowledgement arrives before the state of its tick, if that tick has one. It is applied with that state, or with the next
 # acknowledgement or pong.
-func _input_acknowledged(seq: int, _tick: int) -> void:
+func _on_acknowledged(seq: int, _tick: int) -> void:
 	_apply_acknowledgement()
 	_acknowledged_seq = seq
+
+
+func _on_pong(_rtt_ms: float) -> void:
+	_apply_acknowledgement()
+
+
+func _on_reconnected(_is_same_session: bool) -> void:
+	clear_pending()
+
+
+func _on_joined(_room: Object) -> void:
+	clear_pending()
+
+
+func _on_left(_reason: String) -> void:
+	reset()
 
 
 func _apply_acknowledgement() -> void:

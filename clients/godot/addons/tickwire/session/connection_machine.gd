@@ -39,8 +39,6 @@ var refusal: _Messages.ErrorMessage
 ## The close code of the last connection; 0 while it is open, or without a close.
 var close_code := 0
 var close_reason := "never connected"
-## Whether the session of an earlier run of the program is being resumed, until its first Welcome.
-var is_restored := false
 var heartbeat := _Heartbeat.new()
 
 var _options: Dictionary
@@ -229,7 +227,6 @@ func welcomed(welcome: _Messages.Welcome, now_ms: float) -> void:
 	phase = Phase.OPEN
 	state = "connected"
 	_is_first = false
-	is_restored = false
 	_visited_url = ""
 	_plan.connected(url, now_ms)
 	_deadlines.cancel(_Deadlines.ATTEMPT)
@@ -371,7 +368,6 @@ func _restore(stored: _StoredSession, now_ms: float) -> void:
 		_clear_stored()
 		return
 	_is_first = false
-	is_restored = true
 	_core.restore(stored.resume_token, stored.last_event, stored.attempt, stored.command_id)
 	_saved = stored
 	_visited_url = stored.url

@@ -39,14 +39,17 @@ var first: PackedByteArray
 ## For the room's on_join.
 var options: Variant = null
 var step := SeatStep.NONE
+## The Join that is sent once an abandoned one has its answer.
+var unsent: PackedByteArray
 ## The Redirect that is being followed, and the number of Redirects in a row.
 var redirect: _Messages.Redirect
 var redirects := 0
 ## The pauses of a join that is repeated, and when it is no longer repeated.
 var backoff: _Backoff
 var until_ms := 0.0
-## Of a match: the mode; whether it is over its time; whether a MatchCancel must be sent.
+## Of a match: the mode and the time limit; whether it is over its time; whether a MatchCancel must be sent.
 var mode := ""
+var timeout_ms := 0.0
 var is_late := false
 var is_cancelled := false
 ## Of a command.

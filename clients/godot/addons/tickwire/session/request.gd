@@ -40,6 +40,8 @@ func is_answered_by(update: _Updates.Update) -> bool:
 	if update is _Updates.SeatLost:
 		return type == "Leave"
 	if update is _Updates.Redirected:
+		if update.redirect.is_resume:  # the session moves, with its requests
+			return false
 		return not update.is_move and type == ("MatchRequest" if update.is_match else "Join")
 	if update is _Updates.RoomsListed:
 		return type == "ListRooms" and update.answer.id == id

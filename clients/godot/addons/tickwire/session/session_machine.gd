@@ -123,6 +123,7 @@ func match(mode: String, options: Dictionary, timeout_ms: float, now_ms: float) 
 		reject(waiting, _Errors.ClientError.new("another match is waiting: call cancel_match first"))
 		return waiting.number
 	waiting.mode = mode
+	waiting.timeout_ms = timeout_ms
 	waiting.options = options.get("options")
 	if not _check_open(waiting):
 		return waiting.number
@@ -277,12 +278,12 @@ func message_received(data: PackedByteArray, now_ms: float) -> _Updates.Update:
 
 
 func _update_received(update: _Updates.Update, now_ms: float) -> void:
+	_now_ms = now_ms
 	if update is _Updates.StateApplied:
 		_emit("state", update)
 	elif update is _Updates.InputAcknowledged:
 		_emit("acknowledged", update)
 	elif update:
-		_now_ms = now_ms
 		if update is _Updates.ErrorReceived and connection.phase == _Phase.HELLO:
 			_emit("refused", _Errors.Refused.new(update.error))
 			connection.refused(update.error, now_ms)
@@ -342,7 +343,6 @@ func _continue_seats() -> void:
 func _welcomed(update: _Updates.Welcomed) -> void:
 	if connection.phase != _Phase.HELLO:
 		return
-	var was_restored := connection.is_restored
 	connection.welcomed(update.welcome, _now_ms)
 	resumes += int(update.has_resumed)
 	sessions_lost += int(update.has_lost_session)
@@ -360,7 +360,7 @@ func _welcomed(update: _Updates.Welcomed) -> void:
 	_send_commands()
 	if not _open:
 		return
-	if was_restored and update.has_resumed and update.is_join_in_flight:  # the seat of the earlier run follows
+	if update.has_resumed and update.is_join_in_flight:  # the seat of the earlier run of the program follows
 		_deadlines.set_at(_open.number, _now_ms + _PendingCall.CALL_MS_MAX)
 	else:
 		resolve(_open, null)
@@ -368,8 +368,10 @@ func _welcomed(update: _Updates.Welcomed) -> void:
 
 # Ends open once the client has the seat of an earlier run of the program, or will not get it.
 func _open_answered(update: _Updates.Update) -> void:
-	var is_over := update is _Updates.SeatTaken or update is _Updates.SeatLost or update is _Updates.Redirected
-	if update is _Updates.ErrorReceived:
+	var is_over := update is _Updates.SeatTaken or update is _Updates.SeatLost
+	if update is _Updates.Redirected:
+		is_over = not update.redirect.is_resume
+	elif update is _Updates.ErrorReceived:
 		is_over = _Request.is_answer(update.error, "Join")
 	if is_over:
 		resolve(_open, null)
@@ -436,7 +438,7 @@ func _match_answered(waiting: _PendingCall, answer: _Updates.Update) -> void:
 	if answer is _Updates.ErrorReceived:
 		reject(waiting, _Errors.Refused.new(answer.error))
 	elif answer is _Updates.QueueChanged:
-		var late := _Errors.TimedOut.new("no match in time")
+		var late := _Errors.TimedOut.new("no match was found within %s s" % (waiting.timeout_ms / 1000))
 		reject(waiting, late if waiting.is_late else _Errors.NotMatched.new(answer.status))
 	elif answer is _Updates.Redirected:
 		waiting.request = null

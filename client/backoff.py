@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import floor
 
-FIRST_S = 0.25
-MAX_S = 10.0
+FIRST_MS = 250
+MAX_MS = 10_000
 ADVICE_SPREAD = 0.25
 """Many clients receive the same advice: each adds a random delay of up to this share."""
 
@@ -24,7 +24,7 @@ class Backoff:
 
     def __init__(self, random: Callable[[], float]) -> None:
         self._random = random
-        self._ceiling_ms = FIRST_S * 1000
+        self._ceiling_ms = FIRST_MS
 
     def next_ms(self, advised_ms: float = 0) -> int:
         """Return the delay before the next attempt, in whole milliseconds. Draws two random numbers.
@@ -33,12 +33,8 @@ class Backoff:
             advised_ms: the delay that the server advised; 0 without advice.
         """
         jittered_ms = to_whole_ms(self._ceiling_ms * self._random())
-        self._ceiling_ms = min(MAX_S * 1000, self._ceiling_ms * 2)
+        self._ceiling_ms = min(MAX_MS, self._ceiling_ms * 2)
         return max(jittered_ms, to_whole_ms(advised_ms * (1 + ADVICE_SPREAD * self._random())))
-
-    def next_s(self, advised_s: float = 0.0) -> float:
-        """Return the delay before the next attempt, in seconds. See `next_ms`."""
-        return self.next_ms(advised_s * 1000) / 1000
 
 
 def to_whole_ms(ms: float) -> int:

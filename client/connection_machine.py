@@ -31,7 +31,7 @@ from tickwire.client.machine_commands import (
     Send,
     StoreSession,
 )
-from tickwire.client.reconnect import CONNECT_S_MAX, HELLO_S_MAX, ReconnectPlan, advice_ms, is_final_close
+from tickwire.client.reconnect import CONNECT_MS_MAX, HELLO_MS_MAX, ReconnectPlan, advice_ms, is_final_close
 from tickwire.client.stored_session import (
     ATTEMPTS_AHEAD,
     COMMANDS_AHEAD,
@@ -42,8 +42,6 @@ from tickwire.client.stored_session import (
 )
 from tickwire.schemas.messages import Error, Goodbye, Welcome
 
-CONNECT_MS_MAX = int(CONNECT_S_MAX * 1000)
-HELLO_MS_MAX = int(HELLO_S_MAX * 1000)
 NORMAL, PROTOCOL_ERROR, RECONNECT = 1000, 1002, 4000
 """The codes with which a client closes: the session ends; a message cannot be decoded; the session is kept."""
 

@@ -6,26 +6,21 @@ only one interval counts as silent, and a Ping is sent before the connection can
 
 from __future__ import annotations
 
-PING_INTERVAL_S_MAX = 3.0
-PING_INTERVAL_S_MIN = 0.1
+PING_INTERVAL_MS_MAX = 3_000
+PING_INTERVAL_MS_MIN = 100
 """Prevents a flood of Pings if the interval in Welcome is 0."""
 UNANSWERED_PINGS_MAX = 2
 """After two Pings without any message, the connection ends instead of a third Ping: with an interval of 3 s, 6 to 9 s
 after the path died. A network that stalls for 5 s does not count as dead."""
 
 
-def ping_interval_s(heartbeat_interval_ms: int) -> float:
+def ping_interval_ms(heartbeat_interval_ms: int) -> int:
     """Return the time between two Pings: the server's interval, within the limits above.
 
     Args:
         heartbeat_interval_ms: of the server's Welcome.
     """
-    return min(max(heartbeat_interval_ms / 1000, PING_INTERVAL_S_MIN), PING_INTERVAL_S_MAX)
-
-
-def ping_interval_ms(heartbeat_interval_ms: int) -> int:
-    """Return the same in milliseconds."""
-    return int(ping_interval_s(heartbeat_interval_ms) * 1000)
+    return min(max(heartbeat_interval_ms, PING_INTERVAL_MS_MIN), PING_INTERVAL_MS_MAX)
 
 
 class Heartbeat:

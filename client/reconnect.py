@@ -13,8 +13,8 @@ import msgspec
 from tickwire.client.backoff import Backoff
 from tickwire.schemas.messages import Error, Goodbye
 
-CONNECT_S_MAX = 5.0
-HELLO_S_MAX = 10.0
+CONNECT_MS_MAX = 5_000
+HELLO_MS_MAX = 10_000
 """The time limits of one attempt: until the WebSocket is open, and from Hello to Welcome."""
 REDIRECTS_MAX = 5
 """The limit of consecutive Redirects that are followed without a pause. More of them mean that shards redirect the

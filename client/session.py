@@ -286,6 +286,8 @@ class ClientSession:
             return
         if event == "joined":
             self.events.joined()
+        elif event == "closed":
+            self._stop_attempt()
         self.listeners.notify(event, value)
 
     def _storage_failed(self, error: BaseException, method: str) -> None:
@@ -329,12 +331,18 @@ class ClientSession:
         try:
             websocket = await open_socket(url, tls=self._options.tls)
         except ConnectFailed as error:
-            self._open_error = error.__cause__
-            failure = error
-            self.event(lambda now_ms: self.machine.connect_failed(failure, now_ms))
+            self._connect_failed(error, error.__cause__)
+            return
+        except Exception as error:
+            log.exception("the client could not connect to %s", url)
+            self._connect_failed(ConnectFailed(f"cannot connect to {url}: {type(error).__name__}"), error)
             return
         self._attempt = None
         self._begin_socket(websocket)
+
+    def _connect_failed(self, error: ConnectFailed, cause: BaseException | None) -> None:
+        self._open_error = cause
+        self.event(lambda now_ms: self.machine.connect_failed(error, now_ms))
 
     def _begin_socket(self, websocket: ClientConnection) -> None:
         self._socket = ClientSocket(websocket, self._received, self._ended)

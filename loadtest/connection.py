@@ -15,7 +15,7 @@ from websockets.frames import CloseCode
 from tickwire.client.connection_machine import MachineOptions, Phase
 from tickwire.client.core import ClientCore
 from tickwire.client.errors import ConnectFailed
-from tickwire.client.reconnect import CONNECT_S_MAX
+from tickwire.client.reconnect import CONNECT_MS_MAX
 from tickwire.client.session_machine import SessionMachine
 from tickwire.client.updates import (
     ErrorReceived,
@@ -164,7 +164,7 @@ class SwarmConnection(GeventShell):
         self._is_welcomed = self._is_end_expected = False
         self._tally.connected()
         connection = GeventConnection(self._receive, lambda: self._connection_ended(connection), self._receive_read)
-        connection.open(url, tls=self._swarm.settings.tls, timeout_s=CONNECT_S_MAX)
+        connection.open(url, tls=self._swarm.settings.tls, timeout_s=CONNECT_MS_MAX / 1000)
         self._opened_s = time.monotonic()
         self._measures.times["connect"].record(self._opened_s - started_s)
         self.observer.connection_started()

@@ -23,7 +23,7 @@ from tickwire.client.client import (
     connect,
 )
 from tickwire.client.event_log import EVENTS_MAX
-from tickwire.client.heartbeat import PING_INTERVAL_S_MIN
+from tickwire.client.heartbeat import PING_INTERVAL_MS_MIN
 from tickwire.client.reconnect import REDIRECTS_MAX
 from tickwire.schemas.messages import (
     Command,
@@ -123,7 +123,7 @@ async def test_heartbeat_interval_of_zero_does_not_cause_a_flood() -> None:
     started = loop.time()
     async with server(script) as url, connect(url):
         await eventually(lambda: peers[0].pings >= 4)
-        assert loop.time() - started >= 3 * PING_INTERVAL_S_MIN - 0.01
+        assert loop.time() - started >= 3 * PING_INTERVAL_MS_MIN / 1000 - 0.01
 
 
 async def test_malformed_message_ends_the_connection_with_code_and_reason() -> None:
@@ -507,10 +507,10 @@ async def test_token_source_is_called_for_every_connection() -> None:
 
 def test_backoff_grows_with_jitter_and_is_never_shorter_than_the_advice() -> None:
     backoffs = [Backoff(random.Random(seed).random) for seed in range(200)]
-    delays = [[backoff.next_s() for _ in range(12)] for backoff in backoffs]
-    for attempt, ceiling in enumerate([0.25, 0.5, 1, 2, 4, 8, 10, 10]):
+    delays = [[backoff.next_ms() for _ in range(12)] for backoff in backoffs]
+    for attempt, ceiling in enumerate([250, 500, 1000, 2000, 4000, 8000, 10_000, 10_000]):
         column = sorted(row[attempt] for row in delays)
         assert column[-1] <= ceiling
         assert column[0] < 0.1 * ceiling, "the whole delay is random"
         assert column[-1] > 0.9 * ceiling
-    assert all(backoff.next_s(5.0) >= 5 for backoff in backoffs)
+    assert all(backoff.next_ms(5_000) >= 5_000 for backoff in backoffs)

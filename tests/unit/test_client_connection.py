@@ -47,8 +47,8 @@ from tickwire.server.dev.local_stores import free_port
 @pytest.fixture(autouse=True)
 def fast_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts to reconnect follow each other quickly; the plan itself has tests of its own."""
-    monkeypatch.setattr("tickwire.client.backoff.FIRST_S", 0.02)
-    monkeypatch.setattr("tickwire.client.backoff.MAX_S", 0.1)
+    monkeypatch.setattr("tickwire.client.backoff.FIRST_MS", 20)
+    monkeypatch.setattr("tickwire.client.backoff.MAX_MS", 100)
 
 
 # -- final errors after the first session -----------------------------------------------------------------
@@ -198,6 +198,17 @@ async def test_token_source_that_raises_at_first_is_reported() -> None:
 
 
 # -- a redirect to a shard that has died --------------------------------------------------------------------
+
+
+async def test_client_is_closed_while_its_token_source_hangs() -> None:
+    client = Client("ws://127.0.0.1:1", token=asyncio.Event().wait)  # type: ignore[arg-type]
+    opening = asyncio.create_task(client.open())
+    await eventually(lambda: client.state is ConnectionState.CONNECTING)
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await client.close()
+    with pytest.raises(Disconnected, match="closed"):
+        await opening
 
 
 async def test_join_that_is_redirected_to_a_dead_shard_is_asked_again_at_home() -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     )
     from tickwire.client.events import RoomEvent
     from tickwire.client.interpolation import Interpolation, TickClock
-    from tickwire.client.prediction import Prediction, Smoothing
+    from tickwire.client.prediction import Prediction, PredictionOptions
 
 __all__ = [
     "Client",
@@ -36,10 +36,10 @@ __all__ = [
     "MessageTooLarge",
     "NotMatched",
     "Prediction",
+    "PredictionOptions",
     "Refused",
     "RoomEvent",
     "SessionLost",
-    "Smoothing",
     "TickClock",
     "connect",
 ]
@@ -51,7 +51,7 @@ _MODULES = {
     "Interpolation": "interpolation",
     "TickClock": "interpolation",
     "Prediction": "prediction",
-    "Smoothing": "prediction",
+    "PredictionOptions": "prediction",
 }
 
 

@@ -4,19 +4,18 @@ The server's state arrives one round trip late and contains the inputs up to a s
 applied again; if the game's step equals the server's, the result is the position that the player already sees. As in
 Gambetta's "Client-Side Prediction and Server Reconciliation".
 
-Where the prediction was wrong, the drawn state does not jump: the error is kept as an offset that decays
-exponentially. Pure: the caller passes the time.
+Where it differs, `sample` hides the correction over some frames (smoothing.py). Pure: the caller passes the time.
 """
 
 from __future__ import annotations
 
-import math
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import msgspec
 
+from tickwire.client.smoothing import Smoothing, SmoothingOptions, Values
 from tickwire.client.updates import InputAcknowledged
 from tickwire.schemas.fields import InputPacker, from_description
 from tickwire.schemas.inputs import InputReader
@@ -24,49 +23,38 @@ from tickwire.schemas.messages import FieldDescription
 
 PENDING_MAX = 128
 """The most inputs without an acknowledgement; above it the oldest are dropped, as for a server that went silent."""
-HALF_LIFE_MS = 100.0
 
-Values = Mapping[str, float]
 Step = Callable[[Values, Values], Values]
 """Applies an input (second argument) to a state for one tick, and returns the new state."""
 
 
-class Smoothing(msgspec.Struct, frozen=True, kw_only=True):
-    """Which fields of the state are corrected smoothly, and how fast.
+class PredictionOptions(SmoothingOptions, frozen=True, kw_only=True):
+    """The options of a prediction.
 
     Args:
-        fields: the fields of the position.
-        angles: the fields that are angles in radians: they turn back by the shorter way.
-        half_life_ms: the time in which half of an error is corrected.
-        snap_distance: an error of the position above this distance is corrected at once, as after a teleport.
+        inputs: the fields of the room's inputs, `Joined.description.inputs`: inputs are rounded as the server reads
+            them before they are applied. Without them inputs are applied as they are.
+        local: fields of the state that the server does not send, with their first values. They follow from inputs.
     """
 
-    fields: tuple[str, ...] = ()
-    angles: tuple[str, ...] = ()
-    half_life_ms: float = HALF_LIFE_MS
-    snap_distance: float = math.inf
-
-    def __post_init__(self) -> None:
-        """Check the values.
-
-        Raises:
-            ValueError: a value is out of its range.
-        """
-        if not 0 < self.half_life_ms < math.inf:
-            raise ValueError(f"half_life_ms must be above 0, not {self.half_life_ms}")
-        if not self.snap_distance >= 0:
-            raise ValueError(f"snap_distance must be at least 0, not {self.snap_distance}")
+    inputs: tuple[FieldDescription, ...] = ()
+    local: dict[str, float] = {}
 
 
-NO_SMOOTHING = Smoothing()
-"""Corrects every error at once."""
+DEFAULT_OPTIONS = PredictionOptions()
+
+
+class _PendingInput(msgspec.Struct):
+    seq: int
+    values: Values
+    after: Values | None  # the state after this input
 
 
 class InputQuantiser:
     """Rounds inputs to the values that the server reads.
 
     Args:
-        inputs: the fields of the room's inputs, from `Joined.description`.
+        inputs: the fields of the room's inputs, `Joined.description.inputs`.
 
     Raises:
         MalformedMessage: a field is invalid.
@@ -89,26 +77,29 @@ class InputQuantiser:
 class Prediction:
     """Predicts the state of one entity.
 
-        prediction = Prediction(step, room.description.inputs, Smoothing(fields=("x", "y"), angles=("heading",)))
+        options = PredictionOptions(inputs=room.description.inputs, angles=("heading",), snap_distance=80)
+        prediction = Prediction(step, options)
         prediction.follow(client, read_own_ship, time.monotonic)
-        prediction.sent(await client.send_input(values), values)
+        prediction.sent(await client.send_input(values), values, time.monotonic())
         ship = prediction.sample(time.monotonic())
 
     Args:
         step: applies an input to a state for one tick, as the room does, and returns the new state.
-        inputs: the fields of the room's inputs, from `Joined.description`.
-        smoothing: how errors are corrected; by default at once.
+        options: the fields of inputs, and how errors are corrected.
+
+    Raises:
+        MalformedMessage: the description of an input is invalid.
     """
 
-    def __init__(self, step: Step, inputs: Iterable[FieldDescription], smoothing: Smoothing = NO_SMOOTHING) -> None:
+    def __init__(self, step: Step, options: PredictionOptions = DEFAULT_OPTIONS) -> None:
         self._step = step
-        self._quantiser = InputQuantiser(inputs)
-        self._smoothing = smoothing
-        self._pending: deque[tuple[int, Values]] = deque(maxlen=PENDING_MAX)
-        self._confirmed: Values | None = None
+        self._options = options
+        self._quantiser = InputQuantiser(options.inputs) if options.inputs else None
+        self._smoothing = Smoothing(options)
+        self._pending: deque[_PendingInput] = deque(maxlen=PENDING_MAX)
+        self._local = dict(options.local)
+        self._confirmed: dict[str, float] | None = None
         self._predicted: Values | None = None
-        self._offset: dict[str, float] = {}  # at `_offset_s`
-        self._offset_s = 0.0
 
     @property
     def now(self) -> Values | None:
@@ -121,60 +112,83 @@ class Prediction:
         return len(self._pending)
 
     def sample(self, now_s: float) -> dict[str, float] | None:
-        """Return the state to draw: the predicted one, with the part of earlier errors that is not corrected yet.
+        """Return the state to draw: between the last two steps, and without jumps where the prediction was corrected.
 
         Args:
             now_s: the caller's clock.
         """
-        if self._predicted is None:
-            return None
-        offset = self._offset_at(now_s)
-        return {name: value + offset.get(name, 0.0) for name, value in self._predicted.items()}
+        return None if self._predicted is None else self._smoothing.sample(self._predicted, now_s)
 
-    def sent(self, seq: int, values: Values) -> None:
+    def sent(self, seq: int, values: Values, now_s: float) -> None:
         """Apply an input that was sent.
 
         Args:
             seq: the result of `Client.send_input`; 0 means that the input was not sent, and changes nothing.
             values: the input, as it was passed to `send_input`.
+            now_s: the caller's clock.
         """
         if not seq:
             return
-        values = self._quantiser.quantise(values)
-        self._pending.append((seq, values))
-        if self._predicted is not None:
-            self._predicted = self._step(self._predicted, values)
+        if self._quantiser is not None:
+            values = self._quantiser.quantise(values)
+        before = self._predicted
+        after = None if before is None else self._step(before, values)
+        self._pending.append(_PendingInput(seq, values, after))
+        if before is not None:
+            self._smoothing.stepped(before, now_s)
+            self._predicted = after
 
     def confirmed(self, state: Values, seq: int, now_s: float) -> None:
         """Apply a server state, which contains all inputs up to `seq`.
 
         Args:
-            state: the entity's state in the client's world.
+            state: the entity's state in the client's world, without the `local` fields.
             seq: `Client.acknowledged_seq`.
             now_s: the caller's clock.
         """
-        self._confirmed = state
-        self.acknowledged(seq, now_s)
+        self._remove_until(seq)
+        self._confirmed = {**self._local, **state}
+        self._replay(now_s)
 
     def acknowledged(self, seq: int, now_s: float) -> None:
         """Apply an acknowledgement: the last server state contains all inputs up to `seq`.
 
         If no new state was sent, these inputs changed nothing at the server.
         """
-        while self._pending and self._pending[0][0] <= seq:
-            self._pending.popleft()
-        self._predict_again(now_s)
+        self._remove_until(seq)
+        if self._confirmed is not None:
+            self._confirmed |= self._local
+        self._replay(now_s)
 
     def clear_pending(self, now_s: float) -> None:
         """Discard pending inputs, after the connection that they were sent on was lost."""
-        self._pending.clear()
-        self._predict_again(now_s)
+        if self._pending:
+            self.acknowledged(self._pending[-1].seq, now_s)
 
     def reset(self) -> None:
         """Discard the state and all pending inputs."""
         self._pending.clear()
         self._confirmed = self._predicted = None
-        self._offset = {}
+        self._local = dict(self._options.local)
+        self._smoothing.reset()
+
+    def _remove_until(self, seq: int) -> None:
+        """Remove the inputs up to `seq`. The local fields are those that followed from them."""
+        last: Values | None = None
+        while self._pending and self._pending[0].seq <= seq:
+            last = self._pending.popleft().after
+        if last is not None:
+            self._local = {name: last[name] for name in self._local}
+
+    def _replay(self, now_s: float) -> None:
+        """Apply the pending inputs on top of the server's state."""
+        before, state = self._predicted, self._confirmed
+        predicted: Values | None = state
+        for pending in self._pending:
+            predicted = pending.after = None if predicted is None else self._step(predicted, pending.values)
+        self._predicted = predicted
+        if before is not None and predicted is not None:
+            self._smoothing.corrected(before, predicted, now_s)
 
     def follow(
         self, client: _Client, read: Callable[[], Values | None], clock_s: Callable[[], float]
@@ -204,31 +218,6 @@ class Prediction:
                 remove()
 
         return stop
-
-    def _predict_again(self, now_s: float) -> None:
-        before, state = self._predicted, self._confirmed
-        if state is not None:
-            for _, values in self._pending:
-                state = self._step(state, values)
-        self._predicted = state
-        if before is not None and state is not None:
-            self._keep_error(before, state, now_s)
-
-    def _keep_error(self, before: Values, after: Values, now_s: float) -> None:
-        """Add the error of the prediction to the offset, so that the drawn state continues where it was."""
-        smoothing, offset = self._smoothing, self._offset_at(now_s)
-        for name in smoothing.fields:
-            offset[name] = offset.get(name, 0.0) + before[name] - after[name]
-        for name in smoothing.angles:
-            offset[name] = _shorter_turn(offset.get(name, 0.0) + before[name] - after[name])
-        if math.hypot(*(offset[name] for name in smoothing.fields)) > smoothing.snap_distance:
-            offset = {}
-        self._offset, self._offset_s = offset, now_s
-
-    def _offset_at(self, now_s: float) -> dict[str, float]:
-        passed_ms = max(0.0, now_s - self._offset_s) * 1000
-        left = 0.5 ** (passed_ms / self._smoothing.half_life_ms)
-        return {name: value * left for name, value in self._offset.items()}
 
 
 class _Client(Protocol):
@@ -272,8 +261,3 @@ class _Follower:
         seq, self._waiting_seq = self._waiting_seq, None
         if seq is not None:
             self._prediction.acknowledged(seq, self._clock_s())
-
-
-def _shorter_turn(angle: float) -> float:
-    """Return an angle from -pi to pi."""
-    return (angle + math.pi) % math.tau - math.pi

@@ -32,8 +32,6 @@ var number: int
 var kind: Kind
 ## The request that waits for an answer, if there is one; sent again after a reconnect.
 var request: _Request
-## The Join that is sent once an abandoned one has its answer.
-var unsent: PackedByteArray
 ## The first Join, which is repeated at the initial URL; empty if it is to be joined with a ticket.
 var first: PackedByteArray
 ## For the room's on_join.

@@ -90,8 +90,8 @@ namespace Tickwire
             }
             catch (Exception error) // of various types, by platform
             {
-                listener.Failed("cannot connect to " + url + ": " + Reason(error), 0);
                 socket.Dispose();
+                listener.Failed("cannot connect to " + url + ": " + Reason(error), 0);
                 return;
             }
 
@@ -107,7 +107,6 @@ namespace Tickwire
                 code = null; // the connection broke
             }
 
-            listener.Closed(code, "");
             lock (outgoing)
             {
                 isClosing = true;
@@ -115,6 +114,7 @@ namespace Tickwire
 
             ended.Cancel();
             socket.Dispose();
+            listener.Closed(code, ""); // last: the program may end now, and mono aborts if sockets are disposed meanwhile
         }
 
         private void StartSending()

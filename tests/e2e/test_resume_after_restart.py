@@ -108,8 +108,8 @@ async def test_a_session_survives_many_kills(shard: Shard, file: SessionFile) ->
 async def test_attempts_that_were_not_saved_one_by_one_still_increase(
     shard: Shard, file: SessionFile, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tickwire.client.backoff.MAX_S", 0.02)
-    monkeypatch.setattr("tickwire.client.backoff.FIRST_S", 0.02)
+    monkeypatch.setattr("tickwire.client.backoff.MAX_MS", 20)
+    monkeypatch.setattr("tickwire.client.backoff.FIRST_MS", 20)
     async with player(shard.url, file) as client:
         await client.join("diary")
         for resumes in range(1, 20):  # more than the text is ahead

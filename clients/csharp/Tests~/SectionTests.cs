@@ -16,6 +16,7 @@ namespace Tickwire.Tests
             yield return new Test("section: history is discarded by a resume", AfterResume);
             yield return new Test("section: entities that exist, the id 0 and too many are malformed", Entities);
             yield return new Test("section: texts that are too long or out of place are malformed", Texts);
+            yield return new Test("section: a frame with tens of thousands of channels", ManyChannels);
             yield return new Test("section: columns that end too early are malformed", Truncated);
         }
 
@@ -114,6 +115,30 @@ namespace Tickwire.Tests
             Check.That(!receive(new byte[] { 2, 0, 1, 0x61, 0, 1, 0x61 }), "a text twice");
             Check.That(!receive(new byte[] { 1, 0, 1, 0xff }), "not UTF-8");
             Check.That(!Receive(Core(Number()), 1, true, 0x0e, 1, 1, 0, 0, 1, 0, 0, 0), "a text of a table without texts");
+        }
+
+        /// <summary>Receives a frame with a keyframe for each of 50,000 channels, and a complete frame that names none: time and
+        /// memory may not grow with the square of their number.</summary>
+        private static void ManyChannels()
+        {
+            const int count = 50000;
+            ClientCore core = Core(Number());
+            var frame = new List<byte> { 1 | (StateFrame.HasParts << 3), 0, 0, 0, 1, 0, 0, 0 };
+            for (int channel = 0; channel < count; channel++)
+            {
+                int tag = channel * 4 + 2;
+                frame.AddRange(new byte[] { (byte)(tag & 0x7f | 0x80), (byte)((tag >> 7) & 0x7f | 0x80), (byte)(tag >> 14), 1, 0 });
+            }
+
+            var clock = System.Diagnostics.Stopwatch.StartNew();
+            long before = GC.GetAllocatedBytesForCurrentThread();
+            Check.That(core.Receive(frame.ToArray(), 0) is StateApplied, "it is applied");
+            long allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+            Check.Equal(count, core.World.Channels.Count, "channels");
+            Check.That(allocated < count * 4000L, "memory of " + allocated + " bytes");
+            core.Receive(new byte[] { 1 | ((StateFrame.HasParts | StateFrame.IsComplete) << 3), 0, 0, 0, 2, 0, 0, 0 }, 0);
+            Check.Equal(0, core.World.Channels.Count, "channels after a complete frame");
+            Check.That(clock.Elapsed.TotalSeconds < 20, "it took " + clock.Elapsed);
         }
 
         /// <summary>Reads columns of 10,000 entities from a few bytes: nothing beyond them may be read.</summary>

@@ -20,6 +20,7 @@ namespace Tickwire
     {
         public readonly List<Part> Parts = new List<Part>();
         private const int ChannelsMax = 1 << 16;
+        private readonly HashSet<int> channels = new HashSet<int>();
         private byte[] data;
         private int at;
         private int end;
@@ -30,6 +31,7 @@ namespace Tickwire
         public void Read(StateFrame frame)
         {
             Parts.Clear();
+            channels.Clear();
             data = frame.Data;
             at = frame.Offset;
             end = frame.Offset + frame.Count;
@@ -62,19 +64,12 @@ namespace Tickwire
         /// <summary>Returns whether the frame has a part for a channel.</summary>
         public bool Find(int channel)
         {
-            for (int index = 0; index < Parts.Count; index++)
-            {
-                if (Parts[index].Channel == channel)
-                {
-                    return true;
-                }
-            }
-
-            return false;
+            return channels.Contains(channel);
         }
 
         private void Add(int channel, bool isKeyframe, bool hasChecksum, int count)
         {
+            channels.Add(channel);
             Parts.Add(new Part
             {
                 Channel = channel,

@@ -20,10 +20,11 @@ namespace Tickwire
         }
     }
 
+    /// <summary>The arrays are empty until the table has entities: most tables of most channels never have any.</summary>
     internal sealed class TableBuffer
     {
         public int Size;
-        public uint[] Ids = new uint[16];
+        public uint[] Ids = Array.Empty<uint>();
         public readonly long[][] Columns;
         public readonly TextValue[][] Texts;
 
@@ -32,13 +33,13 @@ namespace Tickwire
             Columns = new long[layout.Columns.Length][];
             for (int index = 0; index < Columns.Length; index++)
             {
-                Columns[index] = new long[16];
+                Columns[index] = Array.Empty<long>();
             }
 
             Texts = new TextValue[layout.Texts.Length][];
             for (int index = 0; index < Texts.Length; index++)
             {
-                Texts[index] = new TextValue[16];
+                Texts[index] = Array.Empty<TextValue>();
             }
         }
 

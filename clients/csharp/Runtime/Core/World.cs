@@ -51,6 +51,7 @@ namespace Tickwire
         private readonly Dictionary<string, WorldTable> tablesByName = new Dictionary<string, WorldTable>();
         private readonly SectionScratch scratch = new SectionScratch();
         private readonly BitReader bits = new BitReader();
+        private readonly Dictionary<int, Channel> channelsByNumber = new Dictionary<int, Channel>();
         private readonly List<Channel> free = new List<Channel>();
 
         /// <exception cref="MalformedMessageException">The description is invalid.</exception>
@@ -126,9 +127,9 @@ namespace Tickwire
                 return ApplyResult.WrongBaseline;
             }
 
-            int index = IndexOf(part.Channel);
-            bool isNew = part.IsKeyframe || index < 0;
-            Channel channel = isNew ? TakeFree(part.Channel) : Channels[index];
+            Channel known = FindChannel(part.Channel);
+            bool isNew = part.IsKeyframe || known == null;
+            Channel channel = isNew ? TakeFree(part.Channel) : known;
             if (channel.LastTick != (long)tick - 1)
             {
                 foreach (TableState table in channel.Tables)
@@ -160,7 +161,7 @@ namespace Tickwire
             channel.LastTick = tick;
             if (isNew)
             {
-                Replace(index, channel);
+                Replace(known, channel);
             }
 
             return agrees ? ApplyResult.Applied : ApplyResult.WrongChecksum;
@@ -203,8 +204,8 @@ namespace Tickwire
         /// <summary>Returns a channel; null before its first keyframe.</summary>
         internal Channel FindChannel(int number)
         {
-            int index = IndexOf(number);
-            return index < 0 ? null : Channels[index];
+            Channel channel;
+            return channelsByNumber.TryGetValue(number, out channel) ? channel : null;
         }
 
         private bool Read(in Part part, TableState[] states)
@@ -248,19 +249,6 @@ namespace Tickwire
             return crc.Value;
         }
 
-        private int IndexOf(int number)
-        {
-            for (int index = 0; index < Channels.Count; index++)
-            {
-                if (Channels[index].Number == number)
-                {
-                    return index;
-                }
-            }
-
-            return -1;
-        }
-
         /// <summary>Returns an empty channel. Removed channels are used again, so that their buffers are.</summary>
         private Channel TakeFree(int number)
         {
@@ -280,21 +268,24 @@ namespace Tickwire
             return channel;
         }
 
-        private void Replace(int index, Channel channel)
+        /// <summary>Adds a channel, at the place of a known one if there is one.</summary>
+        private void Replace(Channel known, Channel channel)
         {
-            if (index < 0)
+            channelsByNumber[channel.Number] = channel;
+            if (known == null)
             {
                 Channels.Add(channel);
                 return;
             }
 
-            free.Add(Channels[index]);
-            Channels[index] = channel;
+            free.Add(known);
+            Channels[Channels.IndexOf(known)] = channel;
         }
 
         private void Remove(int index)
         {
             free.Add(Channels[index]);
+            channelsByNumber.Remove(Channels[index].Number);
             Channels.RemoveAt(index);
         }
     }

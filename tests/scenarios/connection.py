@@ -495,6 +495,24 @@ def drop() -> ScenarioRecorder:
     return play
 
 
+def drop_during_hello() -> ScenarioRecorder:
+    """`drop` breaks an attempt, and does nothing between two attempts."""
+    play = ScenarioRecorder(random=[1.0])
+    opened(play)
+    play.drop()
+    play.drop()
+    play.timer()
+    play.token()
+    play.drop()
+    play.timer()
+    play.token()
+    play.connected()
+    play.drop()
+    play.timer()
+    connect(play, generation=2)
+    return play
+
+
 def storage() -> ScenarioRecorder:
     """The session is saved after each Welcome and seat, and with a Ping after an event; `close` clears it."""
     play = ScenarioRecorder(options={"has_storage": True})
@@ -724,6 +742,7 @@ SCENARIOS = (
     malformed_message,
     close,
     drop,
+    drop_during_hello,
     storage,
     storage_ahead,
     late_timer_with_message,

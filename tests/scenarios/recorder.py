@@ -68,9 +68,9 @@ class ScenarioRecorder:
     def cancel_match(self) -> None:
         self._step({"type": "cancel_match"}, self.machine.cancel_match)
 
-    def list_rooms(self, room_type: str = "arena", limit: int = 50) -> int:
-        event = {"type": "list_rooms", "call": 0, "room_type": room_type, "labels": {}, "limit": limit}
-        return self._step(event, lambda now: self.machine.list_rooms(room_type, None, limit, now))
+    def list_rooms(self, room_type: str = "arena", limit: int = 50, labels: dict[str, str] | None = None) -> int:
+        event = {"type": "list_rooms", "call": 0, "room_type": room_type, "labels": labels or {}, "limit": limit}
+        return self._step(event, lambda now: self.machine.list_rooms(room_type, labels, limit, now))
 
     def command(self, name: str, payload: Any = None, timeout_ms: int = 10_000) -> int:
         event = {"type": "command", "call": 0, "name": name, "payload": payload, "timeout_ms": timeout_ms}

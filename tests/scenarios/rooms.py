@@ -38,6 +38,41 @@ def redirect() -> ScenarioRecorder:
     return play
 
 
+def all_options() -> ScenarioRecorder:
+    """Every option of a join, of a match, and of a list."""
+    play = ScenarioRecorder()
+    opened(play)
+    play.join(
+        "arena",
+        name="lobby",
+        room_id="r9",
+        code="ABCD",
+        is_private=True,
+        labels={"map": "ice"},
+        party=("friends", 3),
+        options={"name": "ann"},
+    )
+    play.receive(joined())
+    play.match("duel", party=("friends", 2), latencies={"eu": 20.5}, labels={"map": "ice"}, options={"skin": "red"})
+    play.list_rooms("arena", limit=7, labels={"map": "ice"})
+    return play
+
+
+def join_before_welcome() -> ScenarioRecorder:
+    """Calls before Welcome wait for it. Inputs do not."""
+    play = ScenarioRecorder()
+    play.open()
+    play.join("arena")
+    play.match()
+    play.list_rooms()
+    play.cancel_match()
+    connect(play)
+    play.receive(joined())
+    play.receive(WAITING)
+    play.receive(CANCELLED)
+    return play
+
+
 def redirect_on_same_shard() -> ScenarioRecorder:
     """A Redirect without an address: the client joins with the ticket on the same connection."""
     play = ScenarioRecorder()
@@ -467,6 +502,8 @@ def room_closed() -> ScenarioRecorder:
 
 SCENARIOS = (
     redirect,
+    all_options,
+    join_before_welcome,
     redirect_on_same_shard,
     redirect_to_dead_shard,
     redirect_to_shard_that_refuses,

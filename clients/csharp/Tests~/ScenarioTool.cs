@@ -82,7 +82,8 @@ namespace Tickwire.Tests
                     MatchOptions match = MatchOptions(Json.Map(happened["options"]));
                     return machine.Match((string)happened["mode"], match, Json.Number(happened["timeout_ms"]), now);
                 case "list_rooms":
-                    return machine.ListRooms((string)happened["room_type"], null, (int)(long)happened["limit"], now);
+                    Dictionary<string, string> labels = Labels(happened["labels"]);
+                    return machine.ListRooms((string)happened["room_type"], labels, (int)(long)happened["limit"], now);
                 case "command":
                     double timeoutMs = Json.Number(happened["timeout_ms"]);
                     return machine.Command((string)happened["name"], happened["payload"], timeoutMs, now);
@@ -167,6 +168,15 @@ namespace Tickwire.Tests
                     case "room_id":
                         made.RoomId = (string)entry.Value;
                         break;
+                    case "is_private":
+                        made.IsPrivate = (bool)entry.Value;
+                        break;
+                    case "labels":
+                        made.Labels = Labels(entry.Value);
+                        break;
+                    case "party":
+                        made.Party = Party(entry.Value);
+                        break;
                     case "options":
                         made.Options = entry.Value;
                         break;
@@ -183,15 +193,49 @@ namespace Tickwire.Tests
             var made = new MatchOptions();
             foreach (KeyValuePair<string, object> entry in options)
             {
-                if (entry.Key != "options")
+                switch (entry.Key)
                 {
-                    throw new FormatException("unknown option " + entry.Key);
-                }
+                    case "latencies":
+                        var latencies = new Dictionary<string, double>();
+                        foreach (KeyValuePair<string, object> latency in Json.Map(entry.Value))
+                        {
+                            latencies[latency.Key] = Json.Number(latency.Value);
+                        }
 
-                made.Options = entry.Value;
+                        made.Latencies = latencies;
+                        break;
+                    case "labels":
+                        made.Labels = Labels(entry.Value);
+                        break;
+                    case "party":
+                        made.Party = Party(entry.Value);
+                        break;
+                    case "options":
+                        made.Options = entry.Value;
+                        break;
+                    default:
+                        throw new FormatException("unknown option " + entry.Key);
+                }
             }
 
             return made;
+        }
+
+        private static Dictionary<string, string> Labels(object value)
+        {
+            var labels = new Dictionary<string, string>();
+            foreach (KeyValuePair<string, object> label in Json.Map(value))
+            {
+                labels[label.Key] = (string)label.Value;
+            }
+
+            return labels.Count > 0 ? labels : null;
+        }
+
+        private static Party Party(object value)
+        {
+            List<object> parts = Json.List(value);
+            return new Party((string)parts[0], (int)(long)parts[1]);
         }
     }
 

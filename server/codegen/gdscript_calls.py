@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from tickwire.server.codegen.api_types import NullType
 from tickwire.server.codegen.descriptions import to_literal
@@ -12,7 +12,7 @@ from tickwire.server.codegen.gdscript_objects import describe_value, is_always_s
 from tickwire.server.codegen.gdscript_text import escape_tags, to_comment
 from tickwire.server.codegen.gdscript_types import ClassNames, has_literal_default, to_initial_value
 
-_VARIABLES = frozenset({"arguments", "reply"})
+_VARIABLES = ("arguments", "reply")
 """The local variables of a command's method."""
 
 
@@ -23,30 +23,33 @@ def command_class_lines(room: RoomApi, names: ClassNames) -> Iterator[str]:
     yield ""
     yield "func _init(joined: _Room) -> void:"
     yield "\t_room = joined"
+    methods = {to_member(command.name, OBJECT_METHODS) for command in room.commands}
+    reserved = methods.union(_VARIABLES)  # a parameter with the name of a method would be a warning of Godot
     for command in room.commands:
         yield ""
         yield ""
-        yield from _command_lines(command, names)
+        members = {each.name: to_member(each.name, reserved) for each in command.arguments}
+        yield from _command_lines(command, names, members)
 
 
-def _command_lines(command: CommandApi, names: ClassNames) -> Iterator[str]:
+def _command_lines(command: CommandApi, names: ClassNames, members: Mapping[str, str]) -> Iterator[str]:
     arguments = sorted(command.arguments, key=lambda argument: not argument.is_required)
     notes = ((argument, describe_value(argument, names)) for argument in arguments)
-    parameters = [f"[param {_member(argument)}] {note}" for argument, note in notes if note]
+    parameters = [f"[param {members[argument.name]}] {note}" for argument, note in notes if note]
     is_void = isinstance(command.result, NullType)
     result = [] if is_void else [f"The reply's value: {names.describe(command.result)}"]
     yield from to_comment([escape_tags(command.doc), *parameters, *result])
-    signature = ", ".join(_parameter(each, names) for each in arguments)
+    signature = ", ".join(_parameter(each, names, members[each.name]) for each in arguments)
     yield f"func {to_member(command.name, OBJECT_METHODS)}({signature}) -> _Reply:"
     sent = [argument for argument in arguments if is_always_sent(argument, names)]
     pairs = ", ".join(
-        f"{to_literal(argument.name)}: {to_sent(argument, names, _member(argument))}" for argument in sent
+        f"{to_literal(argument.name)}: {to_sent(argument, names, members[argument.name])}" for argument in sent
     )
     yield f"\tvar arguments := {{{pairs}}}"
     for argument in arguments:
         if argument not in sent:
-            yield f"\tif {_member(argument)} != null:"
-            yield f"\t\targuments[{to_literal(argument.name)}] = {to_sent(argument, names, _member(argument))}"
+            yield f"\tif {members[argument.name]} != null:"
+            yield f"\t\targuments[{to_literal(argument.name)}] = {to_sent(argument, names, members[argument.name])}"
     call = f"await _room.command({to_literal(command.name)}, arguments)"
     if names.is_plain(command.result):
         yield f"\treturn {call}"
@@ -57,13 +60,13 @@ def _command_lines(command: CommandApi, names: ClassNames) -> Iterator[str]:
     yield "\treturn reply"
 
 
-def _parameter(argument: FieldApi, names: ClassNames) -> str:
+def _parameter(argument: FieldApi, names: ClassNames, member: str) -> str:
     annotation = names.to_annotation(argument.type)
     if argument.is_required:
-        return f"{_member(argument)}: {annotation}"
+        return f"{member}: {annotation}"
     if not has_literal_default(annotation, argument):
-        return f"{_member(argument)}: {to_nullable(annotation)} = null"
-    return f"{_member(argument)}: {annotation} = {to_initial_value(annotation, argument)}"
+        return f"{member}: {to_nullable(annotation)} = null"
+    return f"{member}: {annotation} = {to_initial_value(annotation, argument)}"
 
 
 def event_class_lines(events: tuple[EventApi, ...], names: ClassNames) -> Iterator[str]:
@@ -84,7 +87,3 @@ def event_class_lines(events: tuple[EventApi, ...], names: ClassNames) -> Iterat
         yield f"\t\t{to_literal(event.name)}:"
         signal = to_member(event.name, OBJECT_METHODS)
         yield f"\t\t\t{signal}.emit({names.to_conversion(event.payload, 'payload')})"
-
-
-def _member(argument: FieldApi) -> str:
-    return to_member(argument.name, _VARIABLES)

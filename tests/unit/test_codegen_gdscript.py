@@ -101,6 +101,9 @@ class Toolbox(Room):
     things: Things
 
     @command
+    def tool(self, player: Player, tool: str) -> None: ...
+
+    @command
     def connect(self, player: Player, arguments: int, var: Any = None) -> None: ...
 
 
@@ -113,6 +116,7 @@ def test_names_that_godot_has_get_an_underscore() -> None:
     assert 'return {"func": func_}' in text
     assert "\tfunc connect_(arguments_: int, var_: Variant = null) -> _Reply:\n" in text
     assert 'var arguments := {"arguments": arguments_}\n\t\tif var_ != null:\n\t\t\targuments["var"] = var_\n' in text
+    assert '\tfunc tool(tool_: String) -> _Reply:\n\t\tvar arguments := {"tool": tool_}\n' in text
     assert "signal button(payload: Button_)" in text
     assert "class Button_ extends RefCounted:\n\tvar class_: int = 0\n\tvar fields_: int = 0\n" in text
     assert "## Array" not in text.partition("class Button_")[2].partition("class ")[0]

@@ -91,6 +91,7 @@ func close(code: int, reason: String) -> void:
 	if OS.has_feature("web") and code != 1000 and code < _BROWSER_CODE_MIN:
 		code = _BROWSER_CODE
 	peer.close(code, reason)
+	peer.poll()  # sends it, also if the game ends in this frame
 	_closed_at_ms = Time.get_ticks_msec()
 
 

@@ -217,6 +217,17 @@ namespace Tickwire.Tests
             server.Client.Poll();
             Check.Equal(ConnectionState.Reconnecting, server.Client.State, "a close of the old connection");
             Check.Equal(4000, old.CloseCode, "the close code");
+            while (server.Transports.Count == 1) // the pause is at most 250 ms
+            {
+                Thread.Yield();
+                server.Client.Poll();
+            }
+
+            old.Listener.Closed(1000, "");
+            server.Transport.Listener.Opened();
+            server.Client.Poll();
+            server.Receive(0);
+            Check.Equal(ConnectionState.Connected, server.Client.State, "the new connection");
         }
 
         private static void OwnThread()

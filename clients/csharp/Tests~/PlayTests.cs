@@ -48,6 +48,12 @@ namespace Tickwire.Tests
             Check.Near(11 + 4, clock.RenderTick(13 * 50 + 200), 1e-9, "three late frames are late");
             clock.Observe(14, 14 * 50 + 200);
             Check.Near(12, clock.RenderTick(14 * 50 + 200), 1e-9, "after the fourth, the ticks have shifted");
+            for (uint tick = 15; tick <= 18; tick++)
+            {
+                clock.Observe(tick, tick * 50 + 203);
+            }
+
+            Check.Near(16, clock.RenderTick(18 * 50 + 200), 1e-9, "the frames before the shift are forgotten");
         }
 
         private static void GoesBack()
@@ -71,7 +77,7 @@ namespace Tickwire.Tests
             InterpolatedEntity ship = Only(ships.Sample(2));
             Check.Equal(7u, ship.Id, "id");
             Check.Near(15, ship.Number("x"), 1e-9, "a real");
-            Check.Near(0, Math.Sin(ship.Number("heading")), 1e-9, "an angle, by the shorter way");
+            Check.Near(1, Math.Cos(ship.Number("heading")), 1e-9, "an angle, by the shorter way");
             Check.Near(5, ship.Number("hp"), 1e-9, "an integer keeps the older value");
             Check.Equal(new Vec2(4, 4), ship.Vec2("place"), "a vector");
             Check.Near(4, ship.Number("place_x"), 1e-9, "a part of a vector");
@@ -113,6 +119,7 @@ namespace Tickwire.Tests
             ships.Push(world.World);
             Check.Near(90, Only(ships.Sample(4)).Number("x"), 1e-9, "later ticks are gone");
             Check.Near(10, Only(ships.Sample(1)).Number("x"), 1e-9, "earlier ticks are kept");
+            Check.Near(50, Only(ships.Sample(1.5)).Number("x"), 1e-9, "between them and the new one");
             var other = new TestWorld();
             other.Set(1, new uint[] { 1 }, new long[] { 50, 0, 0, 0, 0 });
             ships.Push(other.World);

@@ -37,13 +37,26 @@ namespace Tickwire
             {
                 while (!isDisposed && !IsOver)
                 {
-                    Poll();
+                    PollAndReport();
                     double waitMs = timerMs - NowMs;
                     if (queue.Count == 0 && waitMs > 0 && !isDisposed)
                     {
                         Monitor.Wait(gate, (int)Math.Ceiling(Math.Min(waitMs, WaitMsMax)));
                     }
                 }
+            }
+        }
+
+        /// <summary>An exception on this thread would end the whole program.</summary>
+        private void PollAndReport()
+        {
+            try
+            {
+                Poll();
+            }
+            catch (Exception error)
+            {
+                ReportError(error);
             }
         }
 

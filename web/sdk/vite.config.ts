@@ -1,4 +1,8 @@
+import { fileURLToPath } from "node:url";
+
 import { defineConfig, type Plugin } from "vite";
+
+import { trimGenerated } from "./scripts/trim_generated.mjs";
 
 /** Says to Node and TypeScript what the files of dist/cjs are: the package is of type "module". */
 const commonJs: Plugin = {
@@ -9,7 +13,7 @@ const commonJs: Plugin = {
 };
 
 export default defineConfig({
-  plugins: [commonJs],
+  plugins: [commonJs, trimGenerated(fileURLToPath(new URL("src", import.meta.url)))],
   build: {
     lib: {
       entry: "src/index.ts",

@@ -4,12 +4,15 @@ import { gzipSync } from "node:zlib";
 
 import { build } from "vite";
 
+import { trimGenerated } from "./trim_generated.mjs";
+
 const BYTES_MAX = 30 * 1024;
 // Vite's library mode would keep the whitespace of ES modules, unlike an application's build.
 const built = await build({
   root: new URL("..", import.meta.url).pathname,
   configFile: false,
   logLevel: "error",
+  plugins: [trimGenerated(new URL("../src", import.meta.url).pathname)],
   build: {
     write: false,
     target: "es2022",

@@ -13,12 +13,17 @@ export class Backoff {
   /** @param random: returns random numbers from 0 to 1. */
   constructor(private readonly random: () => number = Math.random) {}
 
-  /** Returns the delay before the next attempt, in milliseconds.
+  /** Returns the delay before the next attempt, in whole milliseconds. Draws two random numbers.
    *
    * @param advisedMs: the delay that the server advised; 0 without advice. */
   next(advisedMs = 0): number {
-    const jittered = this.ceilingMs * this.random();
+    const jittered = toWholeMs(this.ceilingMs * this.random());
     this.ceilingMs = Math.min(LONGEST_MS, this.ceilingMs * 2);
-    return Math.max(jittered, advisedMs * (1 + ADVICE_SPREAD * this.random()));
+    return Math.max(jittered, toWholeMs(advisedMs * (1 + ADVICE_SPREAD * this.random())));
   }
+}
+
+/** Rounds halves up: all clients round alike, so that the scenarios hold for each of them. */
+function toWholeMs(ms: number): number {
+  return Math.floor(ms + 0.5);
 }

@@ -6,6 +6,8 @@ import type { GoodbyeMessage } from "./types.js";
 export const NORMAL = 1000;
 /** The connection broke without a close. */
 export const ABNORMAL = 1006;
+/** A message cannot be decoded. */
+export const PROTOCOL_ERROR = 1002;
 /** The client closes the connection to open another one; the session is kept. Browsers allow 1000 and 3000 to 4999. */
 export const RECONNECT = 4000;
 

@@ -6,12 +6,8 @@
  * are sent again. */
 
 import { BitReader } from "./bits.js";
-import { CommandQueue } from "./commands.js";
-import { MalformedMessage, MessageTooLarge } from "./errors.js";
-import { Field, packInput } from "./fields.js";
 import {
   command,
-  decodeServer,
   endSession,
   hello,
   input,
@@ -22,8 +18,14 @@ import {
   matchRequest,
   ping,
   resync,
-} from "./messages.js";
+} from "./client_messages.js";
+import { CommandWindow, isDecided } from "./command_window.js";
+import { MalformedMessage, MessageTooLarge } from "./errors.js";
+import { Field, packInput } from "./fields.js";
+import { MatchQueue } from "./match_queue.js";
+import { decodeServer } from "./messages.js";
 import type {
+  ErrorCode,
   ErrorMessage,
   EventMessage,
   GoodbyeMessage,
@@ -46,12 +48,14 @@ const IS_COMPLETE = 4;
 const RESYNC_AGAIN_TICKS = 64;
 
 export type Update =
-  /** `isJoinInFlight`: the answer to an earlier Join follows. */
+  /** `lostRoom`: the room that the client was in before and is not in now. `hasLostSession`: the server did not keep the previous
+   * session. `isJoinInFlight`: the answer to an earlier Join follows. */
   | {
       readonly type: "welcomed";
       readonly welcome: WelcomeMessage;
       readonly hasResumed: boolean;
       readonly lostRoom: string;
+      readonly hasLostSession: boolean;
       readonly isJoinInFlight: boolean;
     }
   /** `isSameRoom`: the client was in this room before. The room moved, and the message does not answer a Join. */
@@ -60,14 +64,25 @@ export type Update =
   | { readonly type: "state"; readonly tick: number; readonly isKeyframe: boolean; readonly hasAgreed: boolean }
   | { readonly type: "acknowledged"; readonly tick: number; readonly seq: number }
   | { readonly type: "event"; readonly event: EventMessage; readonly missed: number }
-  | { readonly type: "reply"; readonly reply: ReplyMessage }
+  /** `isDecided`: the reply is final; otherwise the command is sent again. */
+  | { readonly type: "reply"; readonly reply: ReplyMessage; readonly isDecided: boolean }
   | { readonly type: "pong"; readonly rttMs: number; readonly clockOffsetMs: number }
-  | { readonly type: "match"; readonly status: MatchStatusMessage }
-  | { readonly type: "redirected"; readonly redirect: RedirectMessage }
+  /** `isCurrent`: it is about the current queue entry, and not an abandoned one. `isEnd`: the wait ended without a match. */
+  | { readonly type: "match"; readonly status: MatchStatusMessage; readonly isCurrent: boolean; readonly isEnd: boolean }
+  /** `isMatch`: it leads to a found match. `isMove`: the room moves the player to another room; `left` follows. */
+  | { readonly type: "redirected"; readonly redirect: RedirectMessage; readonly isMatch: boolean; readonly isMove: boolean }
   | { readonly type: "eventsLost"; readonly error: ErrorMessage }
   | { readonly type: "refused"; readonly error: ErrorMessage }
   | RoomListMessage
   | { readonly type: "ended"; readonly goodbye: GoodbyeMessage };
+
+/** Errors that answer no request, for servers that do not set `requestType`. */
+const NO_ANSWER: readonly ErrorCode[] = ["RATE_LIMITED", "UNSUPPORTED", "RESYNC"];
+
+/** Returns whether an Error answers a request of this type, by its name in the schema. */
+export function isAnswer(error: ErrorMessage, requestType: string): boolean {
+  return error.requestType === "NONE" ? !NO_ANSWER.includes(error.code) : error.requestType === requestType;
+}
 
 export class ClientCore {
   /** The mirrored state of the room; null outside of a room. */
@@ -90,13 +105,28 @@ export class ClientCore {
   private inputSeq = 0;
   /** The largest message that the server accepts; 0 before Welcome. */
   private messageBytesMax = 0;
-  private eventNumber = 0;
+  /** The number of the newest event. */
+  eventNumber = 0;
+  /** The number of the last Hello. */
+  attempt = 0;
+  /** The id of the last command. */
+  commandId = 0;
+  /** Whether an abandoned Join has no answer yet. The next Join must wait for it. */
+  isAbandoningJoin = false;
+
   private generation = 0;
-  private attempt = 0;
-  private readonly commands = new CommandQueue();
+  private listId = 0;
+  private hasSession = false;
+  private readonly commands: CommandWindow;
+  private readonly matchQueue = new MatchQueue();
   private readonly awaitingKeyframe = new Map<number, number>(); // by channel: the tick of the request
   private readonly bits = new BitReader();
   private readonly only: Part = { channel: 0, isKeyframe: false, hasChecksum: false, packed: new Uint8Array(0) };
+
+  /** @param random: returns random numbers from 0 to 1; spreads the pauses before a command is sent again. */
+  constructor(random: () => number = Math.random) {
+    this.commands = new CommandWindow(random);
+  }
 
   // -- to the server --------------------------------------------------------------------------------------
 
@@ -117,10 +147,24 @@ export class ClientCore {
     });
   }
 
+  /** Continues a session of an earlier run of the program. The next `hello` asks for it and a keyframe.
+   *
+   * @param attempt: at least the number of the last Hello.
+   * @param commandId: at least the id of the last command. */
+  restore(session: { readonly resumeToken: string; readonly lastEvent: number; readonly attempt: number; readonly commandId: number }): void {
+    this.resumeToken = session.resumeToken;
+    this.hasSession = true;
+    this.eventNumber = session.lastEvent;
+    this.attempt = session.attempt;
+    this.commandId = session.commandId;
+  }
+
   /** Discards the session: the next `hello` asks for a new one. */
   discardSession(): void {
     this.resumeToken = "";
+    this.hasSession = this.isAbandoningJoin = false;
     this.commands.clear();
+    this.matchQueue.reset();
     this.world = this.joined = null;
     this.acknowledgedSeq = this.inputSeq = this.eventNumber = 0;
     this.awaitingKeyframe.clear();
@@ -140,11 +184,28 @@ export class ClientCore {
   }
 
   matchRequest(mode: string, options: MatchOptions = {}): Uint8Array {
-    return this.checkSize(matchRequest(mode, options));
+    const data = this.checkSize(matchRequest(mode, options));
+    this.matchQueue.request(mode);
+    return data;
   }
 
-  listRooms(id: number, roomType: string, labels: Readonly<Record<string, string>> | undefined, limit: number): Uint8Array {
-    return this.checkSize(listRooms(id, roomType, labels, limit));
+  /** Encodes a request for open rooms. RoomList returns the id. */
+  listRooms(roomType: string, labels: Readonly<Record<string, string>> | undefined, limit: number): { id: number; data: Uint8Array } {
+    this.listId += 1;
+    return { id: this.listId, data: this.checkSize(listRooms(this.listId, roomType, labels, limit)) };
+  }
+
+  /** Abandons a Join without an answer: if its seat arrives, the core leaves the room. */
+  abandonJoin(): void {
+    this.isAbandoningJoin = true;
+  }
+
+  /** Leaves the queue without waiting for the answer. Does nothing if the wait is over.
+   *
+   * The MatchCancel is added to `outgoing`, and is sent again after a resume until it is answered. Later messages about the
+   * abandoned queue entry are not reported as current. */
+  abandonMatch(): void {
+    if (this.matchQueue.abandon()) this.outgoing.push(matchCancel());
   }
 
   matchCancel(): Uint8Array {
@@ -160,32 +221,28 @@ export class ClientCore {
     return { seq: this.inputSeq, data: this.checkSize(input(this.inputSeq, this.world.tick, packInput(this.inputFields, values))) };
   }
 
-  /** Adds a command; `commandsToSend` returns it, and again after each resume until it is answered. Returns its id.
+  /** Adds a command; `commandsDue` returns it until it is answered. Returns its id.
    *
-   * @throws RangeError: the client is in no room. MessageTooLarge. ClientError: too many commands have no reply. */
-  command(name: string, payload: unknown): bigint {
-    if (!this.world) throw new RangeError("a command needs a room: join first");
-    return this.commands.add((id) => this.checkSize(command(id, name, payload)));
+   * @throws MessageTooLarge. ClientError: too many commands have no reply. */
+  command(name: string, payload: unknown): number {
+    const id = this.commandId + 1;
+    this.commands.add(id, this.checkSize(command(BigInt(id), name, payload)));
+    return (this.commandId = id);
   }
 
-  /** Returns the commands to send now. Call it again after `commandWaitMs`. */
-  commandsToSend(nowMs: number): Uint8Array[] {
+  /** Returns the commands to send now: new ones, and those to be sent again. */
+  commandsDue(nowMs: number): Uint8Array[] {
     return this.commands.due(nowMs);
   }
 
-  /** Returns the time until the server's rates allow the next command; 0 if they hold none back. */
-  commandWaitMs(nowMs: number): number {
-    return this.commands.waitMs(nowMs);
+  /** Returns the time of the next due command, if no reply arrives before; null without commands. */
+  nextCommandMs(nowMs: number): number | null {
+    return this.commands.nextDueMs(nowMs);
   }
 
-  /** Stops sending a command. */
-  abandonCommand(id: bigint): void {
+  /** Removes a command: it is not sent again. Idempotent. */
+  abandonCommand(id: number): void {
     this.commands.remove(id);
-  }
-
-  /** Returns a command that was sent and has no reply. */
-  unansweredCommand(id: bigint): Uint8Array | undefined {
-    return this.commands.get(id);
   }
 
   /** @throws MessageTooLarge: the server would not accept the message. */
@@ -225,20 +282,23 @@ export class ClientCore {
         this.world = this.joined = null;
         return { type: "left", reason: message.reason };
       case "reply":
-        if (!message.retryAfterMs) this.commands.remove(message.id);
-        else if (message.error === "RATE_LIMITED") this.commands.pause(nowMs + message.retryAfterMs);
-        return { type: "reply", reply: message };
+        this.commands.replied(message, nowMs);
+        return { type: "reply", reply: message, isDecided: isDecided(message) };
       case "pong": {
         // The server read its clock half a round trip ago, if both directions take equally long: RFC 5905, section 8.
         const rttMs = Math.max(0, nowMs - Number(message.clientTimeUs) / 1000);
         return { type: "pong", rttMs, clockOffsetMs: Number(message.serverTimeUs) / 1000 + rttMs / 2 - nowMs };
       }
       case "redirect":
-        return { type: "redirected", redirect: message };
-      case "match":
-        return { type: "match", status: message };
+        return this.redirected(message);
+      case "match": {
+        const meaning = this.matchQueue.statusReceived(message);
+        return { type: "match", status: message, isCurrent: meaning !== "none", isEnd: meaning === "end" };
+      }
       case "error":
-        return { type: message.code === "RESYNC" ? "eventsLost" : "refused", error: message };
+        if (message.code === "RESYNC") return { type: "eventsLost", error: message };
+        if (isAnswer(message, "Join")) this.isAbandoningJoin = false;
+        return { type: "refused", error: message };
       case "rooms":
         return message;
       case "goodbye":
@@ -248,28 +308,50 @@ export class ClientCore {
     }
   }
 
+  private redirected(redirect: RedirectMessage): Update | null {
+    const answer = { type: "redirected", redirect, isMatch: false, isMove: false } as const;
+    if (redirect.isResume) return answer;
+    const meaning = this.matchQueue.redirectReceived();
+    if (meaning) return meaning === "progress" ? { ...answer, isMatch: true } : null;
+    if (this.world) return { ...answer, isMove: true }; // a Join from a seat is refused
+    this.isAbandoningJoin = false;
+    return answer;
+  }
+
   private welcomed(welcome: WelcomeMessage): Update {
     const hasResumed = welcome.generation > 1;
     const wasIn = this.joined?.roomId ?? "";
+    const hasLostSession = this.hasSession && !hasResumed;
     if (!hasResumed) this.discardSession();
+    this.hasSession = true;
     this.resumeToken = welcome.resumeToken;
     this.sessionId = welcome.sessionId;
     this.generation = welcome.generation;
     this.messageBytesMax = welcome.messageBytesMax;
-    this.commands.limit(welcome.messagesPerSecondMax, welcome.bytesPerSecondMax);
-    if (hasResumed) {
-      this.awaitingKeyframe.clear();
-      if (wasIn && welcome.roomId === wasIn) this.world?.clearHistory();
-      else if (wasIn && !welcome.roomId) this.world = this.joined = null;
-      this.commands.rewind();
-    }
+    this.commands.welcomed(welcome);
     // A client that joins from a seat is refused, so that a seat in the same room does not come from its Join.
     const isJoinInFlight = welcome.isJoining || (welcome.roomId !== "" && welcome.roomId !== wasIn);
-    return { type: "welcomed", welcome, hasResumed, lostRoom: wasIn && !this.joined ? wasIn : "", isJoinInFlight };
+    if (!isJoinInFlight) this.isAbandoningJoin = false;
+    if (hasResumed) this.resumed(wasIn, welcome.roomId);
+    return { type: "welcomed", welcome, hasResumed, lostRoom: this.joined ? "" : wasIn, hasLostSession, isJoinInFlight };
   }
 
-  private seatTaken(joined: JoinedMessage): Update {
+  private resumed(wasIn: string, roomId: string): void {
+    this.awaitingKeyframe.clear();
+    if (wasIn && roomId === wasIn) this.world?.clearHistory();
+    else if (wasIn && !roomId) this.world = this.joined = null;
+    if (!this.matchQueue.hasCancelled) return;
+    this.matchQueue.resumed();
+    this.outgoing.push(matchCancel());
+  }
+
+  private seatTaken(joined: JoinedMessage): Update | null {
     const isSameRoom = this.joined?.roomId === joined.roomId;
+    if (this.isAbandoningJoin && !isSameRoom) {
+      this.isAbandoningJoin = false;
+      this.outgoing.push(leave());
+      return null;
+    }
     // The same room at another shard: views of its world stay valid.
     if (this.world && isSameRoom && this.world.fits(joined.description)) this.world.clear();
     else this.world = new World(joined.description);

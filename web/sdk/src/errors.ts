@@ -1,6 +1,6 @@
 /** The errors of this package. All of them are ClientErrors. */
 
-import type { ErrorCode, ErrorMessage, GoodbyeMessage } from "./types.js";
+import type { ErrorCode, ErrorMessage, GoodbyeMessage, MatchStatusMessage } from "./types.js";
 
 export class ClientError extends Error {
   constructor(message: string) {
@@ -51,8 +51,29 @@ export class Disconnected extends ClientError {
   }
 }
 
+/** The connection could not be opened. */
+export class ConnectFailed extends Disconnected {
+  constructor(
+    message: string,
+    /** The delay that the server advised; 0 without advice. */
+    readonly retryAfterMs = 0,
+  ) {
+    super(message);
+  }
+}
+
+/** The server did not answer in time, or no match was found in time. */
+export class TimeoutError extends ClientError {}
+
 /** A message, or a text in it, is larger than the server accepts. It was not sent. */
 export class MessageTooLarge extends ClientError {}
 
-/** The player is no longer in the matchmaking queue: cancelled or timed out. */
-export class NotMatched extends ClientError {}
+/** The player left the matchmaking queue without a match; `reason` says why: cancelled, timed out, a friend left. */
+export class NotMatched extends ClientError {
+  constructor(
+    readonly state: MatchStatusMessage["state"],
+    readonly reason: string,
+  ) {
+    super(`${state}: ${reason}`);
+  }
+}

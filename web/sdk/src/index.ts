@@ -4,23 +4,29 @@ export { type Update, ClientCore } from "./core.js";
 export type { ListenerError } from "./emitter.js";
 export { type EntityListener, EntityTracker } from "./entities.js";
 export {
+  ClientError,
   CommandFailed,
+  ConnectFailed,
   Disconnected,
   MalformedMessage,
   MessageTooLarge,
   NotMatched,
   Refused,
   SessionLost,
-  ClientError,
+  TimeoutError,
 } from "./errors.js";
 export { Field } from "./fields.js";
 export type { Group, ReadNumber, ReadVector } from "./groups.js";
 export { Interpolation, TickClock, shortWay } from "./interpolation.js";
-export { SCHEMA_VERSION, SUBPROTOCOL, decodeServer } from "./messages.js";
+export { SCHEMA_VERSION } from "./client_messages.js";
+export { SUBPROTOCOL, decodeServer } from "./messages.js";
 export { type Plain, decode as decodeMsgpack, encode as encodeMsgpack } from "./msgpack.js";
 export { Prediction, type PredictionOptions } from "./prediction.js";
 export { slerp } from "./quaternions.js";
 export { type RoomTypes, Room } from "./room.js";
+export { SessionMachine } from "./session_machine.js";
+export type { MachineCommand } from "./machine_commands.js";
+export { type SessionStorage, browserStorage } from "./storage.js";
 export type { SmoothingOptions } from "./smoothing.js";
 export type {
   ErrorCode,

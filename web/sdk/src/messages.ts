@@ -1,39 +1,27 @@
-/** Encodes and decodes the messages of the protocol: plain objects (types.ts) and FlatBuffers (schemas/*.fbs). */
+/** Decodes the messages of a server, FlatBuffers of schemas/server.fbs, to plain objects (types.ts). */
 
-import { Builder, ByteBuffer } from "flatbuffers";
+import { ByteBuffer } from "flatbuffers";
 
-import { MalformedMessage, MessageTooLarge } from "./errors.js";
+import { MalformedMessage } from "./errors.js";
 import { KINDS } from "./fields.js";
 import { ClientBody } from "./generated/tickwire/client-body";
-import { ClientMessage } from "./generated/tickwire/client-message";
-import { Command } from "./generated/tickwire/command";
 import { ErrorCode as WireErrorCode } from "./generated/tickwire/error-code";
 import { Error as WireError } from "./generated/tickwire/error";
-import { EndSession } from "./generated/tickwire/end-session";
 import { Event } from "./generated/tickwire/event";
 import { DeltaFrameHead } from "./generated/tickwire/delta-frame-head";
 import type { FieldDescription as WireField } from "./generated/tickwire/field-description";
 import type { GroupDescription as WireGroup } from "./generated/tickwire/group-description";
 import { Goodbye } from "./generated/tickwire/goodbye";
-import { Hello } from "./generated/tickwire/hello";
 import { InputAckMessage } from "./generated/tickwire/input-ack-message";
 import { InputAck } from "./generated/tickwire/input-ack";
-import { Input } from "./generated/tickwire/input";
-import { Join } from "./generated/tickwire/join";
 import { Joined } from "./generated/tickwire/joined";
-import { Leave } from "./generated/tickwire/leave";
 import { Left } from "./generated/tickwire/left";
-import { ListRooms } from "./generated/tickwire/list-rooms";
-import { MatchCancel } from "./generated/tickwire/match-cancel";
-import { MatchRequest } from "./generated/tickwire/match-request";
 import { MatchStatus } from "./generated/tickwire/match-status";
-import { Ping } from "./generated/tickwire/ping";
 import { Pong } from "./generated/tickwire/pong";
 import { QueueState } from "./generated/tickwire/queue-state";
 import { Rate } from "./generated/tickwire/rate";
 import { Redirect } from "./generated/tickwire/redirect";
 import { Reply } from "./generated/tickwire/reply";
-import { Resync } from "./generated/tickwire/resync";
 import { RoomList } from "./generated/tickwire/room-list";
 import { ServerBody } from "./generated/tickwire/server-body";
 import { ServerMessage as Wire } from "./generated/tickwire/server-message";
@@ -41,7 +29,7 @@ import { StateFrameHead } from "./generated/tickwire/state-frame-head";
 import { StateHead } from "./generated/tickwire/state-head";
 import { StructKind } from "./generated/tickwire/struct-kind";
 import { Welcome } from "./generated/tickwire/welcome";
-import { decode as unpack, encode as pack } from "./msgpack.js";
+import { decode as unpack } from "./msgpack.js";
 import type {
   AckMessage,
   ErrorCode,
@@ -49,10 +37,7 @@ import type {
   FieldDescription,
   GoodbyeMessage,
   GroupDescription,
-  HelloFields,
   JoinedMessage,
-  JoinOptions,
-  MatchOptions,
   MatchStatusMessage,
   RedirectMessage,
   ReplyMessage,
@@ -62,7 +47,6 @@ import type {
   WelcomeMessage,
 } from "./types.js";
 
-export const SCHEMA_VERSION = 4;
 export const SUBPROTOCOL = "tickwire.1";
 
 // -- reading ------------------------------------------------------------------------------------------------
@@ -340,140 +324,4 @@ function bytes(value: Uint8Array | null): Uint8Array {
 
 function range<T>(count: number, make: (at: number) => T): T[] {
   return Array.from({ length: count }, (_, at) => make(at));
-}
-
-// -- writing ------------------------------------------------------------------------------------------------
-
-function message(type: ClientBody, write: (builder: Builder) => number): Uint8Array {
-  const builder = new Builder(256);
-  const body = write(builder);
-  builder.finish(ClientMessage.createClientMessage(builder, type, body));
-  return builder.asUint8Array();
-}
-
-/** The longest text, as UTF-8, that the server accepts in a message. */
-const TEXT_BYTES_MAX = 4096;
-const encoder = new TextEncoder();
-
-/** @throws MessageTooLarge. */
-function createText(builder: Builder, value: string): number {
-  const bytes = encoder.encode(value);
-  if (bytes.length > TEXT_BYTES_MAX) {
-    throw new MessageTooLarge(`a text of ${bytes.length} bytes ("${value.slice(0, 20)}…"); the server accepts ${TEXT_BYTES_MAX}`);
-  }
-  return builder.createString(bytes);
-}
-
-function createMap(builder: Builder, value: object | undefined): number {
-  return value ? Join.createOptionsVector(builder, pack(value)) : 0;
-}
-
-export function hello(fields: HelloFields): Uint8Array {
-  return message(ClientBody.Hello, (builder) => {
-    const [build, token, resumeToken, roomId] = [fields.build, fields.token, fields.resumeToken, fields.roomId].map(
-      (value) => createText(builder, value),
-    ) as [number, number, number, number];
-    Hello.startHello(builder);
-    Hello.addSchemaVersion(builder, SCHEMA_VERSION);
-    Hello.addBuild(builder, build);
-    Hello.addToken(builder, token);
-    Hello.addResumeToken(builder, resumeToken);
-    Hello.addLastTick(builder, fields.lastTick);
-    Hello.addLastEvent(builder, fields.lastEvent);
-    Hello.addRoomId(builder, roomId);
-    Hello.addAttempt(builder, fields.attempt);
-    return Hello.endHello(builder);
-  });
-}
-
-export function join(roomType: string, options: JoinOptions): Uint8Array {
-  return message(ClientBody.Join, (builder) => {
-    const [type, name, ticket, roomId, code, party] = [
-      roomType,
-      options.name ?? "",
-      options.ticket ?? "",
-      options.roomId ?? "",
-      options.code ?? "",
-      options.party?.[0] ?? "",
-    ].map((value) => createText(builder, value)) as [number, number, number, number, number, number];
-    const gameOptions = createMap(builder, options.options);
-    const labels = createMap(builder, options.labels);
-    Join.startJoin(builder);
-    Join.addRoomType(builder, type);
-    Join.addRoomName(builder, name);
-    Join.addTicket(builder, ticket);
-    if (gameOptions) Join.addOptions(builder, gameOptions);
-    Join.addRoomId(builder, roomId);
-    Join.addCode(builder, code);
-    Join.addIsPrivate(builder, options.isPrivate ?? false);
-    if (labels) Join.addLabels(builder, labels);
-    Join.addParty(builder, party);
-    Join.addPartySize(builder, options.party?.[1] ?? 0);
-    return Join.endJoin(builder);
-  });
-}
-
-export function leave(): Uint8Array {
-  return message(ClientBody.Leave, (builder) => Leave.createLeave(builder));
-}
-
-export function input(seq: number, tick: number, payload: Uint8Array): Uint8Array {
-  return message(ClientBody.Input, (builder) =>
-    Input.createInput(builder, seq, tick, Input.createPayloadVector(builder, payload)),
-  );
-}
-
-export function command(id: bigint, name: string, payload: unknown): Uint8Array {
-  return message(ClientBody.Command, (builder) => {
-    const nameOffset = createText(builder, name);
-    return Command.createCommand(builder, id, nameOffset, Command.createPayloadVector(builder, pack(payload)));
-  });
-}
-
-export function resync(channel: number, tick: number): Uint8Array {
-  return message(ClientBody.Resync, (builder) => Resync.createResync(builder, channel, tick));
-}
-
-export function ping(clientTimeUs: bigint, lastEvent: number, generation: number): Uint8Array {
-  return message(ClientBody.Ping, (builder) => Ping.createPing(builder, clientTimeUs, lastEvent, generation));
-}
-
-export function matchRequest(mode: string, options: MatchOptions): Uint8Array {
-  return message(ClientBody.MatchRequest, (builder) => {
-    const nameOffset = createText(builder, mode);
-    const party = createText(builder, options.party?.[0] ?? "");
-    const [gameOptions, latencies, labels] = [options.options, options.latencies, options.labels].map((map) =>
-      createMap(builder, map),
-    ) as [number, number, number];
-    MatchRequest.startMatchRequest(builder);
-    MatchRequest.addMode(builder, nameOffset);
-    if (gameOptions) MatchRequest.addOptions(builder, gameOptions);
-    MatchRequest.addParty(builder, party);
-    MatchRequest.addPartySize(builder, options.party?.[1] ?? 0);
-    if (latencies) MatchRequest.addLatencies(builder, latencies);
-    if (labels) MatchRequest.addLabels(builder, labels);
-    return MatchRequest.endMatchRequest(builder);
-  });
-}
-
-export function matchCancel(): Uint8Array {
-  return message(ClientBody.MatchCancel, (builder) => MatchCancel.createMatchCancel(builder));
-}
-
-/** Requests open rooms of a type; RoomList returns the id. */
-export function listRooms(id: number, roomType: string, labels: Readonly<Record<string, string>> | undefined, limit: number): Uint8Array {
-  return message(ClientBody.ListRooms, (builder) => {
-    const [typeOffset, labelsOffset] = [createText(builder, roomType), createMap(builder, labels)];
-    ListRooms.startListRooms(builder);
-    ListRooms.addId(builder, id);
-    ListRooms.addRoomType(builder, typeOffset);
-    if (labelsOffset) ListRooms.addLabels(builder, labelsOffset);
-    ListRooms.addLimit(builder, limit);
-    return ListRooms.endListRooms(builder);
-  });
-}
-
-/** Ends the session, its seat and its queue entry. The server closes the connection with 1000. */
-export function endSession(): Uint8Array {
-  return message(ClientBody.EndSession, (builder) => EndSession.createEndSession(builder));
 }

@@ -9,7 +9,8 @@ const DEPTH_MAX = 64;
 /** The extension type of a timestamp: -1, as an unsigned byte. */
 const TIMESTAMP = 0xff;
 const encoder = new TextEncoder();
-const decoder = new TextDecoder();
+/** Refuses bytes that are not UTF-8, as the other clients do, and keeps a byte order mark. */
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 export function encode(value: unknown): Uint8Array {
   const out = new Writer();
@@ -259,7 +260,12 @@ class Reader {
   }
 
   private text(length: number): string {
-    return decoder.decode(this.read(length));
+    const bytes = this.read(length);
+    try {
+      return decoder.decode(bytes);
+    } catch {
+      throw new MalformedMessage("a text that is not UTF-8");
+    }
   }
 
   private unsigned(octets: number): number {

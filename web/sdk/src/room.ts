@@ -71,7 +71,7 @@ export class Room<R extends RoomTypes = any> {
    *
    * Returns its sequence number; 0 if it was not sent: the client is not connected, or has left the room. */
   sendInput(values: Readonly<R["inputs"]>): number {
-    return this.isJoined ? this.client.sendInput(values as Record<string, number>) : 0;
+    return this.isJoined && this.client.state !== "closed" ? this.client.sendInput(values as Record<string, number>) : 0;
   }
 
   /** Adds a listener for an event of the room. Returns a function that removes it. */

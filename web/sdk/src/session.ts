@@ -1,24 +1,16 @@
-/** One session over successive connections: Hello, resume, redirects and final closes.
- *
- *     connecting --Welcome--> connected --lost--> reconnecting --Welcome--> connected     (the same session, or a new one)
- *         └---------------------------└----------------└--time over, final close, closed--> closed
- */
+/** The shell of the session machine: opens sockets, runs one timer, and settles promises. The machine decides everything else. */
 
-import { advisedMs, isFinal, NORMAL, RECONNECT } from "./close_codes.js";
-import { Connection, type Socket } from "./connection.js";
-import { ClientCore, type Update } from "./core.js";
-import { Disconnected, Refused, ClientError } from "./errors.js";
+import { ABNORMAL } from "./close_codes.js";
+import type { Events } from "./client.js";
+import { ConnectFailed } from "./errors.js";
 import { listenForHints } from "./hints.js";
+import type { MachineCommand } from "./machine_commands.js";
 import { SUBPROTOCOL } from "./messages.js";
-import { Retry } from "./retry.js";
-import type { GoodbyeMessage, WelcomeMessage } from "./types.js";
+import { SessionMachine } from "./session_machine.js";
+import { ClientSocket, type Socket } from "./socket.js";
+import type { SessionStorage } from "./storage.js";
 
-const HELLO_MS_MAX = 10_000;
 const RECONNECT_MS_MAX = 60_000;
-/** The minimum time in which a client that left its session for another shard tries to open a new one. */
-const VISIT_MS = 10_000;
-/** A connection that is lost before this time continues the previous series of attempts. */
-const STABLE_MS = 5_000;
 
 export interface SessionOptions {
   /** The player's token. A function is called for every connection. */
@@ -27,311 +19,231 @@ export interface SessionOptions {
   readonly build?: string;
   /** How long the client tries to reconnect after a lost connection; 0 disables reconnecting. */
   readonly reconnectMs?: number;
+  /** Keeps the session, so that it is resumed after the page was reloaded: `browserStorage()`. */
+  readonly storage?: SessionStorage;
   /** Creates a WebSocket; by default the platform's own. */
   readonly socket?: (url: string, subprotocol: string) => Socket;
   /** A monotonic clock, milliseconds. */
   readonly now?: () => number;
 }
 
-export type SessionState = "connecting" | "connected" | "reconnecting" | "closed";
-
 export interface SessionListener {
-  /** Each update, in order. `isReconnect`: a Welcome on a connection that replaces a lost one. */
-  updated(update: Update, isReconnect: boolean): void;
-  disconnected(reason: string): void;
-  closed(error: ClientError): void;
-  /** An exception of a function that the application passed, or an invalid redirect. */
+  /** An event of the machine. */
+  emitted(event: keyof Events, value: any): void;
+  /** An exception of a function that the application passed. */
   failed(error: unknown, where: string): void;
 }
 
-export class Session {
-  readonly core = new ClientCore();
-  state: SessionState = "connecting";
-  goodbye: GoodbyeMessage | null = null;
-  bytesReceived = 0;
-  readonly now: () => number;
+interface Waiter {
+  resolve(value: any): void;
+  reject(error: Error): void;
+}
 
-  private readonly initialUrl: string;
-  private connection: Connection | null = null;
-  private refusal: Refused | null = null;
-  /** Why the session is closed; null while it is not. */
-  private closeError: ClientError | null = null;
-  private retry: Retry;
-  private welcomedMs = -Infinity;
-  private hasMoved = false;
-  private stopWaiting: () => void = () => undefined;
-  private readonly stopHints: () => void;
+export class Session {
+  readonly machine: SessionMachine;
+  readonly now: () => number;
+  bytesReceived = 0;
+
+  private socket: ClientSocket | null = null;
+  private timer: ReturnType<typeof setTimeout> | undefined;
+  private isRunning = false;
+  private tokenRequests = 0;
+  private readonly waiters = new Map<number, Waiter>();
+  private saving: Promise<unknown> | null = null;
+  private stopHints: () => void = () => undefined;
 
   constructor(
-    public url: string,
+    url: string,
     private readonly options: SessionOptions,
     private readonly listener: SessionListener,
   ) {
-    this.initialUrl = url;
+    const { build = "tickwire-web", reconnectMs = RECONNECT_MS_MAX, storage } = options;
+    this.machine = new SessionMachine({ url, build, reconnectMs, hasStorage: storage !== undefined });
     this.now = options.now ?? (() => performance.now());
-    this.retry = new Retry(this.limitMs);
-    this.stopHints = listenForHints(() => this.wake());
   }
 
   /** Connects for the first time.
    *
-   * @throws Disconnected, Refused. Exceptions of the token function pass through. */
+   * @throws Disconnected, Refused. */
   async open(): Promise<void> {
-    try {
-      await this.connect(this.url);
-    } catch (error) {
-      this.finish(asError(error));
-      throw error;
-    }
+    const stored = await this.load();
+    this.stopHints = listenForHints(() => this.networkChanged());
+    return this.call((nowMs) => this.machine.open(stored, nowMs));
   }
 
-  /** Sends a message. Returns false if there is no open connection. */
-  send(data: Uint8Array): boolean {
-    return this.state === "connected" && this.connection !== null && this.connection.send(data);
-  }
-
-  /** Holds later messages back until the promises that this task settled have run. */
-  hold(): void {
-    this.connection?.hold();
-  }
-
-  /** Ends the session on the client and the server. Idempotent. */
-  close(error: ClientError): void {
-    if (this.state === "closed") return;
-    this.send(this.core.endSession());
-    this.finish(error);
-  }
-
-  /** Drops the connection, as a bad network does. */
-  drop(): void {
-    this.connection?.close(RECONNECT, "dropped");
-  }
-
-  /** Ends this session and begins one at another address. Returns false if that address cannot be reached; the client is then
-   * connected to its initial URL.
-   *
-   * @throws Disconnected, Refused: the initial URL cannot be reached either, and the client is closed. */
-  async moveTo(url: string): Promise<boolean> {
-    this.checkScheme(url);
-    this.send(this.core.endSession());
-    this.state = "connecting";
-    this.disconnect(NORMAL, "redirected");
-    this.core.discardSession();
-    try {
-      await this.connect(url);
-      return true;
-    } catch {
-      // Gateways refuse in various ways. After any error the initial URL is tried.
-      if (this.closeError) throw this.closeError;
-    }
-    try {
-      this.url = this.initialUrl;
-      this.hasMoved = true;
-      this.retry = new Retry(Math.max(this.limitMs, VISIT_MS));
-      await this.reconnect(0);
-      return false;
-    } catch (error) {
-      this.finish(asError(error));
-      throw error;
-    }
-  }
-
-  // -- one connection -------------------------------------------------------------------------------------
-
-  /** @throws Disconnected, Refused. Exceptions of the token function pass through. */
-  private async connect(url: string): Promise<void> {
-    this.goodbye = this.refusal = null;
-    const token = await this.token();
-    if (this.closeError) throw this.closeError;
-    await new Promise<void>((resolve, reject) => {
-      let isWelcomed = false;
-      let isOpen = false;
-      const connection = new Connection(this.makeSocket(url), this.now, {
-        opened: () => {
-          isOpen = true;
-          connection.send(this.core.hello(this.options.build ?? "tickwire-web", token));
-        },
-        received: (data) => {
-          if (this.connection !== connection) return;
-          const welcome = this.receive(data, connection);
-          if (!welcome) return;
-          isWelcomed = true;
-          this.url = url;
-          clearTimeout(timer);
-          resolve();
-        },
-        ended: (code, reason) => {
-          clearTimeout(timer);
-          const isCurrent = this.connection === connection;
-          if (isCurrent) this.connection = null;
-          if (!isWelcomed) reject(this.closeError ?? this.refusal ?? this.failure(isOpen ? "" : url, code, reason));
-          else if (isCurrent) this.lost(code, reason);
-        },
-      });
-      this.connection = connection;
-      const timer = setTimeout(() => connection.close(RECONNECT, "no Welcome in time"), HELLO_MS_MAX);
+  /** Begins a call of the machine, and returns its outcome. */
+  call<T>(begin: (nowMs: number) => number): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      this.waiters.set(begin(this.now()), { resolve, reject });
+      this.run();
     });
   }
 
-  private token(): Promise<string> {
-    const { token } = this.options;
-    if (typeof token !== "function") return Promise.resolve(token ?? "");
-    return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(new Disconnected("no token in time")), HELLO_MS_MAX);
-      const stop = () => clearTimeout(timer);
-      Promise.resolve().then(token).then(resolve, reject).then(stop);
-    });
+  /** Passes an event to the machine, and carries out its commands. */
+  pass(event: (nowMs: number) => void): void {
+    event(this.now());
+    this.run();
   }
 
-  private makeSocket(url: string): Socket {
-    const make = this.options.socket ?? ((to: string, protocol: string) => new WebSocket(to, protocol) as Socket);
+  /** Sends an input. Returns its sequence number; 0 if it was not sent because there is no connection. */
+  sendInput(values: Readonly<Record<string, number>>): number {
+    const isGone = this.machine.isConnected && !this.socket?.isOpen;
+    const seq = isGone ? 0 : this.machine.sendInput(values);
+    this.run();
+    return seq;
+  }
+
+  // -- commands of the machine ----------------------------------------------------------------------------
+
+  /** Carries out the commands of the machine, in order. A listener may cause further ones. */
+  private run(): void {
+    if (this.isRunning) return;
+    this.isRunning = true;
     try {
-      return make(url, SUBPROTOCOL);
-    } catch (error) {
-      throw new Disconnected(`cannot connect to ${url}: ${asError(error).message}`);
-    }
-  }
-
-  /** Applies one message. Returns whether it was the Welcome. */
-  private receive(data: Uint8Array, connection: Connection): boolean {
-    this.bytesReceived += data.length;
-    let update: Update | null;
-    try {
-      update = this.core.receive(data, this.now());
-    } catch (error) {
-      this.close(asError(error)); // after a reconnect the server would send the same message again
-      return false;
-    }
-    const isReconnect = this.state === "reconnecting";
-    if (update?.type === "welcomed") this.welcomed(update.welcome, connection);
-    for (const message of this.core.outgoing.splice(0)) this.send(message);
-    if (update?.type === "refused") this.refusal = new Refused(update.error);
-    else if (update?.type === "ended") this.goodbye = update.goodbye;
-    else if (update) this.refusal = null; // the error was not about the connection
-    if (update?.type === "redirected" && update.redirect.isResume) this.moved(update.redirect.url);
-    if (update) this.listener.updated(update, isReconnect);
-    return update?.type === "welcomed";
-  }
-
-  private welcomed(welcome: WelcomeMessage, connection: Connection): void {
-    this.state = "connected";
-    this.hasMoved = false;
-    this.welcomedMs = this.now();
-    // The first ping is sent immediately, and confirms that the resume token arrived.
-    connection.startHeartbeat(welcome.heartbeatIntervalMs, () => this.core.ping(this.now()));
-  }
-
-  /** Records that the session moved to another shard: the server closes now, and the next connection goes there. */
-  private moved(url: string): void {
-    try {
-      this.checkScheme(url);
-    } catch (error) {
-      this.listener.failed(error, "redirect");
-      return;
-    }
-    this.url = url;
-    this.hasMoved = true;
-  }
-
-  private checkScheme(url: string): void {
-    if (this.initialUrl.startsWith("wss:") && !url.startsWith("wss:")) {
-      throw new ClientError(`redirected to ${url}: the token is not sent over a plain connection`);
-    }
-  }
-
-  /** @param refusedBy: the address, if the WebSocket handshake failed. */
-  private failure(refusedBy: string, code: number, reason: string): Disconnected {
-    if (refusedBy) return new Disconnected(connectFailure(refusedBy, code, reason));
-    return new Disconnected(closed(code, reason), this.goodbye, code);
-  }
-
-  private disconnect(code: number, reason: string): void {
-    const { connection } = this;
-    this.connection = null;
-    connection?.close(code, reason);
-  }
-
-  // -- reconnecting ---------------------------------------------------------------------------------------
-
-  private get limitMs(): number {
-    return this.options.reconnectMs ?? RECONNECT_MS_MAX;
-  }
-
-  private lost(code: number, reason: string): void {
-    if (this.closeError) return;
-    if (isFinal(code, this.goodbye) || !this.limitMs) {
-      this.finish(this.refusal ?? this.failure("", code, reason));
-      return;
-    }
-    if (this.now() - this.welcomedMs >= STABLE_MS) this.retry = new Retry(this.limitMs);
-    this.retry.lost();
-    this.state = "reconnecting";
-    this.listener.disconnected(closed(code, reason));
-    this.reconnect(advisedMs(code, this.goodbye, this.refusal)).catch((error: unknown) => this.finish(asError(error)));
-  }
-
-  /** Reconnects, with as many attempts as the plan allows.
-   *
-   * @param adviceMs: the delay that the server advised; 0 without advice.
-   * @throws ClientError: the last error is final, or the time is over. */
-  private async reconnect(adviceMs: number): Promise<void> {
-    for (;;) {
-      if (this.hasMoved) this.retry.redirected();
-      this.hasMoved = false;
-      const attempt = this.retry.next(adviceMs);
-      if (!attempt) throw new Disconnected("the server cannot be reached", this.goodbye);
-      await this.pause(attempt.waitMs);
-      const began = this.now();
-      try {
-        await this.connect(attempt.isInitialUrl ? this.initialUrl : this.url);
-        return;
-      } catch (error) {
-        if (this.closeError || isDefinite(error)) throw error;
-        const wasRefused = error instanceof Refused;
-        this.retry.failed(this.now() - began, wasRefused);
-        adviceMs = wasRefused ? error.retryAfterMs : (this.goodbye?.retryAfterMs ?? 0);
+      for (let commands = this.machine.takeCommands(); commands.length; commands = this.machine.takeCommands()) {
+        for (const command of commands) this.carryOut(command);
       }
+    } finally {
+      this.isRunning = false;
     }
   }
 
-  private pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const timer = setTimeout(resolve, ms);
-      this.stopWaiting = () => {
-        clearTimeout(timer);
-        resolve();
-      };
+  private carryOut(command: MachineCommand): void {
+    switch (command.type) {
+      case "requestToken":
+        this.requestToken();
+        break;
+      case "connect":
+        this.connect(command.url);
+        break;
+      case "send":
+        this.socket?.send(command.data);
+        break;
+      case "close":
+        this.socket?.close(command.code, command.reason);
+        this.socket = null;
+        break;
+      case "setTimer":
+        this.setTimer(command.atMs);
+        break;
+      case "resolve":
+        this.resolve(command.call, command.value);
+        break;
+      case "reject":
+        this.waiters.get(command.call)?.reject(command.error);
+        this.waiters.delete(command.call);
+        break;
+      case "emit":
+        if (command.event === "closed") this.stopHints();
+        this.listener.emitted(command.event, command.value);
+        break;
+      case "storeSession":
+        this.store((storage) => storage.save(command.text));
+        break;
+      case "clearSession":
+        this.store((storage) => storage.clear());
+        break;
+    }
+  }
+
+  private resolve(call: number, value: any): void {
+    // Later messages wait until the caller that has a seat now can add listeners.
+    if (value?.type === "joined" || (value === null && this.machine.core.joined)) this.socket?.hold();
+    this.waiters.get(call)?.resolve(value);
+    this.waiters.delete(call);
+  }
+
+  private setTimer(atMs: number | null): void {
+    clearTimeout(this.timer);
+    if (atMs === null) return;
+    this.timer = setTimeout(() => this.pass((nowMs) => this.machine.timerFired(nowMs)), Math.max(0, Math.ceil(atMs - this.now())));
+  }
+
+  private requestToken(): void {
+    const request = ++this.tokenRequests;
+    const answer = (pass: (nowMs: number) => void) => {
+      if (request === this.tokenRequests) this.pass(pass);
+    };
+    const { token = "" } = this.options;
+    if (typeof token === "string") {
+      answer((nowMs) => this.machine.tokenReceived(token, nowMs));
+      return;
+    }
+    const received = (text: string) => answer((nowMs) => this.machine.tokenReceived(text, nowMs));
+    const failed = (error: unknown) => answer((nowMs) => this.machine.tokenFailed(`no token: ${textOf(error)}`, nowMs));
+    Promise.resolve().then(token).then(received, failed);
+  }
+
+  // -- sockets --------------------------------------------------------------------------------------------
+
+  private connect(url: string): void {
+    const { machine } = this;
+    const make = this.options.socket ?? ((to: string, protocol: string) => new WebSocket(to, protocol) as Socket);
+    let isOpen = false;
+    let socket: Socket;
+    try {
+      socket = make(url, SUBPROTOCOL);
+    } catch (error) {
+      this.pass((nowMs) => machine.connectFailed(new ConnectFailed(`cannot connect to ${url}: ${textOf(error)}`), nowMs));
+      return;
+    }
+    this.socket = new ClientSocket(socket, {
+      opened: () => {
+        isOpen = true;
+        this.pass((nowMs) => machine.connected(nowMs));
+      },
+      received: (data) => {
+        this.bytesReceived += data.length;
+        this.pass((nowMs) => machine.messageReceived(data, nowMs));
+      },
+      ended: (code, reason) => {
+        this.socket = null;
+        const error = isOpen ? null : new ConnectFailed(connectFailure(url, code, reason));
+        this.pass((nowMs) => (error ? machine.connectFailed(error, nowMs) : machine.connectionLost(code, closed(code, reason), nowMs)));
+      },
     });
   }
 
-  /** Probes or reconnects at once: the network may work again or have changed, and timers may have been late. */
-  private wake(): void {
-    if (this.state === "connected") this.connection?.probe();
-    if (this.state !== "reconnecting") return;
-    this.retry.restart();
-    this.stopWaiting();
-    this.disconnect(RECONNECT, "another attempt"); // an attempt on the previous network may hang
+  private networkChanged(): void {
+    const { socket, machine } = this;
+    if (machine.isConnected && socket?.isGone) {
+      socket.close(ABNORMAL, "");
+      this.socket = null;
+      this.pass((nowMs) => machine.connectionLost(ABNORMAL, "the connection is gone", nowMs));
+    } else this.pass((nowMs) => machine.networkChanged(nowMs));
   }
 
-  private finish(error: ClientError): void {
-    if (this.closeError) return;
-    this.closeError = error;
-    this.state = "closed";
-    this.stopHints();
-    this.stopWaiting();
-    this.disconnect(NORMAL, "closed");
-    this.listener.closed(error);
+  // -- storage --------------------------------------------------------------------------------------------
+
+  private async load(): Promise<string> {
+    try {
+      return (await this.options.storage?.load()) ?? "";
+    } catch (error) {
+      this.listener.failed(error, "storage");
+      return "";
+    }
+  }
+
+  /** Changes the storage, one change after the other; at once if no other one is in progress. */
+  private store(change: (storage: SessionStorage) => unknown): void {
+    const { storage } = this.options;
+    if (!storage) return;
+    const work = async () => {
+      try {
+        await change(storage);
+      } catch (error) {
+        this.listener.failed(error, "storage");
+      }
+    };
+    const saving = (this.saving = this.saving ? this.saving.then(work) : work());
+    void saving.then(() => {
+      if (this.saving === saving) this.saving = null;
+    });
   }
 }
 
-/** Returns whether the error of an attempt is final. */
-function isDefinite(error: unknown): boolean {
-  if (error instanceof Refused) return !error.isRetryable;
-  return error instanceof Disconnected && error.code > 0 && isFinal(error.code, error.goodbye);
-}
-
-function asError(error: unknown): ClientError {
-  return error instanceof ClientError ? error : new ClientError(error instanceof Error ? error.message : String(error));
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function closed(code: number, reason: string): string {

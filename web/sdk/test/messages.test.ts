@@ -1,10 +1,16 @@
-/** State frames and acknowledgements: structs, and the tables of servers with schema version 3. */
+/** Messages of the client, and state frames and acknowledgements: structs, and the tables of servers with schema version 3. */
 
+import { ByteBuffer } from "flatbuffers";
 import { describe, expect, it } from "vitest";
 
+import { command, ping } from "../src/client_messages.js";
 import { ClientCore } from "../src/core.js";
 import { MalformedMessage } from "../src/errors.js";
+import { ClientMessage } from "../src/generated/tickwire/client-message";
+import { Command } from "../src/generated/tickwire/command";
+import { Ping } from "../src/generated/tickwire/ping";
 import { decodeServer } from "../src/messages.js";
+import { decode } from "../src/msgpack.js";
 import { ack, delta, joinedIn, state, tableAck, tableState, welcome } from "./fakes.js";
 
 function seated(): ClientCore {
@@ -13,6 +19,22 @@ function seated(): ClientCore {
   core.receive(joinedIn("room-1"), 0);
   return core;
 }
+
+describe("a message of the client", () => {
+  it("is read by the code of flatc, with aligned numbers", () => {
+    const data = command(2n ** 40n + 7n, "buy", { item: "tea" });
+    const read = ClientMessage.getRootAsClientMessage(new ByteBuffer(data)).body(new Command()) as Command;
+    expect([read.id(), read.name(), decode(read.payloadArray()!)]).toEqual([2n ** 40n + 7n, "buy", { item: "tea" }]);
+    const at = data.findIndex((byte, index) => byte === 7 && data[index + 5] === 1);
+    expect([at % 8, data.length % 4]).toEqual([0, 0]);
+  });
+
+  it("has no fields with default values", () => {
+    expect(ping(0n, 0, 0).length).toBeLessThan(50);
+    const read = ClientMessage.getRootAsClientMessage(new ByteBuffer(ping(5n, 0, 2))).body(new Ping()) as Ping;
+    expect([read.clientTimeUs(), read.lastEvent(), read.generation()]).toEqual([5n, 0, 2]);
+  });
+});
 
 describe("a struct", () => {
   it("has the whole tick, or its lowest 16 bits", () => {

@@ -52,6 +52,10 @@ describe("msgpack", () => {
     expect(decode(encode(-(2n ** 63n)))).toBe(-(2n ** 63n));
   });
 
+  it("keeps a byte order mark in a text", () => {
+    expect(decode(encode("\ufeffann"))).toBe("\ufeffann");
+  });
+
   it("equals the encoding of Python's msgspec", () => {
     const hex = "83a16101a16293c3c0cb3ff8000000000000a163a2c3b8";
     const bytes = Uint8Array.from(hex.match(/../g)!, (octet) => parseInt(octet, 16));
@@ -84,7 +88,7 @@ describe("msgpack", () => {
     expect(() => decode(Uint8Array.from(hex.match(/../g)!, (octet) => parseInt(octet, 16)))).toThrow();
   });
 
-  it.each(["c1", "92", "a5", "93ffff", "dd7fffffff", "0000", "df7fffffff"])("refuses %s", (hex) => {
+  it.each(["a2c328", "c1", "92", "a5", "93ffff", "dd7fffffff", "0000", "df7fffffff"])("refuses %s", (hex) => {
     expect(() => decode(Uint8Array.from(hex.match(/../g)!, (octet) => parseInt(octet, 16)))).toThrow();
   });
 

@@ -9,7 +9,7 @@ import { isFinal } from "../src/close_codes.js";
 import { ErrorCode } from "../src/generated/tickwire/error-code";
 import { FakeSocket, goodbye, joined, newest, open, redirect, refusal, seated, settle, welcome } from "./fakes.js";
 import { ClientBody } from "../src/generated/tickwire/client-body";
-import { Retry } from "../src/retry.js";
+import { ReconnectPlan } from "../src/reconnect.js";
 
 beforeEach(() => {
   FakeSocket.all = [];
@@ -257,7 +257,7 @@ describe("reconnecting", () => {
     client.on("closed", closed);
     newest().says(Uint8Array.of(1, 2, 3));
     await vi.advanceTimersByTimeAsync(10_000);
-    expect([client.state, FakeSocket.all.length, newest().closedWith]).toEqual(["closed", 1, 1000]);
+    expect([client.state, FakeSocket.all.length, newest().closedWith]).toEqual(["closed", 1, 4000]);
     expect(closed.mock.calls[0]![0].message).toMatch(/not a message/);
   });
 
@@ -327,25 +327,33 @@ describe("reconnecting", () => {
 });
 
 describe("the address of an attempt", () => {
+  function lostPlan(random: number): ReconnectPlan {
+    const plan = new ReconnectPlan("initial", 60_000, () => random);
+    plan.connected("shard", 0);
+    plan.lost(0, 0);
+    return plan;
+  }
+
   it("is the shard three times, then alternately the initial URL and the shard", () => {
-    const retry = new Retry(60_000, () => 0);
-    expect(Array.from({ length: 7 }, () => retry.next(0)!.isInitialUrl)).toEqual([false, false, false, true, false, true, false]);
+    const plan = lostPlan(0);
+    const urls = Array.from({ length: 7 }, () => plan.next(0)!.url);
+    expect(urls).toEqual(["shard", "shard", "shard", "initial", "shard", "initial", "shard"]);
   });
 
   it("stays the initial URL once that has answered", () => {
-    const retry = new Retry(60_000, () => 0);
-    for (let attempt = 0; attempt < 4; attempt++) retry.next(0);
-    retry.failed(0, true);
-    expect([retry.next(0)!.isInitialUrl, retry.next(0)!.isInitialUrl]).toEqual([true, true]);
+    const plan = lostPlan(0);
+    for (let attempt = 0; attempt < 4; attempt++) plan.next(0);
+    plan.failed(0, true);
+    expect([plan.next(0)!.url, plan.next(0)!.url]).toEqual(["initial", "initial"]);
   });
 
   it("is the target of a Redirect, without a pause, five times in a row", () => {
-    const retry = new Retry(60_000, () => 1);
-    const waits = Array.from({ length: 7 }, () => {
-      retry.redirected();
-      return retry.next(0)!.waitMs;
+    const plan = lostPlan(1);
+    const pauses = Array.from({ length: 6 }, () => {
+      plan.redirected("other");
+      return plan.next(0)!.pauseMs;
     });
-    expect(waits).toEqual([0, 0, 0, 0, 0, 250, 500]);
+    expect(pauses).toEqual([0, 0, 0, 0, 0, 250]);
   });
 });
 
@@ -373,6 +381,6 @@ describe("a refused handshake", () => {
       throw new SyntaxError("The URL 'nonsense' is invalid");
     };
     const opening = new Client("nonsense", { socket }).open();
-    await expect(opening).rejects.toMatchObject({ name: "Disconnected", message: expect.stringContaining("nonsense") });
+    await expect(opening).rejects.toMatchObject({ name: "ConnectFailed", message: expect.stringContaining("nonsense") });
   });
 });

@@ -174,7 +174,7 @@ async def test_the_page_plays_again_after_its_session_has_ended(games: Settings,
         await is_playing(page)
         before = await evaluate(page, "window.tickwire().core.sessionId")
         await page.evaluate("() => window.tickwire().close()")
-        assert await page.inner_text("#status") == "closed by the client"
+        assert await page.inner_text("#status") == "the connection is lost: closed"
         await page.click("nav a[href='#arena']")
         await is_playing(page)
         assert await evaluate(page, "window.tickwire().core.sessionId") != before

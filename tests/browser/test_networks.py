@@ -131,3 +131,26 @@ async def test_reloaded_page_keeps_its_seat_and_close_releases_it_at_once(games:
         assert seats_of(shard) == 2
         await page.evaluate("() => window.tickwire().close()")
         await eventually(lambda: seats_of(shard) == 1)
+
+
+async def test_reloaded_page_continues_with_the_same_entity(games: Settings, browser: Browser) -> None:
+    async with running(games) as shard:
+        page = await open_page(browser, page_of(shard, "arena", "ada"))
+        await is_playing(page)
+        await page.evaluate("() => window.tickwire().room.commands.say({ words: 'before' })")
+        before = await evaluate(page, IDENTITY)
+        room_id = await evaluate(page, "window.tickwire().room.roomId")
+        await page.reload()
+        await is_playing(page)
+        assert await evaluate(page, IDENTITY) == before
+        assert await evaluate(page, "window.tickwire().room.roomId") == room_id
+        assert await evaluate(page, "[window.tickwire().resumes, window.tickwire().sessionsLost]") == [1, 0]
+        assert seats_of(shard) == 1
+        await page.keyboard.down("ArrowUp")
+        await page.wait_for_function("() => window.tickwire().core.acknowledgedSeq > 20")
+        await page.evaluate("() => window.tickwire().room.commands.say({ words: 'after' })")
+        await page.evaluate("() => window.tickwire().close()")  # also deletes what the page has stored
+        await page.reload()
+        await is_playing(page)
+        assert await evaluate(page, "[window.tickwire().resumes, window.tickwire().sessionsLost]") == [0, 0]
+        assert errors_of(page) == []

@@ -152,7 +152,7 @@ client.close();
             return bool(status["waiting"] == count)
 
         await eventually(lambda: waiting(1))
-        assert await client.printed() == "no match in 6000 ms"
+        assert await client.printed() == "no match was found within 6 s"
         await eventually(lambda: waiting(0))
         client.proceed()
         await client.ended()

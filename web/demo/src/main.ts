@@ -1,6 +1,6 @@
 /** The demo page: one session, one game at a time, a name, a chat and the network panel. */
 
-import { type Client, connect, type Room, ClientError } from "tickwire";
+import { browserStorage, type Client, ClientError, connect, type Room } from "tickwire";
 
 import { arena } from "./arena.js";
 import { cards } from "./cards.js";
@@ -71,7 +71,11 @@ async function enter<T extends keyof Rooms>(game: T, isCurrent: () => boolean): 
   status.textContent = "connecting …";
   by<HTMLInputElement>("words").disabled = game === "cards";
   const name = by<HTMLInputElement>("name").value.trim() || "pilot";
-  const mine = await connect<Rooms>(serverUrl(), { build: "demo", socket: createSocket(conditions) });
+  const mine = await connect<Rooms>(serverUrl(), {
+    build: "demo",
+    socket: createSocket(conditions),
+    storage: browserStorage("tickwire", () => sessionStorage), // each tab is a player
+  });
   if (!isCurrent()) {
     mine.close();
     return;
@@ -79,11 +83,19 @@ async function enter<T extends keyof Rooms>(game: T, isCurrent: () => boolean): 
   client = mine;
   panel.attach(mine);
   listen(mine);
-  // All games have the same options, which the compiler cannot know for a game in a variable.
-  const room = await mine.join<keyof Rooms>(game, { name: query.get("room") ?? "lobby", options: { name } });
+  const room = await roomOf(mine, game, query.get("room") ?? "lobby", name);
   if (!isCurrent()) return; // superseded and closed meanwhile
   status.textContent = "";
   playing = GAMES[game]({ client: mine, room: room as Room<Rooms[T]>, stage, name, say, report, players: (count) => panel.players(count) });
+}
+
+/** Returns the room of the player before the page was reloaded, or joins one. */
+async function roomOf(mine: Client<Rooms>, game: keyof Rooms, roomName: string, name: string): Promise<Room> {
+  const before = mine.room;
+  if (before?.roomType === game && before.roomName === roomName) return before;
+  if (before) await mine.leave();
+  // All games have the same options, which the compiler cannot know for a game in a variable.
+  return mine.join<keyof Rooms>(game, { name: roomName, options: { name } });
 }
 
 /** Shows changes of the connection. */

@@ -23,6 +23,8 @@ ROOT = Path(__file__).parents[2]
 SECONDS_MAX = 150
 """A player that has not finished after this time exits with an error."""
 
+EXIT_S_MAX = 20
+
 
 class ClientUnavailable(Exception):
     """A client cannot run on this machine; the text is the reason."""
@@ -141,9 +143,12 @@ class PlayerProcess:
             AssertionError: it has failed.
         """
         assert self._process is not None
-        async with asyncio.timeout(20):
-            code = await self._process.wait()
-            await asyncio.wait(self._tasks)
+        try:
+            async with asyncio.timeout(EXIT_S_MAX):
+                code = await self._process.wait()
+                await asyncio.wait(self._tasks)
+        except TimeoutError as error:
+            raise AssertionError(f"{self.log.name} is done, and has not exited in {EXIT_S_MAX} s") from error
         assert code == 0, f"{self.log.name}: {self.log.error} {self._complaints.decode()}"
 
     def check(self) -> None:

@@ -74,12 +74,12 @@ async def test_plaza_page_shows_exactly_the_walkers_of_the_server(examples: Shar
         await eventually(is_right, what="the client has what its cells hold")
         assert walker.world.table("walkers").entity(me)["name"] == "ann"
         for leap in range(6):
+            interest = seat.interest
             seat.player.entity.x = -600.0 + 220 * leap
             await walker.send_input({"speed": 1.0, "heading": 1.0})
             if leap % 2:
                 await walker.drop()
                 await walker.wait_for(lambda: walker.is_connected)
-            interest = seat.interest
             await eventually(lambda interest=interest: seat.interest is not interest and is_right())  # type: ignore[misc]
         assert walker.core.mismatches == walker.core.resyncs == 0
         heard = await walker.command("say", "hello")

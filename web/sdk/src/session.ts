@@ -194,7 +194,11 @@ export class Session {
       },
       received: (data) => {
         this.bytesReceived += data.length;
-        this.pass((nowMs) => machine.messageReceived(data, nowMs));
+        const nowMs = this.now();
+        const update = machine.receive(data, nowMs);
+        if (update) this.listener.emitted(update.type as keyof Events, update);
+        machine.received(nowMs);
+        this.run();
       },
       ended: (code, reason) => {
         this.socket = null;

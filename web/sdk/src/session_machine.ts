@@ -7,7 +7,7 @@
  * method. All clients have this machine, and agree on schemas/scenarios; the README there defines the events and commands.
  * ConnectionMachine connects, SeatMachine joins rooms; here are the messages, commands, matches and lists.
  *
- * States and acknowledgements are nearly all messages: the machine does nothing for them but `emit`. */
+ * States and acknowledgements are nearly all messages: the machine does nothing for them but `emit`. See `receive`. */
 
 import type { Events } from "./client.js";
 import { NORMAL, PROTOCOL_ERROR } from "./close_codes.js";
@@ -19,6 +19,8 @@ import { answers, CALL_MS_MAX, type CallKind, CANCEL_MS_MAX, MOVE, PendingCall }
 import type { MachineCommand } from "./machine_commands.js";
 import { SeatMachine, type SeatUser } from "./seat_machine.js";
 import type { JoinOptions, ListOptions, MatchOptions, RedirectMessage } from "./types.js";
+
+const NONE: MachineCommand[] = [];
 
 /** Times are milliseconds of a monotonic clock. */
 export class SessionMachine implements ConnectionUser, SeatUser {
@@ -71,7 +73,7 @@ export class SessionMachine implements ConnectionUser, SeatUser {
       const nextMs = this.deadlines.nextMs;
       if (nextMs !== this.timerMs) this.commands.push({ type: "setTimer", atMs: (this.timerMs = nextMs) });
     }
-    return this.commands.splice(0);
+    return this.commands.length ? this.commands.splice(0) : NONE;
   }
 
   // -- the game's calls -----------------------------------------------------------------------------------
@@ -242,22 +244,35 @@ export class SessionMachine implements ConnectionUser, SeatUser {
 
   /** Applies a message of the newest connection. */
   messageReceived(data: Uint8Array, nowMs: number): void {
+    const update = this.receive(data, nowMs);
+    if (update) this.emit(update.type as keyof Events, update);
+    this.received(nowMs);
+  }
+
+  /** The first half of `messageReceived`, for shells that save the command for nearly all messages: returns a state or an
+   * acknowledgement, whose listeners the shell calls before `received`; null for all other messages. */
+  receive(data: Uint8Array, nowMs: number): Update | null {
     const { phase } = this.connection;
-    if (phase !== "hello" && phase !== "open") return;
+    if (phase !== "hello" && phase !== "open") return null;
     this.connection.heartbeat.received();
+    this.nowMs = nowMs;
     let update: Update | null;
     try {
       update = this.core.receive(data, nowMs);
     } catch (error) {
       if (!(error instanceof MalformedMessage)) throw error;
-      this.nowMs = nowMs;
       // The server would send it again after a reconnect.
       this.connection.close(PROTOCOL_ERROR, `the server sent a message that cannot be decoded: ${error.message}`);
-      return;
+      return null;
     }
+    if (update?.type === "state" || update?.type === "acknowledged") return update;
     if (update) this.updateReceived(update, nowMs);
+    return null;
+  }
+
+  /** The second half of `messageReceived`. */
+  received(nowMs: number): void {
     if (this.core.outgoing.length) {
-      this.nowMs = nowMs;
       this.flush();
       this.continueSeats(); // an abandoned Join may have been answered
     }
@@ -267,11 +282,6 @@ export class SessionMachine implements ConnectionUser, SeatUser {
   // -- updates --------------------------------------------------------------------------------------------
 
   private updateReceived(update: Update, nowMs: number): void {
-    if (update.type === "state" || update.type === "acknowledged") {
-      this.emit(update.type, update);
-      return;
-    }
-    this.nowMs = nowMs;
     if (update.type === "refused" && this.connection.phase === "hello") {
       this.emit("refused", new Refused(update.error));
       this.connection.refused(update.error, nowMs);

@@ -5,6 +5,7 @@
 using System;
 using System.Collections.Generic;
 using System.Globalization;
+using System.Runtime.InteropServices;
 using System.Threading.Tasks;
 
 namespace Tickwire.Tests
@@ -38,6 +39,7 @@ namespace Tickwire.Tests
             try
             {
                 new PlayerProgram(arguments).Run();
+                Exit(0); // without mono's own end, which may wait for threads of sockets that were cut
                 return 0;
             }
             catch (Exception error)
@@ -160,6 +162,9 @@ namespace Tickwire.Tests
 
             System.Threading.Thread.Sleep(1);
         }
+
+        [DllImport("libc", EntryPoint = "_exit")]
+        private static extern void Exit(int code);
 
         private static void Print(string line)
         {

@@ -13,6 +13,7 @@ namespace Tickwire
     {
         private const int BufferBytes = 16 * 1024;
         private const int CloseMsMax = 2000;
+        private const int Normal = 1000;
         private static readonly TimeSpan NoKeepAlive = TimeSpan.Zero; // the client sends its own heartbeat
         private readonly ClientWebSocket socket = new ClientWebSocket();
         private readonly CancellationTokenSource ended = new CancellationTokenSource();
@@ -194,6 +195,11 @@ namespace Tickwire
                     {
                         var code = (WebSocketCloseStatus)item.CloseCode;
                         await socket.CloseOutputAsync(code, item.CloseReason, ended.Token).ConfigureAwait(false);
+                        if (item.CloseCode != Normal)
+                        {
+                            ended.Cancel(); // the path may be dead: nothing waits for the server's close
+                        }
+
                         continue;
                     }
 

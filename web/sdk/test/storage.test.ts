@@ -101,8 +101,12 @@ describe("a stored session", () => {
 
   it("is saved and deleted in order by a slow storage", async () => {
     const done: string[] = [];
-    const later = (what: string) => new Promise<void>((resolve) => setTimeout(() => (done.push(what), resolve()), 10));
-    const storage = { load: async () => null, save: (text: string) => later(JSON.parse(text).resume_token), clear: () => later("clear") };
+    const later = (what: string, ms: number) => new Promise<void>((resolve) => setTimeout(() => (done.push(what), resolve()), ms));
+    const storage = {
+      load: async () => null,
+      save: (text: string) => later(JSON.parse(text).resume_token, 20),
+      clear: () => later("clear", 1),
+    };
     const client = await seated({ token: ANN, storage });
     client.close();
     await vi.advanceTimersByTimeAsync(100);

@@ -9,6 +9,7 @@ namespace Tickwire
         /// <summary>Handles an update of the core; null if the message contained nothing new.</summary>
         public void UpdateReceived(Update update, double now)
         {
+            nowMs = now;
             if (update != null && update.Kind == UpdateKind.StateApplied)
             {
                 Emit(ClientEvent.State, update);
@@ -19,7 +20,6 @@ namespace Tickwire
             }
             else if (update != null)
             {
-                nowMs = now;
                 HandleRare(update);
             }
 

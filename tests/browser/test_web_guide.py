@@ -28,11 +28,10 @@ __all__ = ["package", "squares"]  # fixtures, used here
 STEPS = [line for text in re.findall(r"^```sh\n(.*?)^```$", WEB_GUIDE, re.M | re.S) for line in text.splitlines()]
 
 
-@pytest.fixture
-def guide_project(package: Path, tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def guide_project(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder in which the guide was followed up to its script; with the packed package, and pinned programs."""
-    folder = tmp_path / "square"
-    folder.mkdir()
+    folder = tmp_path_factory.mktemp("square")
     versions: dict[str, str] = msgspec.json.decode(VERSIONS.read_bytes())["dependencies"]
     pinned = {"tickwire": str(package), **{name: f"{name}@{version}" for name, version in versions.items()}}
     for step in STEPS[:3]:

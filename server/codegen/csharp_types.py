@@ -34,6 +34,7 @@ string struct switch this throw true try typeof uint ulong unchecked unsafe usho
 void volatile while
 """
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NOT_IN_IDENTIFIER = re.compile(r"[^A-Za-z0-9_]")
 
 
 def to_member_name(name: str, owner: str) -> str:
@@ -51,7 +52,7 @@ def to_parameter_name(name: str) -> str:
 
 def to_identifier(name: str) -> str:
     """Return a name without the characters that C# does not allow."""
-    clean = re.sub(r"[^A-Za-z0-9_]", "_", name)
+    clean = _NOT_IN_IDENTIFIER.sub("_", name)
     return clean if _IDENTIFIER.fullmatch(clean) else f"_{clean}"
 
 

@@ -26,6 +26,7 @@ DELIMITED = {
     "tickwire.server.edge.origins._ORIGIN",  # labels between dots, which no label has
     "tickwire.server.edge.origins._HOST",
     "tickwire.server.setting_types.Module",  # the same
+    "tickwire.server.codegen.csharp._NAMESPACE",
 }
 """A loop in a loop, but each turn of the outer one begins with a character that the inner one cannot take."""
 SHORT, LONG = 4_000, 16_000

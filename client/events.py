@@ -40,11 +40,11 @@ class ListenerError(msgspec.Struct, frozen=True):
 
     Args:
         error: the exception; MalformedMessage if the payload of an event cannot be decoded.
-        name: the name that the listener was added for.
+        event: the name that the listener was added for.
     """
 
     error: BaseException
-    name: str
+    event: str
 
 
 class Listeners:

@@ -384,7 +384,7 @@ async def test_listener_that_raises_does_not_stop_the_client(caplog: pytest.LogC
         client.on("error", errors.append)
         client.on("error", fail)
         client.on("event", fail)
-        await client.wait_for(lambda: any(error.name == "pong" for error in errors))
+        await client.wait_for(lambda: any(error.event == "pong" for error in errors))
     assert "a listener for 'event' raised" in caplog.text
     assert caplog.records[0].levelno == logging.ERROR
 

@@ -92,7 +92,7 @@ async def test_a_listener_of_each_name_may_fail_and_the_client_continues(fault: 
         await client.wait_for(lambda: {"left", "pong"} <= {*failed})
         assert client.is_connected
     assert {*failed} == {*LISTENER_NAMES, "a class"}
-    assert {report.name for report in reported} == {*LISTENER_NAMES} - {"error"}
+    assert {report.event for report in reported} == {*LISTENER_NAMES} - {"error"}
     assert {type(report.error).__name__ for report in reported} == {fault}
     assert client.listener_failures == len(failed)
 
@@ -120,5 +120,5 @@ async def test_a_malformed_event_is_reported_and_a_malformed_reply_is_raised(
             await client.command("speak")
         await client.wait_for(lambda: len(client.events) == 3)
         assert [event.number for event in events] == [3], "listeners receive no malformed event"
-        assert [(error.name, type(error.error)) for error in errors] == [("event", MalformedMessage)]
+        assert [(error.event, type(error.error)) for error in errors] == [("event", MalformedMessage)]
         assert (client.is_connected, client.listener_failures) == (True, 0)

@@ -139,4 +139,4 @@ async def test_storage_that_raises_is_reported_and_the_client_continues() -> Non
         assert client.is_connected
         await client.close()
     assert {str(error.error) for error in reported} == {"load", "clear"}
-    assert {error.name for error in reported} == {"session_storage"}
+    assert {error.event for error in reported} == {"session_storage"}

@@ -74,7 +74,7 @@ async function enter<T extends keyof Rooms>(game: T, isCurrent: () => boolean): 
   const mine = await connect<Rooms>(serverUrl(), {
     build: "demo",
     socket: createSocket(conditions),
-    storage: browserStorage("tickwire", () => sessionStorage), // each tab is a player
+    sessionStorage: browserStorage("tickwire", () => sessionStorage), // each tab is a player
   });
   if (!isCurrent()) {
     mine.close();

@@ -20,7 +20,7 @@ export interface SessionOptions {
   /** How long the client tries to reconnect after a lost connection; 0 disables reconnecting. */
   readonly reconnectMs?: number;
   /** Keeps the session, so that it is resumed after the page was reloaded: `browserStorage()`. */
-  readonly storage?: SessionStorage;
+  readonly sessionStorage?: SessionStorage;
   /** Creates a WebSocket; by default the platform's own. */
   readonly socket?: (url: string, subprotocol: string) => Socket;
   /** A monotonic clock, milliseconds. */
@@ -57,8 +57,8 @@ export class Session {
     private readonly options: SessionOptions,
     private readonly listener: SessionListener,
   ) {
-    const { build = "tickwire-web", reconnectMs = RECONNECT_MS_MAX, storage } = options;
-    this.machine = new SessionMachine({ url, build, reconnectMs, hasStorage: storage !== undefined });
+    const { build = "tickwire-web", reconnectMs = RECONNECT_MS_MAX, sessionStorage } = options;
+    this.machine = new SessionMachine({ url, build, reconnectMs, hasStorage: sessionStorage !== undefined });
     this.now = options.now ?? (() => performance.now());
   }
 
@@ -221,22 +221,22 @@ export class Session {
 
   private async load(): Promise<string> {
     try {
-      return (await this.options.storage?.load()) ?? "";
+      return (await this.options.sessionStorage?.load()) ?? "";
     } catch (error) {
-      this.listener.failed(error, "storage");
+      this.listener.failed(error, "sessionStorage");
       return "";
     }
   }
 
   /** Changes the storage, one change after the other; at once if no other one is in progress. */
   private store(change: (storage: SessionStorage) => unknown): void {
-    const { storage } = this.options;
+    const storage = this.options.sessionStorage;
     if (!storage) return;
     const work = async () => {
       try {
         await change(storage);
       } catch (error) {
-        this.listener.failed(error, "storage");
+        this.listener.failed(error, "sessionStorage");
       }
     };
     const saving = (this.saving = this.saving ? this.saving.then(work) : work());

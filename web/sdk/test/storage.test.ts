@@ -30,7 +30,7 @@ function token(claims: object): string {
 
 /** Begins to open a client as a page does after it was reloaded. */
 async function reloaded(storage: SessionStorage, options: Options = {}): Promise<{ client: Client; opened: Promise<void> }> {
-  const client = new Client("ws://initial/", { socket: (url) => new FakeSocket(url), token: ANN, storage, ...options });
+  const client = new Client("ws://initial/", { socket: (url) => new FakeSocket(url), token: ANN, sessionStorage: storage, ...options });
   const opened = client.open();
   await settle();
   newest().opens();
@@ -42,7 +42,7 @@ const hello = () => newest().last(ClientBody.Hello, new Hello());
 describe("a stored session", () => {
   it("is resumed with its seat, its events and its numbers, and open waits for the room", async () => {
     const storage = new Memory();
-    await seated({ token: ANN, storage });
+    await seated({ token: ANN, sessionStorage: storage });
     newest().says(event(1));
     await vi.advanceTimersByTimeAsync(3000); // the next Ping confirms the event, which is stored before
     const { client, opened } = await reloaded(storage);
@@ -65,7 +65,7 @@ describe("a stored session", () => {
 
   it("is not used by another player", async () => {
     const storage = new Memory();
-    await seated({ token: ANN, storage });
+    await seated({ token: ANN, sessionStorage: storage });
     const { client, opened } = await reloaded(storage, { token: token({ sub: "bob" }) });
     expect([hello().resumeToken(), storage.text]).toEqual([null, null]);
     newest().says(welcome(1, "token-9"));
@@ -76,7 +76,7 @@ describe("a stored session", () => {
 
   it("that the server has not kept is lost", async () => {
     const storage = new Memory();
-    await seated({ token: ANN, storage });
+    await seated({ token: ANN, sessionStorage: storage });
     const { client, opened } = await reloaded(storage);
     newest().says(welcome(1, "token-9"));
     await opened;
@@ -86,7 +86,7 @@ describe("a stored session", () => {
 
   it("is deleted when the client closes", async () => {
     const storage = new Memory();
-    const client = await seated({ token: ANN, storage });
+    const client = await seated({ token: ANN, sessionStorage: storage });
     expect(storage.text).not.toBeNull();
     client.close();
     expect(storage.text).toBeNull();
@@ -94,7 +94,7 @@ describe("a stored session", () => {
 
   it("is kept when the connection ends for good, because a new page may resume it", async () => {
     const storage = new Memory();
-    const client = await seated({ token: ANN, storage, reconnectMs: 0 });
+    const client = await seated({ token: ANN, sessionStorage: storage, reconnectMs: 0 });
     newest().ends(1006);
     expect([client.state, storage.text === null]).toEqual(["closed", false]);
   });
@@ -107,7 +107,7 @@ describe("a stored session", () => {
       save: (text: string) => later(JSON.parse(text).resume_token, 20),
       clear: () => later("clear", 1),
     };
-    const client = await seated({ token: ANN, storage });
+    const client = await seated({ token: ANN, sessionStorage: storage });
     client.close();
     await vi.advanceTimersByTimeAsync(100);
     expect(done).toEqual(["token-1", "token-1", "clear"]);
@@ -118,10 +118,10 @@ describe("a stored session", () => {
       throw new Error("no storage in this browser");
     };
     const console_ = vi.spyOn(console, "error").mockImplementation(() => undefined);
-    const client = await seated({ token: ANN, storage: { load: fail, save: fail, clear: fail } });
+    const client = await seated({ token: ANN, sessionStorage: { load: fail, save: fail, clear: fail } });
     newest().says(refusal(ErrorCode.RATE_LIMITED, ClientBody.Input));
     expect([client.state, client.room!.roomId]).toEqual(["connected", "room-1"]);
-    expect(console_.mock.calls[0]![0]).toMatch(/storage/);
+    expect(console_.mock.calls[0]![0]).toMatch(/sessionStorage/);
     client.close();
     console_.mockRestore();
   });

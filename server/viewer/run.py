@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -11,7 +12,7 @@ from tickwire.server.viewer.server import HOST, ViewerServer
 
 
 def run_viewer(player: RecordingPlayer, port: int, report: Callable[[str], object]) -> None:
-    """Serve the page of a recording until the process receives SIGINT.
+    """Serve the page of a recording until the process receives SIGINT or SIGTERM.
 
     Args:
         player: plays the recording.
@@ -26,12 +27,17 @@ def run_viewer(player: RecordingPlayer, port: int, report: Callable[[str], objec
 
 
 async def _serve(player: RecordingPlayer, port: int, report: Callable[[str], object]) -> None:
-    server = ViewerServer(player)
+    server, has_signal = ViewerServer(player), asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):  # SIGINT is ignored in a process that a shell starts with `&`
+        loop.add_signal_handler(number, has_signal.set)
     await server.start(port)
     player.start()
     try:
         report(f"http://{HOST}:{server.port}/")
-        await asyncio.Event().wait()
+        await has_signal.wait()
     finally:
+        for number in (signal.SIGINT, signal.SIGTERM):  # a second one ends the process at once
+            loop.remove_signal_handler(number)
         await server.stop()
         await player.stop()

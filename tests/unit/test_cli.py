@@ -263,6 +263,8 @@ WRONG: list[tuple[list[str], int]] = [
     (["codegen", "csharp"], EXIT_USAGE),
     (["codegen", "csharp", "no.such.game"], EXIT_USAGE),
     (["codegen", "csharp", "tickwire.examples.arena", "--namespace", "my game"], EXIT_USAGE),
+    (["codegen", "gdscript"], EXIT_USAGE),
+    (["codegen", "gdscript", "no.such.game"], EXIT_USAGE),
     (["codegen", "json"], EXIT_USAGE),
     (["codegen", "json", "no.such.game"], EXIT_USAGE),
     (["replay"], EXIT_USAGE),

@@ -154,3 +154,13 @@ async def test_reloaded_page_continues_with_the_same_entity(games: Settings, bro
         await is_playing(page)
         assert await evaluate(page, "[window.tickwire().resumes, window.tickwire().sessionsLost]") == [0, 0]
         assert errors_of(page) == []
+
+
+async def test_reloaded_page_keeps_the_name_that_was_chosen_for_it(games: Settings, browser: Browser) -> None:
+    async with running(games) as shard:
+        page = await open_page(browser, page_of(shard, "arena", "").replace("?name=", ""))
+        await is_playing(page)
+        before = await evaluate(page, "document.getElementById('name').value")
+        await page.reload()
+        await is_playing(page)
+        assert await evaluate(page, "document.getElementById('name').value") == before

@@ -113,7 +113,9 @@ function listen(mine: Client): void {
 }
 
 const name = by<HTMLInputElement>("name");
-name.value = query.get("name") ?? localStorage.getItem("name") ?? `pilot-${Math.floor(Math.random() * 900 + 100)}`;
+const known = query.get("name") ?? localStorage.getItem("name") ?? sessionStorage.getItem("name");
+name.value = known ?? `pilot-${Math.floor(Math.random() * 900 + 100)}`;
+sessionStorage.setItem("name", name.value); // a reloaded page continues under this name
 name.onchange = () => {
   localStorage.setItem("name", name.value);
   void play();

@@ -4,7 +4,7 @@ The server's state arrives one round trip late and contains the inputs up to a s
 applied again; if the game's step equals the server's, the result is the position that the player already sees. As in
 Gambetta's "Client-Side Prediction and Server Reconciliation".
 
-Where it differs, `sample` hides the correction over some frames (smoothing.py). Pure: the caller passes the time.
+Where it differs, `sample` hides the correction over some frames (smoother.py). Pure: the caller passes the time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Protocol
 
 import msgspec
 
-from tickwire.client.smoothing import Smoothing, SmoothingOptions, Values
+from tickwire.client.smoother import Smoother, SmootherOptions, Values
 from tickwire.client.updates import InputAcknowledged
 from tickwire.schemas.fields import InputPacker, from_description
 from tickwire.schemas.inputs import InputReader
@@ -28,7 +28,7 @@ Step = Callable[[Values, Values], Values]
 """Applies an input (second argument) to a state for one tick, and returns the new state."""
 
 
-class PredictionOptions(SmoothingOptions, frozen=True, kw_only=True):
+class PredictionOptions(SmootherOptions, frozen=True, kw_only=True):
     """The options of a prediction.
 
     Args:
@@ -95,7 +95,7 @@ class Prediction:
         self._step = step
         self._options = options
         self._quantiser = InputQuantiser(options.inputs) if options.inputs else None
-        self._smoothing = Smoothing(options)
+        self._smoother = Smoother(options)
         self._pending: deque[_PendingInput] = deque(maxlen=PENDING_MAX)
         self._local = dict(options.local)
         self._confirmed: dict[str, float] | None = None
@@ -117,7 +117,7 @@ class Prediction:
         Args:
             now_s: the caller's clock.
         """
-        return None if self._predicted is None else self._smoothing.sample(self._predicted, now_s)
+        return None if self._predicted is None else self._smoother.sample(self._predicted, now_s)
 
     def sent(self, seq: int, values: Values, now_s: float) -> None:
         """Apply an input that was sent.
@@ -135,7 +135,7 @@ class Prediction:
         after = None if before is None else self._step(before, values)
         self._pending.append(_PendingInput(seq, values, after))
         if before is not None:
-            self._smoothing.stepped(before, now_s)
+            self._smoother.stepped(before, now_s)
             self._predicted = after
 
     def confirmed(self, state: Values, seq: int, now_s: float) -> None:
@@ -170,7 +170,7 @@ class Prediction:
         self._pending.clear()
         self._confirmed = self._predicted = None
         self._local = dict(self._options.local)
-        self._smoothing.reset()
+        self._smoother.reset()
 
     def _remove_until(self, seq: int) -> None:
         """Remove the inputs up to `seq`. The local fields are those that followed from them."""
@@ -188,7 +188,7 @@ class Prediction:
             predicted = pending.after = None if predicted is None else self._step(predicted, pending.values)
         self._predicted = predicted
         if before is not None and predicted is not None:
-            self._smoothing.corrected(before, predicted, now_s)
+            self._smoother.corrected(before, predicted, now_s)
 
     def follow(
         self, client: _Client, read: Callable[[], Values | None], clock_s: Callable[[], float]

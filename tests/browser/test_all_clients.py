@@ -27,7 +27,7 @@ STATES = 20
 """The states that all clients must have in common before the cuts, after each of them, and after the drain."""
 STEP_S_MAX = 60.0
 HEARTBEAT_S = 1.0
-ROOM = "everybody"
+ROOM = "all-clients"
 OPTIONAL = ("godot",)
 """Clients that cannot be had on every machine of CI."""
 

@@ -64,7 +64,7 @@ async def test_refused_connections_have_the_reason(
     assert lines == [
         {"guest": [None, "Refused", "UNAUTHORIZED"]},
         {"broken": [None, "Disconnected"]},
-        {"nobody": [None, "ConnectFailed"]},
+        {"no_server": [None, "ConnectFailed"]},
         {"player": True},
     ]
 

@@ -152,7 +152,7 @@ def _unpack(folder: Path) -> None:
 
 
 def _run_apt(folder: Path, *arguments: str) -> None:
-    # apt-get update succeeds if a list cannot be downloaded, unless it is told otherwise.
+    # Without this option, apt-get update succeeds although a list cannot be downloaded.
     command = ["apt-get", "--quiet", "--quiet", "--option", "APT::Update::Error-Mode=any", *arguments]
     environment = os.environ | {"APT_CONFIG": str(folder / "apt.conf"), "LC_ALL": "C"}
     try:

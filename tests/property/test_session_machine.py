@@ -72,7 +72,7 @@ class MachineWorld:
         self._do(self.rng.choice(self._possible()))
 
     def end_network(self) -> None:
-        """Let nothing arrive any more, until the machine gives up."""
+        """Discard all messages until the machine gives up."""
         for _ in range(300):
             if self.machine.connection.phase is Phase.CLOSED:
                 return

@@ -1,4 +1,4 @@
-## The clock of ticks, interpolation, prediction and its smoothing.
+## The clock of ticks, interpolation, prediction and its smoother.
 extends "res://cases/test_case.gd"
 
 const ClientCore := preload("res://addons/tickwire/core/client_core.gd")
@@ -8,7 +8,7 @@ const Golden := preload("res://cases/golden_test.gd")
 const Interpolation := preload("res://addons/tickwire/play/interpolation.gd")
 const Messages := preload("res://addons/tickwire/core/messages.gd")
 const Prediction := preload("res://addons/tickwire/play/prediction.gd")
-const Smoothing := preload("res://addons/tickwire/play/smoothing.gd")
+const Smoother := preload("res://addons/tickwire/play/smoother.gd")
 const TickClock := preload("res://addons/tickwire/play/tick_clock.gd")
 
 var _now_ms := 0.0
@@ -217,9 +217,9 @@ func test_prediction_smooths_corrections_with_a_half_life() -> void:
 
 
 func test_smoothing_turns_angles_by_the_shorter_way() -> void:
-	var smoothing := Smoothing.new({"fields": [], "angles": ["heading"]})
-	smoothing.corrected({"heading": 3.0}, {"heading": -3.0}, 0)
-	near(smoothing.sample({"heading": -3.0}, 0, 0).heading, -3.0 - (TAU - 6.0), "a small turn over the wrap")
+	var smoother := Smoother.new({"fields": [], "angles": ["heading"]})
+	smoother.corrected({"heading": 3.0}, {"heading": -3.0}, 0)
+	near(smoother.sample({"heading": -3.0}, 0, 0).heading, -3.0 - (TAU - 6.0), "a small turn over the wrap")
 
 
 func test_sample_moves_between_the_last_two_steps() -> void:

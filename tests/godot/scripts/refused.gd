@@ -11,8 +11,8 @@ func _initialize() -> void:
 	var no_token := func() -> Variant: return 5
 	var broken: Node = await tickwire.connect_to_url(arguments[0], {"token": no_token})
 	print(JSON.stringify({"broken": [broken, tickwire.last_error.kind()]}))
-	var nobody: Node = await tickwire.connect_to_url("ws://127.0.0.1:9/")
-	print(JSON.stringify({"nobody": [nobody, tickwire.last_error.kind()]}))
+	var missing: Node = await tickwire.connect_to_url("ws://127.0.0.1:9/")
+	print(JSON.stringify({"no_server": [missing, tickwire.last_error.kind()]}))
 	var late_token := func() -> String:
 		await process_frame
 		return arguments[1]

@@ -27,7 +27,7 @@ export { type RoomTypes, Room } from "./room.js";
 export { SessionMachine } from "./session_machine.js";
 export type { MachineCommand } from "./machine_commands.js";
 export { type SessionStorage, browserStorage } from "./storage.js";
-export type { SmoothingOptions } from "./smoothing.js";
+export type { SmootherOptions } from "./smoother.js";
 export type {
   ErrorCode,
   FieldDescription,

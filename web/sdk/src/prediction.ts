@@ -6,12 +6,12 @@
 
 import type { Client } from "./client.js";
 import { Field, quantiseInput } from "./fields.js";
-import { Smoothing, type SmoothingOptions } from "./smoothing.js";
+import { Smoother, type SmootherOptions } from "./smoother.js";
 import type { FieldDescription } from "./types.js";
 
 const PENDING_MAX = 128;
 
-export interface PredictionOptions<State> extends SmoothingOptions {
+export interface PredictionOptions<State> extends SmootherOptions {
   /** The fields of an input, `room.description.inputs`: inputs are quantised as the server does before they are applied. */
   readonly inputs?: readonly FieldDescription[];
   /** Fields of the state that the server does not send, with their first values. They follow from the inputs. */
@@ -31,7 +31,7 @@ interface PendingInput<State, Input> {
 export class Prediction<State extends Record<string, number>, Input, Sent extends Partial<State> = State> {
   private readonly pending: PendingInput<State, Input>[] = [];
   private readonly inputs: readonly Field[] | null;
-  private readonly smoothing: Smoothing;
+  private readonly smoother: Smoother;
   private readonly tickMs: number;
   private local: Partial<State>;
   private confirmedState: State | null = null;
@@ -43,7 +43,7 @@ export class Prediction<State extends Record<string, number>, Input, Sent extend
     private readonly options: PredictionOptions<State> = {},
   ) {
     this.inputs = options.inputs?.map((field) => new Field(field)) ?? null;
-    this.smoothing = new Smoothing(options);
+    this.smoother = new Smoother(options);
     this.tickMs = options.tickMs ?? 0;
     this.local = { ...options.local } as Partial<State>;
   }
@@ -61,8 +61,8 @@ export class Prediction<State extends Record<string, number>, Input, Sent extend
   /** Returns the state to draw: between the last two steps, and without jumps where the server has corrected the prediction.
    *
    * @param nowMs: the clock of `options.now`; the time of this call by default. */
-  sample(nowMs = this.smoothing.now()): State | null {
-    return this.state && this.smoothing.sample(this.state, nowMs, this.tickMs);
+  sample(nowMs = this.smoother.now()): State | null {
+    return this.state && this.smoother.sample(this.state, nowMs, this.tickMs);
   }
 
   /** Applies an input that was sent.
@@ -75,7 +75,7 @@ export class Prediction<State extends Record<string, number>, Input, Sent extend
     const after = this.state && this.step(this.state, quantised);
     this.pending.push({ seq, input: quantised, after });
     if (this.pending.length > PENDING_MAX) this.pending.shift();
-    if (this.state) this.smoothing.stepped(this.state);
+    if (this.state) this.smoother.stepped(this.state);
     this.state = after;
   }
 
@@ -105,7 +105,7 @@ export class Prediction<State extends Record<string, number>, Input, Sent extend
     this.confirmedState = null;
     this.clearPending();
     this.local = { ...this.options.local } as Partial<State>;
-    this.smoothing.reset();
+    this.smoother.reset();
   }
 
   private removeUntil(seq: number): void {
@@ -119,7 +119,7 @@ export class Prediction<State extends Record<string, number>, Input, Sent extend
     let state = this.confirmedState;
     for (const pending of this.pending) pending.after = state = state && this.step(state, pending.input);
     this.state = state;
-    if (before && state) this.smoothing.corrected(before, state);
+    if (before && state) this.smoother.corrected(before, state);
   }
 
   /** Updates the prediction from a client's events. Returns a function that stops it.

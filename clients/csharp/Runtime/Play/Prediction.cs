@@ -19,7 +19,7 @@ namespace Tickwire
         private const int PendingMax = 128;
         private readonly PredictionStep<TState, TInput> step;
         private readonly PredictionOptions<TState> options;
-        private readonly Smoothing<TState> smoothing;
+        private readonly Smoother<TState> smoother;
         private readonly Pending[] pending = new Pending[PendingMax];
         private readonly Field[] inputFields;
         private int first;
@@ -44,7 +44,7 @@ namespace Tickwire
         {
             this.step = step;
             this.options = options ?? new PredictionOptions<TState>();
-            smoothing = new Smoothing<TState>(this.options);
+            smoother = new Smoother<TState>(this.options);
             inputFields = this.options.Inputs == null ? new Field[0] : OrderFields(Field.FromDescriptions(this.options.Inputs));
         }
 
@@ -70,7 +70,7 @@ namespace Tickwire
         /// prediction. The default before the first server state.</summary>
         public TState Sample(double nowMs)
         {
-            return hasState ? smoothing.Sample(predicted, nowMs) : predicted;
+            return hasState ? smoother.Sample(predicted, nowMs) : predicted;
         }
 
         /// <summary>Applies an input that was sent.</summary>
@@ -96,7 +96,7 @@ namespace Tickwire
             count++;
             if (hasState)
             {
-                smoothing.Stepped(predicted, nowMs);
+                smoother.Stepped(predicted, nowMs);
                 predicted = after;
             }
         }
@@ -131,7 +131,7 @@ namespace Tickwire
             first = count = 0;
             hasState = hasLocal = false;
             predicted = default(TState);
-            smoothing.Reset();
+            smoother.Reset();
         }
 
         /// <summary>Updates the prediction from a client's events, until the result is disposed.</summary>
@@ -176,7 +176,7 @@ namespace Tickwire
 
             if (!isFirst)
             {
-                smoothing.Corrected(before, predicted, nowMs);
+                smoother.Corrected(before, predicted, nowMs);
             }
         }
 

@@ -6,7 +6,7 @@
 extends RefCounted
 
 const _Field := preload("../core/field.gd")
-const _Smoothing := preload("smoothing.gd")
+const _Smoother := preload("smoother.gd")
 
 const _PENDING_MAX := 128
 
@@ -32,7 +32,7 @@ var _inputs: Array = []
 var _first_local: Dictionary
 var _local: Dictionary
 var _tick_ms: float
-var _smoothing: _Smoothing
+var _smoother: _Smoother
 var _clock_ms: Callable
 var _pending: Array[_Pending] = []
 var _confirmed: Dictionary = {}
@@ -45,7 +45,7 @@ var _read: Callable
 ## [param step] applies an input to a state for one tick, and returns the new state:
 ## [code]func(state: Dictionary, input: Dictionary) -> Dictionary[/code]. It must not change its arguments.
 ## (As everywhere in Godot, a Callable of a method does not keep its RefCounted object: the game must keep it.)
-## [br][param options] may have those of Smoothing (fields, angles, half_life_ms, snap_distance), and
+## [br][param options] may have those of Smoother (fields, angles, half_life_ms, snap_distance), and
 ## [br][code]inputs[/code]: [code]room.input_fields[/code]: inputs are quantised as the server does before they are applied;
 ## [br][code]local[/code]: fields of the state that the server does not send, with their first values: they follow from inputs;
 ## [br][code]tick_ms[/code]: the time between two inputs: [method sample] then moves between the last two steps;
@@ -56,14 +56,14 @@ func _init(step: Callable, options := {}) -> void:
 	_first_local = options.get("local", {})
 	_local = _first_local.duplicate()
 	_tick_ms = options.get("tick_ms", 0.0)
-	_smoothing = _Smoothing.new(options)
+	_smoother = _Smoother.new(options)
 	_clock_ms = options.get("clock_ms", func() -> float: return Time.get_ticks_usec() / 1000.0)
 
 
 ## Returns the state to draw: between the last two steps, and without jumps where the server has corrected the prediction.
 ## Empty before the first server state.
 func sample() -> Dictionary:
-	return _smoothing.sample(_state, _clock_ms.call(), _tick_ms) if _state else {}
+	return _smoother.sample(_state, _clock_ms.call(), _tick_ms) if _state else {}
 
 
 ## Applies an input that was sent. [param seq] is the result of [code]send_input[/code]; 0 means that the input was not sent, and
@@ -78,7 +78,7 @@ func sent(seq: int, input: Dictionary) -> void:
 	if _pending.size() > _PENDING_MAX:
 		_pending.pop_front()
 	if _state:
-		_smoothing.stepped(_state, _clock_ms.call())
+		_smoother.stepped(_state, _clock_ms.call())
 		_state = _step.call(_state, pending.input)
 		pending.after = _state
 
@@ -112,7 +112,7 @@ func reset() -> void:
 	_state = {}
 	_local = _first_local.duplicate()
 	_acknowledged_seq = -1
-	_smoothing.reset()
+	_smoother.reset()
 
 
 ## Updates the prediction from a client's signals, until [method stop_following] or the end of the object of [param read].
@@ -214,4 +214,4 @@ func _replay() -> void:
 		_state = _step.call(_state, pending.input)
 		pending.after = _state
 	if before:
-		_smoothing.corrected(before, _state, _clock_ms.call())
+		_smoother.corrected(before, _state, _clock_ms.call())

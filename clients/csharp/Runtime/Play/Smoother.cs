@@ -6,7 +6,7 @@ using System;
 
 namespace Tickwire
 {
-    internal sealed class Smoothing<TState>
+    internal sealed class Smoother<TState>
         where TState : struct
     {
         private readonly StateFields<TState> fields;
@@ -19,7 +19,7 @@ namespace Tickwire
         private bool hasPrevious;
         private double steppedMs;
 
-        public Smoothing(PredictionOptions<TState> options)
+        public Smoother(PredictionOptions<TState> options)
         {
             fields = options.Fields;
             halfLifeMs = options.HalfLifeMs;

@@ -14,7 +14,7 @@ HALF_LIFE_MS = 100.0
 Values = Mapping[str, float]
 
 
-class SmoothingOptions(msgspec.Struct, frozen=True, kw_only=True):
+class SmootherOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How the errors of a prediction are corrected.
 
     Args:
@@ -44,14 +44,14 @@ class SmoothingOptions(msgspec.Struct, frozen=True, kw_only=True):
                 raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
 
 
-class Smoothing:
+class Smoother:
     """The offset between the predicted state and the drawn one.
 
     Args:
         options: how errors are corrected.
     """
 
-    def __init__(self, options: SmoothingOptions) -> None:
+    def __init__(self, options: SmootherOptions) -> None:
         self._options = options
         self._offset: dict[str, float] = {}  # at `_offset_s`
         self._offset_s = 0.0

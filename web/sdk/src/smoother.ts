@@ -6,7 +6,7 @@ import { shortWay } from "./interpolation.js";
 
 const HALF_LIFE_MS = 100;
 
-export interface SmoothingOptions {
+export interface SmootherOptions {
   /** The fields whose corrections are smoothed; by default x, y and z. */
   readonly fields?: readonly string[];
   /** The fields that are angles, in radians: they are smoothed by the shorter way. */
@@ -21,7 +21,7 @@ export interface SmoothingOptions {
 
 type Numbers = Record<string, number>;
 
-export class Smoothing {
+export class Smoother {
   readonly now: () => number;
   private readonly fields: readonly string[];
   private readonly angles: readonly string[];
@@ -34,7 +34,7 @@ export class Smoothing {
   private hasPrevious = false;
   private steppedMs = 0;
 
-  constructor(options: SmoothingOptions) {
+  constructor(options: SmootherOptions) {
     this.now = options.now ?? (() => performance.now());
     this.fields = options.fields ?? ["x", "y", "z"];
     this.angles = options.angles ?? [];

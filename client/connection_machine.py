@@ -308,7 +308,9 @@ class ConnectionMachine:
         else:  # a handshake is always tried again: a proxy may refuse it while it is reloaded
             is_final = not error.may_return and not isinstance(error, ConnectFailed)
             advised_ms = int(error.retry_after_s * 1000)
-        if self._is_first or (is_final and self.url != self._visited_url):
+        # Another shard's refusal leads to the initial URL, whose own refusal counts.
+        is_visit = self.url == self._visited_url != self._options.url
+        if self._is_first or (is_final and not is_visit):
             self._finish(error)
             return
         self._plan.failed(advised_ms, was_refused=isinstance(error, Refused))

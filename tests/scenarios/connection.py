@@ -618,6 +618,13 @@ def events_lost() -> ScenarioRecorder:
     return play
 
 
+def _stored_at_home() -> str:
+    play = ScenarioRecorder(options={"has_storage": True})
+    play.open()
+    connect(play, token=ALICE)
+    return play.stored
+
+
 def _stored(token: str = ALICE) -> str:
     play = ScenarioRecorder(options={"has_storage": True})
     play.open()
@@ -697,6 +704,16 @@ def restart_too_late() -> ScenarioRecorder:
     return play
 
 
+def restart_refused() -> ScenarioRecorder:
+    """The saved session is at the initial URL, which refuses it for good: there is no other address to try."""
+    play = ScenarioRecorder(options={"has_storage": True})
+    play.open(_stored_at_home())
+    play.token(ALICE)
+    play.connected()
+    play.receive(Error(ErrorCode.UPGRADE_REQUIRED, "this build is too old"))
+    return play
+
+
 def restart_of_another_player() -> ScenarioRecorder:
     """A saved session of another player is cleared, and not used."""
     play = ScenarioRecorder(options={"has_storage": True})
@@ -758,6 +775,7 @@ SCENARIOS = (
     restart_in_a_room_that_closed,
     restart_without_seat,
     restart_too_late,
+    restart_refused,
     restart_of_another_player,
     restart_with_invalid_text,
 )

@@ -247,7 +247,9 @@ export class ConnectionMachine {
     const wasRefused = error instanceof Refused;
     const hasFailed = error instanceof ConnectFailed; // such a handshake is tried again: a proxy may refuse it while it is reloaded
     const isOver = wasRefused ? !error.isRetryable : !hasFailed && isFinal(error.code, error.goodbye);
-    if (this.isFirst || (isOver && this.url !== this.visitedUrl)) {
+    // Another shard's refusal leads to the initial URL, whose own refusal counts.
+    const isVisit = this.url === this.visitedUrl && this.url !== this.options.url;
+    if (this.isFirst || (isOver && !isVisit)) {
       this.finish(error);
       return;
     }

@@ -345,7 +345,9 @@ namespace Tickwire
                 ? !refused.Error.Retryable
                 : !disconnected.MayReturn && !(error is ConnectFailedException);
             double advisedMs = refused != null ? refused.Error.RetryAfterMs : Math.Floor(disconnected.RetryAfterMs);
-            if (isFirst || (isFinal && Url != visitedUrl))
+            // Another shard's refusal leads to the initial URL, whose own refusal counts.
+            bool isVisit = Url == visitedUrl && Url != options.Url;
+            if (isFirst || (isFinal && !isVisit))
             {
                 Finish(error);
                 return;

@@ -262,7 +262,9 @@ func _failed(error: _Errors.ClientError, now_ms: float) -> void:
 	elif error is _Errors.Disconnected:  # a handshake is always tried again: a proxy may refuse it while it is reloaded
 		is_final = not error.may_return and not error is _Errors.ConnectFailed
 		advised_ms = error.retry_after_ms
-	if _is_first or (is_final and url != _visited_url):
+	# Another shard's refusal leads to the initial URL, whose own refusal counts.
+	var is_visit: bool = url == _visited_url and url != _options.url
+	if _is_first or (is_final and not is_visit):
 		_finish(error)
 		return
 	_plan.failed(advised_ms, error is _Errors.Refused)

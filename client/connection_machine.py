@@ -260,7 +260,12 @@ class ConnectionMachine:
             return
         self.phase = Phase.HELLO
         self._deadlines.set(ATTEMPT, now_ms + HELLO_MS_MAX)
-        data = self._core.hello(build=self._options.build, token=self._token)
+        try:
+            data = self._core.hello(build=self._options.build, token=self._token)
+        except ClientError as error:  # the token is too large
+            self._commands.append(CloseSocket(RECONNECT, "no Hello"))
+            self._failed(Disconnected(str(error)), now_ms)
+            return
         if self._saved is not None and self._core.attempt >= self._saved.attempt:
             self.store()
         self._commands.append(Send(data))

@@ -442,6 +442,19 @@ def token_failure() -> ScenarioRecorder:
     return play
 
 
+def token_too_large() -> ScenarioRecorder:
+    """A token that the server would not accept is not sent: the attempt has failed, as without a token."""
+    play = ScenarioRecorder(random=[1.0])
+    opened(play)
+    play.lost()
+    play.timer()
+    play.token("x" * 4097)
+    play.connected()
+    play.timer()
+    connect(play, generation=2)
+    return play
+
+
 def first_token_failure() -> ScenarioRecorder:
     """The first token function fails."""
     play = ScenarioRecorder()
@@ -754,6 +767,7 @@ SCENARIOS = (
     late_timer,
     network_changed,
     token_failure,
+    token_too_large,
     first_token_failure,
     silent_server,
     malformed_message,

@@ -200,7 +200,15 @@ export class ConnectionMachine {
     if (this.phase !== "opening") return;
     this.phase = "hello";
     this.deadlines.set(ATTEMPT, nowMs + HELLO_MS_MAX);
-    const data = this.core.hello(this.options.build, this.token);
+    let data: Uint8Array;
+    try {
+      data = this.core.hello(this.options.build, this.token);
+    } catch (error) {
+      if (!(error instanceof ClientError)) throw error;
+      this.commands.push({ type: "close", code: RECONNECT, reason: "no Hello" }); // the token is too large
+      this.failed(new Disconnected(error.message), nowMs);
+      return;
+    }
     if (this.saved && this.core.attempt >= this.saved.attempt) this.store();
     this.commands.push({ type: "send", data });
   }

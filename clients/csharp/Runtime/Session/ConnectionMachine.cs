@@ -245,7 +245,18 @@ namespace Tickwire
 
             Phase = ConnectionPhase.Hello;
             deadlines.Set(Deadlines.Attempt, nowMs + HelloMsMax);
-            byte[] data = core.Hello(options.Build, token);
+            byte[] data;
+            try
+            {
+                data = core.Hello(options.Build, token);
+            }
+            catch (ClientException error)
+            {
+                commands.Add(MachineCommand.Close(CloseCodes.Reconnect, "no Hello")); // the token is too large
+                Failed(new DisconnectedException(error.Message), nowMs);
+                return;
+            }
+
             if (saved != null && core.Attempt >= saved.Attempt)
             {
                 Store();

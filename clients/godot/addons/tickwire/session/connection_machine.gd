@@ -205,6 +205,10 @@ func connected(now_ms: float) -> void:
 	phase = Phase.HELLO
 	_deadlines.set_at(_Deadlines.ATTEMPT, now_ms + _ReconnectPlan.HELLO_MS_MAX)
 	var data := _core.hello(_options.build, _token)
+	if _core.failure:  # the token is too large
+		_commands.append(_Commands.CloseSocket.new(RECONNECT, "no Hello"))
+		_failed(_Errors.Disconnected.new(_core.failure.message), now_ms)
+		return
 	if _saved and _core.attempt >= _saved.attempt:
 		store()
 	_commands.append(_Commands.Send.new(data))

@@ -141,6 +141,9 @@ class ClientSession:
         except (Disconnected, Refused) as error:
             await self._wait_for_tasks()
             raise error from self._open_error
+        except asyncio.CancelledError:  # maybe after the session was opened: the caller has no client to close
+            self.event(self.machine.close)
+            raise
 
     async def close(self) -> None:
         """End the session. Idempotent."""
@@ -180,6 +183,13 @@ class ClientSession:
         """
         happened(_now_ms())
         self._run()
+
+    def _pass_on(self, happened: Callable[[float], object]) -> None:
+        """Pass an event of a task or of the timer to the machine, as `event`. The client's own errors end it."""
+        try:
+            self.event(happened)
+        except Exception as error:  # noqa: BLE001 the client ends, and the error is logged
+            self._fail(error)
 
     async def send_input(self, values: dict[str, float]) -> int:
         """Send an input. See `SessionMachine.send_input`."""
@@ -265,10 +275,7 @@ class ClientSession:
 
     def _timer_fired(self) -> None:
         self._timer = None
-        try:
-            self.event(self.machine.timer_fired)
-        except Exception as error:  # noqa: BLE001 the client ends, and the error is logged
-            self._fail(error)
+        self._pass_on(self.machine.timer_fired)
 
     def _emit(self, event: str, value: Any) -> None:
         match value:
@@ -316,13 +323,13 @@ class ClientSession:
 
     async def _get_token(self, source: TokenSource) -> None:
         try:
-            token = await source()
+            token = _checked_token(await source())
         except Exception as error:  # noqa: BLE001 any exception of the game's function; the attempt has failed
             self._open_error = error
             reason = f"the token source raised {type(error).__name__}"
-            self.event(lambda now_ms: self.machine.token_failed(reason, now_ms))
+            self._pass_on(lambda now_ms: self.machine.token_failed(reason, now_ms))
         else:
-            self.event(lambda now_ms: self.machine.token_received(token, now_ms))
+            self._pass_on(lambda now_ms: self.machine.token_received(token, now_ms))
 
     async def _connect(self, url: str) -> None:
         if self._last_close is not None:  # a player may have only one session, and that before must have ended
@@ -342,11 +349,11 @@ class ClientSession:
 
     def _connect_failed(self, error: ConnectFailed, cause: BaseException | None) -> None:
         self._open_error = cause
-        self.event(lambda now_ms: self.machine.connect_failed(error, now_ms))
+        self._pass_on(lambda now_ms: self.machine.connect_failed(error, now_ms))
 
     def _begin_socket(self, websocket: ClientConnection) -> None:
         self._socket = ClientSocket(websocket, self._received, self._ended)
-        self.event(self.machine.connected)
+        self._pass_on(self.machine.connected)
 
     def _close_socket(self, code: int, reason: str) -> None:
         self._stop_attempt()
@@ -386,7 +393,7 @@ class ClientSession:
             self._socket = None
             self.close_code = socket.close_code
             self._start_task(socket.drop(), "client drop")
-            self.event(lambda now_ms: self.machine.connection_lost(code, reason, now_ms))
+            self._pass_on(lambda now_ms: self.machine.connection_lost(code, reason, now_ms))
 
     def _fail(self, error: Exception) -> None:
         """End the client after an error of its own, so that no call waits forever."""
@@ -394,6 +401,13 @@ class ClientSession:
         self.event(
             lambda _: self.machine.connection.close(PROTOCOL_ERROR, f"an internal error: {type(error).__name__}")
         )
+
+
+def _checked_token(token: object) -> str:
+    """Return the token of a token source, which is the game's code."""
+    if not isinstance(token, str):
+        raise TypeError(f"the token source returned a {type(token).__name__}, not a text")
+    return token
 
 
 def _now_ms() -> float:

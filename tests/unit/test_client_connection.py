@@ -29,6 +29,7 @@ from tickwire.schemas import SUBPROTOCOL
 from tickwire.schemas.codec import encode_server
 from tickwire.schemas.messages import (
     Command,
+    EndSession,
     Event,
     Hello,
     Input,
@@ -195,6 +196,63 @@ async def test_token_source_that_raises_at_first_is_reported() -> None:
     client = Client("ws://127.0.0.1:1", token=source)
     with pytest.raises(Disconnected, match="the token source raised RuntimeError"):
         await client.open()
+
+
+async def test_token_source_without_a_token_is_reported() -> None:
+    async def source() -> None:
+        return None
+
+    client = Client("ws://127.0.0.1:1", token=source)  # type: ignore[arg-type]
+    with pytest.raises(Disconnected, match="the token source raised TypeError") as raised:
+        await client.open()
+    assert str(raised.value.__cause__) == "the token source returned a NoneType, not a text"
+
+
+async def test_token_that_is_too_large_is_reported_with_its_size() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.hear()
+
+    async with server(script) as url:
+        with pytest.raises(Disconnected, match="the token of a Hello has 5000 bytes"):
+            await Client(url, token="x" * 5000).open()
+
+
+async def test_error_of_the_client_itself_ends_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def script(peer: Peer) -> None:
+        await peer.hear()
+
+    def fail(now_ms: float) -> None:
+        raise RuntimeError("a mistake")
+
+    async with server(script) as url:
+        client = Client(url)
+        monkeypatch.setattr(client._machine, "connected", fail)
+        async with asyncio.timeout(5):
+            with pytest.raises(Disconnected, match="an internal error: RuntimeError"):
+                await client.open()
+
+
+async def test_open_that_is_cancelled_once_the_session_is_open_ends_the_session() -> None:
+    ended = asyncio.Event()
+
+    async def script(peer: Peer) -> None:
+        await peer.welcome()
+        await peer.want(EndSession)
+        ended.set()
+
+    async with server(script) as url:
+        client = Client(url)
+        opening = asyncio.create_task(client.open())
+        while not client.is_connected:
+            await asyncio.sleep(0)
+        assert not opening.done(), "the outcome of `open` is decided, and its task has not received it"
+        opening.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await opening
+        assert client.state is ConnectionState.CLOSED
+        async with asyncio.timeout(5):
+            await ended.wait()
+        await client.close()
 
 
 # -- a redirect to a shard that has died --------------------------------------------------------------------

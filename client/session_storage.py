@@ -66,24 +66,21 @@ class StoredText:
         """Write without a task while the storage is synchronous."""
         while (text := self._next) is not None:
             self._next = None
-            pending = self._call(storage, text)
-            if pending is not None:
-                self._task = asyncio.create_task(self._write_later(storage, pending), name="client storage")
+            method = "save" if text else "clear"
+            try:
+                result = storage.save(text) if text else storage.clear()
+            except Exception as error:  # noqa: BLE001 it is reported
+                self._on_error(error, method)
+                continue
+            if inspect.isawaitable(result):
+                self._task = asyncio.create_task(self._write_later(storage, result, method), name="client storage")
                 return
 
-    def _call(self, storage: SessionStorage, text: str) -> Awaitable[object] | None:
-        try:
-            result = storage.save(text) if text else storage.clear()
-        except Exception as error:  # noqa: BLE001 it is reported
-            self._on_error(error, "save" if text else "clear")
-            return None
-        return result if inspect.isawaitable(result) else None
-
-    async def _write_later(self, storage: SessionStorage, pending: Awaitable[object]) -> None:
+    async def _write_later(self, storage: SessionStorage, pending: Awaitable[object], method: str) -> None:
         try:
             await pending
         except Exception as error:  # noqa: BLE001 it is reported
-            self._on_error(error, "save")
+            self._on_error(error, method)
         finally:
             self._task = None
             self._write(storage)

@@ -48,7 +48,7 @@ def stored_session_from(text: str, initial_url: str) -> StoredSession | None:
     """Decode a saved text; None if it is invalid, or of a client with another initial address."""
     try:
         stored = msgspec.json.decode(text, type=StoredSession)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
     is_downgrade = initial_url.startswith("wss:") and not stored.url.startswith("wss:")
     if stored.version != VERSION or stored.initial_url != initial_url or not stored.resume_token or is_downgrade:

@@ -140,3 +140,23 @@ async def test_storage_that_raises_is_reported_and_the_client_continues() -> Non
         await client.close()
     assert {str(error.error) for error in reported} == {"load", "clear"}
     assert {error.event for error in reported} == {"session_storage"}
+
+
+async def test_storage_that_raises_later_is_reported_with_its_method() -> None:
+    class BrokenLater:
+        async def load(self) -> None:
+            return None
+
+        async def save(self, text: str) -> None:
+            raise OSError("save")
+
+        async def clear(self) -> None:
+            raise OSError("clear")
+
+    reported: list[tuple[str, str]] = []
+    stored = StoredText(BrokenLater(), lambda error, method: reported.append((str(error), method)))
+    stored.save("one")
+    await stored.close()
+    stored.save("")
+    await stored.close()
+    assert reported == [("save", "save"), ("clear", "clear")]

@@ -77,6 +77,7 @@ def test_stored_text_is_read_again() -> None:
         ("", "wss://home/"),
         ("[]", "wss://home/"),
         (TEXT[:-5], "wss://home/"),
+        (TEXT.replace("alice", "\udc80"), "wss://home/"),
     ],
 )
 def test_stored_text_that_cannot_be_used_is_refused(text: str, initial_url: str) -> None:

@@ -248,8 +248,9 @@ class Client:
             Disconnected, ClientError: as `join`; ClientError also if another `match` is waiting.
         """
         match_options = MatchOptions(options=options, party=party, latencies=latencies, labels=labels)
-        timeout_ms = int(timeout_s * 1000)
-        self._session.queue_status = None
+        timeout_ms = timeout_s * 1000
+        if not self._machine.is_matching:
+            self._session.queue_status = None
         joined: Joined = await self._session.call(
             lambda now_ms: self._machine.match(mode, match_options, timeout_ms, now_ms)
         )
@@ -332,7 +333,7 @@ class Client:
         """
         if arguments and payload is not None:
             raise TypeError("pass a command either a payload or arguments by name")
-        value, timeout_ms = arguments or payload, int(timeout_s * 1000)
+        value, timeout_ms = arguments or payload, timeout_s * 1000
         reply: Reply = await self._session.call(lambda now: self._machine.command(name, value, timeout_ms, now))
         try:
             return decode_value(reply.payload)

@@ -72,7 +72,7 @@ class MachineOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     url: str
     build: str = ""
-    reconnect_ms: int = 60_000
+    reconnect_ms: float = 60_000
     has_storage: bool = False
 
 

@@ -95,7 +95,7 @@ class ClientSession:
         machine_options = MachineOptions(
             url=options.url,
             build=options.build,
-            reconnect_ms=int(options.reconnect_s * 1000),
+            reconnect_ms=options.reconnect_s * 1000,
             has_storage=options.session_storage is not None,
         )
         self.machine = SessionMachine(machine_options, rng.random)

@@ -118,6 +118,11 @@ class SessionMachine:
         """Whether the session is open and connected."""
         return self.connection.phase is Phase.OPEN
 
+    @property
+    def is_matching(self) -> bool:
+        """Whether a `match` waits, for the queue or for the seat."""
+        return self._match is not None
+
     def take_commands(self) -> list[MachineCommand]:
         """Return the commands since the last call, in order. The last one may be SetTimer."""
         self._set_timer()
@@ -166,7 +171,7 @@ class SessionMachine:
             self._seats.add(call, now_ms)
         return call.number
 
-    def match(self, mode: str, options: MatchOptions, timeout_ms: int, now_ms: float) -> int:
+    def match(self, mode: str, options: MatchOptions, timeout_ms: float, now_ms: float) -> int:
         """Wait in a queue until a match is found, and join its room."""
         self._now_ms = now_ms
         call = self._new_call(CallKind.MATCH)
@@ -204,7 +209,7 @@ class SessionMachine:
                 self._begin_list(call)
         return call.number
 
-    def command(self, name: str, payload: Any, timeout_ms: int, now_ms: float) -> int:
+    def command(self, name: str, payload: Any, timeout_ms: float, now_ms: float) -> int:
         """Run a command in the room. It is sent again until it is answered, and runs at most once."""
         self._now_ms = now_ms
         call = self._new_call(CallKind.COMMAND)

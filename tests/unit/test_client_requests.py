@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections.abc import Awaitable, Callable
 
@@ -123,9 +124,25 @@ async def test_second_match_is_refused_while_one_waits() -> None:
         await client.wait_for(lambda: client.queue_status is not None)
         with pytest.raises(ClientError, match="another match is waiting"):
             await client.match("team")
+        assert client.queue_status == WAITING, "that of the match that waits"
         await client.cancel_match()
         with pytest.raises(NotMatched):
             await waiting
+
+
+async def test_calls_and_reconnects_may_have_no_time_limit() -> None:
+    async def script(peer: Peer) -> None:
+        await peer.welcome()
+        await peer.want(MatchRequest)
+        await peer.say(WAITING, FOUND, HERE)
+        await peer.want(Join)
+        await peer.say(JOINED)
+        command = await peer.want(Command)
+        await peer.say(Reply(command.id, ok=True))
+
+    async with server(script) as url, connect(url, reconnect_s=math.inf) as client:
+        assert await client.match("duel", timeout_s=math.inf) == JOINED
+        assert await client.command("wave", timeout_s=math.inf) is None
 
 
 # -- the place in the queue ---------------------------------------------------------------------------------

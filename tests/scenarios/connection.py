@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from tests.golden import GoldenShips, Stage
-from tests.scenarios.recorder import ScenarioRecorder
+from tests.scenarios.recorder import ScenarioRecorder, scenario
 from tickwire.schemas import fields
 from tickwire.schemas.messages import (
     Error,
@@ -61,24 +63,19 @@ def joined(room_id: str = "r1", entity: int = 7) -> Joined:
     )
 
 
-def answer(message: Message, kind: type[Message]) -> Error:
+def answer(error: Error, kind: type[Message]) -> Error:
     """Return an Error as the answer to a request."""
-    assert isinstance(message, Error)
-    return Error(
-        message.code,
-        message.message,
-        message.retry_after_ms,
-        retryable=message.retryable,
-        request_type=to_request_type(kind),
-    )
+    return msgspec.structs.replace(error, request_type=to_request_type(kind))
 
 
-def connect(play: ScenarioRecorder, *, generation: int = 1, room_id: str = "", token: str = "") -> None:
-    """Connect after RequestToken."""
+def connect(
+    play: ScenarioRecorder, *, generation: int = 1, room_id: str = "", token: str = "", step_ms: int = 20
+) -> None:
+    """Connect after RequestToken. The WebSocket and Welcome take `step_ms` each."""
     play.token(token)
-    play.wait(20)
+    play.wait(step_ms)
     play.connected()
-    play.wait(20)
+    play.wait(step_ms)
     play.receive(welcome(generation, room_id))
 
 
@@ -95,9 +92,9 @@ def seated(play: ScenarioRecorder) -> None:
     play.receive(joined())
 
 
-def open_and_join() -> ScenarioRecorder:
+@scenario()
+def open_and_join(play: ScenarioRecorder) -> None:
     """A client connects, joins a room, receives states and events, sends inputs, and leaves."""
-    play = ScenarioRecorder()
     play.open()
     connect(play, token=ALICE)
     play.wait(30)
@@ -117,44 +114,40 @@ def open_and_join() -> ScenarioRecorder:
     play.leave()
     play.wait(30)
     play.receive(Left("left"))
-    return play
 
 
-def refused_join() -> ScenarioRecorder:
+@scenario()
+def refused_join(play: ScenarioRecorder) -> None:
     """A refused join ends only the call; the next join succeeds. An Error of another type ends no call."""
-    play = ScenarioRecorder()
     opened(play)
     play.join()
     play.receive(answer(Error(ErrorCode.ROOM_FULL, "full", retryable=True), Join))
     play.join(code="ABCD")
     play.receive(answer(Error(ErrorCode.RATE_LIMITED, "too many inputs", retryable=True), Input))
     play.receive(joined())
-    return play
 
 
-def refused_hello() -> ScenarioRecorder:
+@scenario()
+def refused_hello(play: ScenarioRecorder) -> None:
     """The first attempt is not repeated: the call `open` fails."""
-    play = ScenarioRecorder()
     play.open()
     play.token()
     play.connected()
     play.receive(Error(ErrorCode.UNAUTHORIZED, "no token"))
-    return play
 
 
-def first_connection_fails() -> ScenarioRecorder:
+@scenario()
+def first_connection_fails(play: ScenarioRecorder) -> None:
     """The WebSocket cannot be opened for the first time: the call `open` fails, and later calls fail at once."""
-    play = ScenarioRecorder()
     play.open()
     play.token()
     play.connect_failed(retry_after_ms=2000)
     play.join()
-    return play
 
 
-def loss_and_resume() -> ScenarioRecorder:
+@scenario(random=[0.5, 1.0, 0.25, 0.75])
+def loss_and_resume(play: ScenarioRecorder) -> None:
     """A lost connection is replaced after pauses that grow; unanswered commands are sent again, with their ids."""
-    play = ScenarioRecorder(random=[0.5, 1.0, 0.25, 0.75])
     seated(play)
     stage = Stage()
     stage.ships.spawn(x=1.0)
@@ -174,20 +167,17 @@ def loss_and_resume() -> ScenarioRecorder:
     play.token()
     play.connect_failed(retry_after_ms=1000)
     play.timer()
-    play.token()
-    play.connected()
-    play.receive(welcome(2, "r1"))
+    connect(play, generation=2, room_id="r1", step_ms=0)
     play.receive(Event(1, "hit"))
     play.receive(Event(2, "hit"))
     play.receive(Reply(1, ok=True, payload=b"\x02"))
     play.receive(Reply(3, ok=False, error=ErrorCode.COMMAND_FAILED, message="not now"))
     play.send_input(dx=1.0)
-    return play
 
 
-def session_lost() -> ScenarioRecorder:
+@scenario()
+def session_lost(play: ScenarioRecorder) -> None:
     """The server did not keep the session: commands fail, the seat is lost, and waiting requests are sent again."""
-    play = ScenarioRecorder()
     seated(play)
     play.command("buy")
     play.list_rooms()
@@ -195,24 +185,22 @@ def session_lost() -> ScenarioRecorder:
     play.timer()
     connect(play, generation=1)
     play.join()
-    return play
 
 
-def seat_lost_while_disconnected() -> ScenarioRecorder:
+@scenario()
+def seat_lost_while_disconnected(play: ScenarioRecorder) -> None:
     """The session is resumed without its seat."""
-    play = ScenarioRecorder()
     seated(play)
     play.lost(4000)
     play.timer()
     play.token()
     play.connected()
     play.receive(welcome(2, "", left_reason="the room closed"))
-    return play
 
 
-def initial_url() -> ScenarioRecorder:
+@scenario(random=[0.0, 0.5])
+def initial_url(play: ScenarioRecorder) -> None:
     """Attempts go to the session's shard; the fourth and every second one after it goes to the initial URL."""
-    play = ScenarioRecorder(random=[0.0, 0.5])
     opened(play)
     play.receive(Redirect(SHARD, is_resume=True))
     play.lost(4003)
@@ -227,15 +215,12 @@ def initial_url() -> ScenarioRecorder:
     play.connected()
     play.receive(UNAVAILABLE)
     play.timer()
-    play.token()
-    play.connected()
-    play.receive(welcome(3))
-    return play
+    connect(play, generation=3, step_ms=0)
 
 
-def initial_url_that_refuses() -> ScenarioRecorder:
+@scenario(random=[1.0])
+def initial_url_that_refuses(play: ScenarioRecorder) -> None:
     """The initial URL answers with a retryable error: it is asked again, and not the shard that does not answer."""
-    play = ScenarioRecorder(random=[1.0])
     opened(play)
     play.receive(Redirect(SHARD, is_resume=True))
     play.lost(4003)
@@ -256,15 +241,12 @@ def initial_url_that_refuses() -> ScenarioRecorder:
     play.connected()
     play.receive(UNAVAILABLE)
     play.timer()
-    play.token()
-    play.connected()
-    play.receive(welcome(3))
-    return play
+    connect(play, generation=3, step_ms=0)
 
 
-def redirect_circle() -> ScenarioRecorder:
+@scenario()
+def redirect_circle(play: ScenarioRecorder) -> None:
     """Five Redirects of a session are followed without a pause, and the sixth after one."""
-    play = ScenarioRecorder()
     opened(play)
     for number in range(6):
         play.receive(Redirect(f"ws://shard-{number}/", is_resume=True))
@@ -274,12 +256,11 @@ def redirect_circle() -> ScenarioRecorder:
         play.token()
         play.connected()
     play.receive(welcome(2))
-    return play
 
 
-def connection_lost_at_once() -> ScenarioRecorder:
+@scenario(reconnect_ms=2000, random=[1.0])
+def connection_lost_at_once(play: ScenarioRecorder) -> None:
     """A connection that is lost within 5 s of its Welcome continues the series of attempts, its pauses and limit."""
-    play = ScenarioRecorder(options={"reconnect_ms": 2000}, random=[1.0])
     opened(play)
     play.timer()
     play.wait(2500)
@@ -288,17 +269,14 @@ def connection_lost_at_once() -> ScenarioRecorder:
     while play.timer_ms is not None:
         play.timer()
         generation += 1
-        play.token()
-        play.connected()
-        play.receive(welcome(generation))
+        connect(play, generation=generation, step_ms=0)
         play.wait(100)
         play.lost()
-    return play
 
 
-def time_over() -> ScenarioRecorder:
+@scenario(reconnect_ms=1000, random=[1.0])
+def time_over(play: ScenarioRecorder) -> None:
     """No attempt succeeds within the limit: all calls fail, and the client is closed."""
-    play = ScenarioRecorder(options={"reconnect_ms": 1000}, random=[1.0])
     seated(play)
     play.list_rooms()
     play.lost()
@@ -307,23 +285,21 @@ def time_over() -> ScenarioRecorder:
         play.token()
         play.connect_failed()
     play.leave()
-    return play
 
 
-def drain() -> ScenarioRecorder:
+@scenario(random=[0.5])
+def drain(play: ScenarioRecorder) -> None:
     """Goodbye with come_back: the client returns after the advised time, whatever the close code is."""
-    play = ScenarioRecorder(random=[0.5])
     seated(play)
     play.receive(Goodbye(ErrorCode.UNAVAILABLE, "the shard is stopping", come_back=True, retry_after_ms=800))
     play.lost(1008)
     play.timer()
     connect(play, generation=2, room_id="r1")
-    return play
 
 
-def moved_shard() -> ScenarioRecorder:
+@scenario()
+def moved_shard(play: ScenarioRecorder) -> None:
     """The room moves to another shard: the session is resumed there at once, and Joined does not answer a Join."""
-    play = ScenarioRecorder()
     seated(play)
     play.receive(Redirect(SHARD, is_resume=True))
     play.lost(4003)
@@ -332,62 +308,58 @@ def moved_shard() -> ScenarioRecorder:
     play.wait(100)
     play.lost()
     play.timer()
-    return play
 
 
-def advice_after_error() -> ScenarioRecorder:
+@scenario(random=[0.5])
+def advice_after_error(play: ScenarioRecorder) -> None:
     """A close with 4004 after an Error with a retry time: the next attempt waits for it."""
-    play = ScenarioRecorder(random=[0.5])
     opened(play)
     play.receive(Error(ErrorCode.RATE_LIMITED, "too many messages", retry_after_ms=2000, retryable=True))
     play.lost(4004)
-    return play
 
 
-def final_close(code: int, *, goodbye: Goodbye | None = None) -> ScenarioRecorder:
-    play = ScenarioRecorder()
+def closed_for_good(play: ScenarioRecorder, code: int, *, goodbye: Goodbye | None = None) -> None:
     seated(play)
     if goodbye is not None:
         play.receive(goodbye)
     play.command("buy")
     play.lost(code)
     play.join()
-    return play
 
 
-def final_close_1009() -> ScenarioRecorder:
+@scenario()
+def final_close_1009(play: ScenarioRecorder) -> None:
     """The client's message was too large: the next connection would end as well."""
-    return final_close(1009)
+    closed_for_good(play, 1009)
 
 
-def final_close_kicked() -> ScenarioRecorder:
+@scenario()
+def final_close_kicked(play: ScenarioRecorder) -> None:
     """Goodbye without come_back is final, whatever the close code is."""
-    return final_close(1001, goodbye=Goodbye(ErrorCode.KICKED, "kicked"))
+    closed_for_good(play, 1001, goodbye=Goodbye(ErrorCode.KICKED, "kicked"))
 
 
-def final_close_4501() -> ScenarioRecorder:
+@scenario()
+def final_close_4501(play: ScenarioRecorder) -> None:
     """Close codes from 4500 to 4999 are final."""
-    return final_close(4501)
+    closed_for_good(play, 4501)
 
 
-def every_close_code() -> ScenarioRecorder:
+@scenario(random=[0.0])
+def every_close_code(play: ScenarioRecorder) -> None:
     """Codes that are not final: the client reconnects after each of them."""
-    play = ScenarioRecorder(random=[0.0])
     opened(play)
     generation = 1
     for code in (None, 1001, 1005, 1006, 1011, 1012, 4000, 4001, 4002, 4003, 4004, 4499):
         play.wait(1)
         play.lost(code)
         generation += 1
-        play.token()
-        play.connected()
-        play.receive(welcome(generation))
-    return play
+        connect(play, generation=generation, step_ms=0)
 
 
-def heartbeat() -> ScenarioRecorder:
+@scenario()
+def heartbeat(play: ScenarioRecorder) -> None:
     """A Ping every interval. After two Pings without any message the connection is lost instead of a third one."""
-    play = ScenarioRecorder()
     opened(play)
     play.wait(10)
     play.receive(Pong(40_000, 5_000_000))
@@ -398,22 +370,20 @@ def heartbeat() -> ScenarioRecorder:
     play.timer()
     play.timer()
     play.timer()
-    return play
 
 
-def late_timer() -> ScenarioRecorder:
+@scenario()
+def late_timer(play: ScenarioRecorder) -> None:
     """A timer that was late by an interval proves nothing: the client sends a Ping and waits one interval."""
-    play = ScenarioRecorder()
     opened(play)
     play.timer()
     play.timer(late_ms=60_000)
     play.timer()
-    return play
 
 
-def network_changed() -> ScenarioRecorder:
+@scenario(random=[1.0])
+def network_changed(play: ScenarioRecorder) -> None:
     """A hint that the network changed: a Ping, and one interval for an answer; or the next attempt at once."""
-    play = ScenarioRecorder(random=[1.0])
     opened(play)
     play.wait(100)
     play.network_changed()
@@ -425,12 +395,11 @@ def network_changed() -> ScenarioRecorder:
     play.token()
     play.network_changed()
     connect(play, generation=2)
-    return play
 
 
-def token_failure() -> ScenarioRecorder:
+@scenario(random=[1.0])
+def token_failure(play: ScenarioRecorder) -> None:
     """A token function that fails, or takes too long, counts as a failed attempt; at first it ends `open`."""
-    play = ScenarioRecorder(random=[1.0])
     opened(play)
     play.lost()
     play.timer()
@@ -439,12 +408,11 @@ def token_failure() -> ScenarioRecorder:
     play.timer()
     play.timer()
     connect(play, generation=2)
-    return play
 
 
-def token_too_large() -> ScenarioRecorder:
+@scenario(random=[1.0])
+def token_too_large(play: ScenarioRecorder) -> None:
     """A token that the server would not accept is not sent: the attempt has failed, as without a token."""
-    play = ScenarioRecorder(random=[1.0])
     opened(play)
     play.lost()
     play.timer()
@@ -452,20 +420,18 @@ def token_too_large() -> ScenarioRecorder:
     play.connected()
     play.timer()
     connect(play, generation=2)
-    return play
 
 
-def first_token_failure() -> ScenarioRecorder:
+@scenario()
+def first_token_failure(play: ScenarioRecorder) -> None:
     """The first token function fails."""
-    play = ScenarioRecorder()
     play.open()
     play.token_failed()
-    return play
 
 
-def silent_server() -> ScenarioRecorder:
+@scenario(random=[1.0])
+def silent_server(play: ScenarioRecorder) -> None:
     """A connection that does not open within 5 s, and a Hello without an answer for 10 s, are failed attempts."""
-    play = ScenarioRecorder(random=[1.0])
     opened(play)
     play.lost()
     play.timer()
@@ -477,40 +443,36 @@ def silent_server() -> ScenarioRecorder:
     play.timer()
     play.timer()
     connect(play, generation=2)
-    return play
 
 
-def malformed_message() -> ScenarioRecorder:
+@scenario()
+def malformed_message(play: ScenarioRecorder) -> None:
     """A message that cannot be decoded ends the client: the server would send it again."""
-    play = ScenarioRecorder()
     seated(play)
     play.receive(b"\x10\x00\x00\x00\x00\x00")
-    return play
 
 
-def close() -> ScenarioRecorder:
+@scenario()
+def close(play: ScenarioRecorder) -> None:
     """`close` ends the session at the server, and all calls."""
-    play = ScenarioRecorder()
     seated(play)
     play.command("buy")
     play.close()
     play.close()
-    return play
 
 
-def drop() -> ScenarioRecorder:
+@scenario()
+def drop(play: ScenarioRecorder) -> None:
     """`drop` breaks the connection; the session is resumed."""
-    play = ScenarioRecorder()
     seated(play)
     play.drop()
     play.timer()
     connect(play, generation=2, room_id="r1")
-    return play
 
 
-def drop_during_hello() -> ScenarioRecorder:
+@scenario(random=[1.0])
+def drop_during_hello(play: ScenarioRecorder) -> None:
     """`drop` breaks an attempt, and does nothing between two attempts."""
-    play = ScenarioRecorder(random=[1.0])
     opened(play)
     play.drop()
     play.drop()
@@ -523,12 +485,11 @@ def drop_during_hello() -> ScenarioRecorder:
     play.drop()
     play.timer()
     connect(play, generation=2)
-    return play
 
 
-def storage() -> ScenarioRecorder:
+@scenario(has_storage=True)
+def storage(play: ScenarioRecorder) -> None:
     """The session is saved after each Welcome and seat, and with a Ping after an event; `close` clears it."""
-    play = ScenarioRecorder(options={"has_storage": True})
     play.open()
     connect(play, token=ALICE)
     play.join()
@@ -539,12 +500,11 @@ def storage() -> ScenarioRecorder:
     play.timer()
     play.receive(Left("the room closed"))
     play.close()
-    return play
 
 
-def storage_ahead() -> ScenarioRecorder:
+@scenario(has_storage=True, random=[0.0])
+def storage_ahead(play: ScenarioRecorder) -> None:
     """The number of the last attempt is saved ahead; it is saved again when it is reached, before the Hello."""
-    play = ScenarioRecorder(options={"has_storage": True}, random=[0.0])
     play.open()
     connect(play)
     for generation in range(2, 19):
@@ -553,60 +513,54 @@ def storage_ahead() -> ScenarioRecorder:
         play.connected()
         if generation < 18:
             play.receive(welcome(generation))
-    return play
 
 
-def late_timer_with_message() -> ScenarioRecorder:
+@scenario()
+def late_timer_with_message(play: ScenarioRecorder) -> None:
     """A message that arrives before a late timer also runs the deadlines that are due."""
-    play = ScenarioRecorder()
     opened(play)
     play.now_ms = 3500
     play.receive(Event(1, "hit"))
-    return play
 
 
-def close_while_connecting() -> ScenarioRecorder:
+@scenario()
+def close_while_connecting(play: ScenarioRecorder) -> None:
     """`close` during the first attempt: `open` fails."""
-    play = ScenarioRecorder()
     play.open()
     play.token()
     play.close()
-    return play
 
 
-def close_while_reconnecting() -> ScenarioRecorder:
+@scenario()
+def close_while_reconnecting(play: ScenarioRecorder) -> None:
     """`close` between two attempts."""
-    play = ScenarioRecorder()
     seated(play)
     play.list_rooms()
     play.lost()
     play.close()
-    return play
 
 
-def close_during_hello() -> ScenarioRecorder:
+@scenario(random=[0.0])
+def close_during_hello(play: ScenarioRecorder) -> None:
     """`close` while the client waits for Welcome: the server keeps the session for its window."""
-    play = ScenarioRecorder(random=[0.0])
     opened(play)
     play.lost()
     play.token()
     play.connected()
     play.close()
-    return play
 
 
-def abandoned_open() -> ScenarioRecorder:
+@scenario()
+def abandoned_open(play: ScenarioRecorder) -> None:
     """The caller of `open` stops waiting: the client closes."""
-    play = ScenarioRecorder()
     call = play.open()
     play.token()
     play.abandon(call)
-    return play
 
 
-def error_before_welcome() -> ScenarioRecorder:
+@scenario(random=[0.0])
+def error_before_welcome(play: ScenarioRecorder) -> None:
     """An Error that answers a Hello ends no request, although it names none."""
-    play = ScenarioRecorder(random=[0.0])
     opened(play)
     play.join()
     play.lost()
@@ -614,21 +568,17 @@ def error_before_welcome() -> ScenarioRecorder:
     play.connected()
     play.receive(UNAVAILABLE)
     play.timer()
-    play.token()
-    play.connected()
-    play.receive(welcome(2))
+    connect(play, generation=2, step_ms=0)
     play.receive(joined())
-    return play
 
 
-def events_lost() -> ScenarioRecorder:
+@scenario(random=[0.0])
+def events_lost(play: ScenarioRecorder) -> None:
     """The server has lost events while the client was disconnected: `refused` reports it, and no request ends."""
-    play = ScenarioRecorder(random=[0.0])
     seated(play)
     play.list_rooms()
     play.receive(Error(ErrorCode.RESYNC, "events are lost"))
     play.receive(Event(5, "hit"))
-    return play
 
 
 def _stored_at_home() -> str:
@@ -652,21 +602,20 @@ def _stored(token: str = ALICE) -> str:
     return play.stored
 
 
-def restart() -> ScenarioRecorder:
+@scenario(has_storage=True)
+def restart(play: ScenarioRecorder) -> None:
     """After a restart the saved session is resumed at its shard, and the client is in its room without a join."""
-    play = ScenarioRecorder(options={"has_storage": True})
     play.open(_stored())
     connect(play, generation=3, room_id="r1", token=ALICE)
     play.wait(10)
     play.receive(joined())
     play.receive(Event(2, "hit"))
     play.command("buy")
-    return play
 
 
-def restart_with_slow_room() -> ScenarioRecorder:
+@scenario(has_storage=True)
+def restart_with_slow_room(play: ScenarioRecorder) -> None:
     """The seat of the earlier run does not arrive: `open` ends after 10 s, and a later Joined needs no call."""
-    play = ScenarioRecorder(options={"has_storage": True})
     play.open(_stored())
     connect(play, generation=3, room_id="r1", token=ALICE)
     for _ in range(3):
@@ -674,122 +623,62 @@ def restart_with_slow_room() -> ScenarioRecorder:
         play.receive(Pong(40_000, 5_000_000))
     play.timer()
     play.receive(joined())
-    return play
 
 
-def restart_while_the_room_moves() -> ScenarioRecorder:
+@scenario(has_storage=True)
+def restart_while_the_room_moves(play: ScenarioRecorder) -> None:
     """The room of the earlier run moves to another shard before its Joined: `open` waits for it there."""
-    play = ScenarioRecorder(options={"has_storage": True})
     play.open(_stored())
     connect(play, generation=3, room_id="r1", token=ALICE)
     play.receive(Redirect("ws://next/", is_resume=True))
     play.lost(4003)
     connect(play, generation=4, room_id="r1", token=ALICE)
     play.receive(joined())
-    return play
 
 
-def restart_in_a_room_that_closed() -> ScenarioRecorder:
+@scenario(has_storage=True)
+def restart_in_a_room_that_closed(play: ScenarioRecorder) -> None:
     """The room of the earlier run closes before its Joined."""
-    play = ScenarioRecorder(options={"has_storage": True})
     play.open(_stored())
     connect(play, generation=3, room_id="r1", token=ALICE)
     play.receive(Left("the room closed"))
-    return play
 
 
-def restart_without_seat() -> ScenarioRecorder:
+@scenario(has_storage=True)
+def restart_without_seat(play: ScenarioRecorder) -> None:
     """The saved session is resumed, and has no seat."""
-    play = ScenarioRecorder(options={"has_storage": True})
     play.open(_stored())
     connect(play, generation=3, token=ALICE)
-    return play
 
 
-def restart_too_late() -> ScenarioRecorder:
+@scenario(has_storage=True)
+def restart_too_late(play: ScenarioRecorder) -> None:
     """The saved session's shard is gone, and the initial URL does not know the session: it is lost."""
-    play = ScenarioRecorder(options={"has_storage": True})
     play.open(_stored())
     play.token(ALICE)
     play.connect_failed()
     play.timer()
     connect(play, generation=1, token=ALICE)
-    return play
 
 
-def restart_refused() -> ScenarioRecorder:
+@scenario(has_storage=True)
+def restart_refused(play: ScenarioRecorder) -> None:
     """The saved session is at the initial URL, which refuses it for good: there is no other address to try."""
-    play = ScenarioRecorder(options={"has_storage": True})
     play.open(_stored_at_home())
     play.token(ALICE)
     play.connected()
     play.receive(Error(ErrorCode.UPGRADE_REQUIRED, "this build is too old"))
-    return play
 
 
-def restart_of_another_player() -> ScenarioRecorder:
+@scenario(has_storage=True)
+def restart_of_another_player(play: ScenarioRecorder) -> None:
     """A saved session of another player is cleared, and not used."""
-    play = ScenarioRecorder(options={"has_storage": True})
     play.open(_stored())
     connect(play, token=BOB)
-    return play
 
 
-def restart_with_invalid_text() -> ScenarioRecorder:
+@scenario(has_storage=True)
+def restart_with_invalid_text(play: ScenarioRecorder) -> None:
     """A saved text that cannot be decoded is cleared."""
-    play = ScenarioRecorder(options={"has_storage": True})
     play.open('{"version": 99}')
     connect(play, token=ALICE)
-    return play
-
-
-SCENARIOS = (
-    open_and_join,
-    refused_join,
-    refused_hello,
-    first_connection_fails,
-    loss_and_resume,
-    session_lost,
-    seat_lost_while_disconnected,
-    initial_url,
-    initial_url_that_refuses,
-    redirect_circle,
-    connection_lost_at_once,
-    time_over,
-    drain,
-    moved_shard,
-    advice_after_error,
-    final_close_1009,
-    final_close_kicked,
-    final_close_4501,
-    every_close_code,
-    heartbeat,
-    late_timer,
-    network_changed,
-    token_failure,
-    token_too_large,
-    first_token_failure,
-    silent_server,
-    malformed_message,
-    close,
-    drop,
-    drop_during_hello,
-    storage,
-    storage_ahead,
-    late_timer_with_message,
-    close_while_connecting,
-    close_while_reconnecting,
-    close_during_hello,
-    abandoned_open,
-    error_before_welcome,
-    events_lost,
-    restart,
-    restart_with_slow_room,
-    restart_while_the_room_moves,
-    restart_in_a_room_that_closed,
-    restart_without_seat,
-    restart_too_late,
-    restart_refused,
-    restart_of_another_player,
-    restart_with_invalid_text,
-)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.scenarios import connection, rooms
+from tests.scenarios.recorder import Scenario
 
 FOLDER = Path(__file__).parents[2] / "schemas" / "scenarios"
 
 
 def created_files() -> dict[str, bytes]:
     """Return each file by name."""
-    files = {}
-    for play in (*connection.SCENARIOS, *rooms.SCENARIOS):
-        about = " ".join((play.__doc__ or "").split())
-        files[f"{play.__name__}.json"] = play().to_bytes(play.__name__, about)
-    return files
+    values = (*vars(connection).values(), *vars(rooms).values())
+    return {f"{value.name}.json": value.to_bytes() for value in values if isinstance(value, Scenario)}

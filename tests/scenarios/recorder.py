@@ -153,6 +153,41 @@ class ScenarioRecorder:
         return f'{json.dumps(head)[:-1]}, "steps": [\n{steps}\n]}}\n'.encode()
 
 
+class Scenario(msgspec.Struct, frozen=True):
+    """A scenario, with the name and the docstring of the function that plays it.
+
+    Args:
+        play: plays it on a recorder.
+        random, options: of the recorder.
+    """
+
+    play: Callable[[ScenarioRecorder], None]
+    random: Sequence[float]
+    options: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return self.play.__name__
+
+    def to_bytes(self) -> bytes:
+        """Play the scenario, and return the file."""
+        recorder = ScenarioRecorder(self.options, self.random)
+        self.play(recorder)
+        return recorder.to_bytes(self.name, " ".join((self.play.__doc__ or "").split()))
+
+
+def scenario(
+    *, random: Sequence[float] = (0.5,), **options: Any
+) -> Callable[[Callable[[ScenarioRecorder], None]], Scenario]:
+    """Make a function that plays on a recorder a scenario, and so a file.
+
+    Args:
+        random: the random numbers, which are cycled.
+        **options: of the machine, other than the defaults.
+    """
+    return lambda play: Scenario(play, random, options)
+
+
 def command_name(kind: type) -> str:
     """Return the name of a command in the files."""
     return "Close" if kind is CloseSocket else kind.__name__

@@ -21,6 +21,7 @@ COPY tickwire tickwire
 COPY schemas schemas
 COPY matchmaking matchmaking
 COPY server server
+COPY services services
 COPY client client
 COPY examples examples
 COPY loadtest loadtest

@@ -128,7 +128,9 @@ def test_every_documented_path_of_the_operations_port_exists() -> None:
 
 
 def test_every_documented_log_event_is_logged() -> None:
-    source = "\n".join(path.read_text() for name in ("server", "matchmaking") for path in (ROOT / name).rglob("*.py"))
+    source = "\n".join(
+        path.read_text() for name in ("server", "services", "matchmaking") for path in (ROOT / name).rglob("*.py")
+    )
     logged = set(re.findall(r"""(?:log\.\w+|report)\(\s*"([a-z_]+)\"""", source))
     logged |= {f"session_{event}" for event in re.findall(r"""\bnote\(\s*"([a-z_]+)\"""", source)}
     logged |= {"session_opened", "session_resumed"}  # named by `_note_connection`

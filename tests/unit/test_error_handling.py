@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("server", "matchmaking", "loadtest", "testing")
+PACKAGES = ("server", "services", "matchmaking", "loadtest", "testing")
 BROAD = ("Exception", "BaseException", "")
 REPORTS = ("exception", "critical", "error")
 """Methods of a logger that report an error."""

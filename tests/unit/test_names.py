@@ -12,6 +12,7 @@ ON_BOTH_SIDES = {"Event", "Input"}
 FOLDERS = (
     "client",
     "server",
+    "services",
     "schemas",
     "matchmaking",
     "loadtest",

@@ -21,7 +21,7 @@ import pytest
 from tickwire.server.observability.redaction import TEXT_CHARACTERS_MAX, redact_text, redact_value
 
 ROOT = Path(__file__).parent.parent.parent
-PACKAGES = ("server", "schemas", "matchmaking", "client", "loadtest", "testing")
+PACKAGES = ("server", "schemas", "matchmaking", "client", "loadtest", "services", "testing")
 DELIMITED = {
     "tickwire.server.edge.origins._ORIGIN",  # labels between dots, which no label has
     "tickwire.server.edge.origins._HOST",

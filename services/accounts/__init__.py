@@ -1,0 +1,1 @@
+"""Accounts of players: identities, login, link, unlink, merge, export and deletion."""

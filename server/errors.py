@@ -17,6 +17,8 @@
     │   ├── NoSuchRoom            no room with this id or code, or the ticket's room is not on this shard
     │   ├── NoSuchMode            MatchRequest for a mode that this build does not have
     │   ├── RoomLocked            the requested room is locked against joins
+    │   ├── RequestInProgress     HTTP: a request with the same Idempotency-Key runs at present
+    │   ├── IdempotencyKeyReused  HTTP: the Idempotency-Key belongs to another request
     │   └── JoinRefused           the game refuses the player, with its reason
     └── ServerError               the fault of the server or of a store
         ├── RoomFull              the requested room has no seat left
@@ -162,6 +164,19 @@ class RoomLocked(PeerError):
     """The requested room is locked: it admits no more players."""
 
     code = "ROOM_LOCKED"
+
+
+class RequestInProgress(PeerError):
+    """A request with the same Idempotency-Key runs at present, or has ended in a crash; retry for its answer."""
+
+    code = "REQUEST_IN_PROGRESS"
+    retryable = True
+
+
+class IdempotencyKeyReused(PeerError):
+    """The client has used an Idempotency-Key again for another request; nothing was done."""
+
+    code = "IDEMPOTENCY_KEY_REUSED"
 
 
 class JoinRefused(PeerError):

@@ -6,6 +6,7 @@ imported in this package only.
 
 from tickwire.server.storage import export_import
 from tickwire.server.storage.bans import CLOCKS_APART, Ban, BanStore
+from tickwire.server.storage.idempotent_requests import StoredRequests
 from tickwire.server.storage.ledger import Ledger
 from tickwire.server.storage.ledger_documents import LedgerReply, TransactionRequest, TransactionResult
 from tickwire.server.storage.mongo import CallSettings, MongoStore
@@ -34,6 +35,7 @@ __all__ = [
     "SavedLocation",
     "SavedTable",
     "SavedWorld",
+    "StoredRequests",
     "TransactionRequest",
     "TransactionResult",
     "TuningStore",

@@ -16,6 +16,7 @@ from motor.motor_asyncio import AsyncIOMotorDatabase
 from pymongo import IndexModel
 from pymongo.errors import CollectionInvalid
 
+from tickwire.server.storage.idempotent_requests import create_idempotent_requests
 from tickwire.server.storage.mongo_calls import MongoCalls
 
 log = structlog.get_logger(__name__)
@@ -95,7 +96,7 @@ async def _create_ban_indexes(database: Database) -> None:
     )
 
 
-STEPS: tuple[Step, ...] = (_create_collections, _create_ban_indexes)
+STEPS: tuple[Step, ...] = (_create_collections, _create_ban_indexes, create_idempotent_requests)
 VERSION = len(STEPS)
 
 

@@ -74,7 +74,8 @@ class RoomLocation(msgspec.Struct, frozen=True):
     """The owner of a room.
 
     Args:
-        url: the address of the shard; empty if it has failed, or has sent no heartbeat for 3 s.
+        url: the address of the shard; empty if it has failed, has sent no heartbeat for 3 s, or was replaced by the
+            requesting shard.
         lease_left_ms: the remaining time of the lease.
         epoch: the epoch of the lease.
     """
@@ -185,9 +186,14 @@ class Directory:
         found = await self._scripts.run("rooms/query", request, dict[str, list[dict[str, Any]]])
         return [_room_status(fields) for fields in found["rooms"]]
 
-    async def locate_room(self, room_id: str) -> RoomLocation | None:
-        """Return the owner of a room, or None if the room has no valid lease."""
-        request = {"kind": "location", "room_id": room_id}
+    async def locate_room(self, room_id: str, *, shard_id: str = "") -> RoomLocation | None:
+        """Return the owner of a room, or None if the room has no valid lease.
+
+        Args:
+            room_id: the room.
+            shard_id: the requesting shard, if it redirects a client to the owner.
+        """
+        request = {"kind": "location", "room_id": room_id, "shard_id": shard_id}
         found = await self._scripts.run("rooms/query", request, dict[str, list[dict[str, Any]]])
         return msgspec.convert(found["locations"][0], RoomLocation) if found["locations"] else None
 

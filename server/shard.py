@@ -92,7 +92,6 @@ class Shard:
             await parts.edge.close(_goodbye("the server cannot start"), deadline_s=0)
             raise
         parts.lease_keeper.set_url(self.url)
-        parts.session_recovery.shard_url = self.url
         parts.health.block("redis", "Redis has not answered yet")
         parts.health.block("mongo", "MongoDB has not answered yet")
         parts.health.clear("starting")

@@ -5,7 +5,7 @@ the session is in no room               it was transferred to whichever shard as
                                         issued its token, and the client is redirected to that one
 the room has no owner, but is saved     it is recovered with its sessions, here or on a less loaded shard
 the shard is lost, its lease is valid   the client retries after the lease: the shard may only be paused
-a shard at the address of this one      this one has replaced it, and the client retries until its lease has expired
+this one runs at that shard's address   the same: this one has replaced it
 otherwise                               the session is lost
 """
 
@@ -25,8 +25,6 @@ from tickwire.server.storage import WorldStore
 log = structlog.get_logger(__name__)
 
 RETRY_AFTER_MS_MIN = 200
-REPLACED_RETRY_MS = 1000
-"""The advice while the directory still has the shard that this one replaces at its address: for some heartbeats."""
 
 
 class SessionRecovery:
@@ -38,9 +36,6 @@ class SessionRecovery:
         worlds: finds the saved rooms of players.
         join_service: recovers rooms.
         session_transfer: receives sessions without a room.
-
-    Attributes:
-        shard_url: the address of this shard; empty until it listens.
     """
 
     def __init__(
@@ -51,7 +46,6 @@ class SessionRecovery:
         join_service: JoinService,
         session_transfer: SessionTransfer,
     ) -> None:
-        self.shard_url = ""
         self._shard_id = session_transfer.shard_id
         self._directory = directory
         self._rooms = rooms
@@ -66,7 +60,7 @@ class SessionRecovery:
             await self._session_transfer.receive(session_id)
             return None
         try:
-            location = await self._directory.locate_room(room_id) if room_id else None
+            location = await self._directory.locate_room(room_id, shard_id=self._shard_id) if room_id else None
             if location is None and (redirect := await self._find_without_room(session_id, shard_id)) is not None:
                 return redirect
         except MatchmakingError as error:
@@ -81,8 +75,6 @@ class SessionRecovery:
                 raise Unavailable(
                     "the room's shard is lost; retry when its lease has expired", retry_after_ms=wait_ms
                 )
-            if location.url == self.shard_url:  # a Redirect would lead the client in a circle
-                raise Unavailable("the room's shard has been replaced by this one", retry_after_ms=REPLACED_RETRY_MS)
             # A client that cannot resume on another shard may join by name.
             return Redirect(location.url, room_type=location.room_type, room_name=location.name, is_resume=True)
         saved = await self._worlds.find_player(room_id, session_id)
@@ -116,7 +108,7 @@ class SessionRecovery:
         shard_id = location or shard_id
         if shard_id in ("", self._shard_id):
             return None
-        shards = await self._directory.list_shards()
-        url = next((shard.info.url for shard in shards if shard.info.shard_id == shard_id), "")
+        urls = {shard.info.shard_id: shard.info.url for shard in await self._directory.list_shards()}
+        url = urls.get(shard_id, "")
         # This shard may have replaced the other one at its address: the session is lost then.
-        return Redirect(url, is_resume=True) if url not in ("", self.shard_url) else None
+        return Redirect(url, is_resume=True) if url not in ("", urls.get(self._shard_id)) else None

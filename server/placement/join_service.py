@@ -234,7 +234,7 @@ class JoinService:
             BadTicket: the ticket was used before.
             MatchmakerUnavailable: Redis does not answer.
         """
-        location = await self._matchmaker.directory.locate_room(ticket.room_id)
+        location = await self._matchmaker.directory.locate_room(ticket.room_id, shard_id=self._shard.shard_id)
         if location is not None and location.shard_id == ticket.shard_id != self._shard.shard_id and location.url:
             # The session has moved since the ticket was signed.
             return self.tickets.create_redirect(ticket, location.url)

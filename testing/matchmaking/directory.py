@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from tickwire.testing.matchmaking.fleet import ROOM_LOAD, FleetRoom, FleetShard, MemoryFleet
+from tickwire.testing.matchmaking.fleet import ROOM_LOAD, FleetRoom, FleetShard, MemoryFleet, is_replaced
 from tickwire.testing.matchmaking.handoffs import StoredHandoffs
 
 
@@ -47,6 +47,7 @@ class QueryArguments(msgspec.Struct):
 
     kind: str
     room_id: str = ""
+    shard_id: str = ""
     region: str = ""
     room_type: str = ""
     labels: Sequence[str] = ()
@@ -118,7 +119,7 @@ class MemoryDirectory:
             rooms = [self._to_room_fields(room) for _, room in found]
             return {"rooms": rooms[: query.limit]}
         room = self._fleet.rooms.get(query.room_id)
-        return {"locations": [] if room is None else [self._locate(room)]}
+        return {"locations": [] if room is None else [self._locate(room, query.shard_id)]}
 
     def _to_room_fields(self, room: FleetRoom) -> dict[str, Any]:
         return msgspec.structs.asdict(room) | {
@@ -128,15 +129,17 @@ class MemoryDirectory:
             "taken": self._fleet.count_taken(room.room_id),
         }
 
-    def _locate(self, room: FleetRoom) -> dict[str, Any]:
-        shard = self._fleet.shards.get(room.shard_id)
+    def _locate(self, room: FleetRoom, here_id: str) -> dict[str, Any]:
+        fleet = self._fleet
+        shard, here = fleet.shards.get(room.shard_id), fleet.shards.get(here_id)
+        is_reachable = shard is not None and not fleet.is_silent(shard) and not is_replaced(shard, here)
         return {
             "shard_id": room.shard_id,
-            "url": shard.url if shard is not None and not self._fleet.is_silent(shard) else "",
+            "url": shard.url if shard is not None and is_reachable else "",
             "room_type": room.room_type,
             "name": room.name,
             "epoch": room.epoch,
-            "lease_left_ms": self._fleet.rooms.left_ms(room.room_id),
+            "lease_left_ms": fleet.rooms.left_ms(room.room_id),
         }
 
 

@@ -50,6 +50,11 @@ class FleetShard(msgspec.Struct):
         return self.is_ready and self.rooms < self.rooms_max and self.load < self.load_max
 
 
+def is_replaced(shard: FleetShard, here: FleetShard | None) -> bool:
+    """Return whether the requesting shard has replaced another one: it runs at the same address, under another id."""
+    return here is not None and shard.shard_id != here.shard_id and shard.url == here.url
+
+
 class FleetRoom(msgspec.Struct):
     """The record of a room; it exists while the lease is valid. `labels` are pairs KEY=VALUE."""
 

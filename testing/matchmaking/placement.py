@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tickwire.testing.matchmaking.fleet import SEATED, FleetRoom, FleetShard, MemoryFleet
+from tickwire.testing.matchmaking.fleet import SEATED, FleetRoom, FleetShard, MemoryFleet, is_replaced
 
 Reply = dict[str, Any]
 
@@ -111,7 +111,7 @@ class _PlacementCall:
         members = self._fleet.party_members.get(self._party) or set()
         if placeholder is None and missing and not members.issuperset(self._request.players):
             return {"status": "full"}
-        if placeholder is not None and missing and room.shard_id in self._fleet.shards:
+        if placeholder is not None and missing and self._has_owner(room):
             del seats[placeholder]
         return self._join(room, may_enter=True)
 
@@ -119,7 +119,7 @@ class _PlacementCall:
         """Return a seat in a requested room, or the reason for a refusal."""
         if room is None:
             return {"status": "not_found"}
-        if room.shard_id not in self._fleet.shards:
+        if not self._has_owner(room):
             return {"status": "owner_failed", "wait_ms": self._fleet.rooms.left_ms(room.room_id)}
         need = self._count_missing(room.room_id)
         if self._request.party and self._party not in self._fleet.parties:
@@ -129,6 +129,10 @@ class _PlacementCall:
         if need and self._fleet.count_taken(room.room_id) + need > room.seats:
             return {"status": "full"}
         return self._reserve(room, is_new=False)
+
+    def _has_owner(self, room: FleetRoom) -> bool:
+        owner = self._fleet.shards.get(room.shard_id)
+        return owner is not None and not is_replaced(owner, self._fleet.shards.get(self._request.shard_id))
 
     def _find_any(self, here: FleetShard) -> FleetRoom | None:
         """Return an open room on the requesting shard, or else the fullest open room of the region that fits."""
@@ -200,7 +204,8 @@ class _PlacementCall:
         """
         here = self._fleet.shards.get(self._request.shard_id)
         is_here_silent = here is not None and self._fleet.is_silent(here)
-        return shard.is_ready and (is_here_silent or not self._fleet.is_silent(shard))
+        is_found = shard.is_ready and not is_replaced(shard, here)
+        return is_found and (is_here_silent or not self._fleet.is_silent(shard))
 
     def _load_order(self, shard: FleetShard) -> tuple[int, int, bool]:
         """Return the order of two shards: loads within a twentieth count as equal, then the players decide."""

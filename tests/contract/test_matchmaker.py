@@ -155,6 +155,24 @@ async def test_a_shard_that_has_missed_its_heartbeats_gets_no_room_and_no_player
     assert placed == {"a", "b"}, "all are silent: Redis did not answer for a while"
 
 
+async def test_a_shard_that_was_replaced_at_its_address_gets_no_room_and_no_player(matchmaker: Matchmaker) -> None:
+    """It was killed, and started again at its address, while the directory still has its entry."""
+    await registered(matchmaker, "b", state="draining")
+    old, open_room = await place(matchmaker, "p", name="old"), await place(matchmaker, "p")
+    await registered(matchmaker, "b")
+    await matchmaker.directory.register(ShardInfo("new", old.url, "1", room_types=TYPES))
+    assert (await place(matchmaker, "q", "new")).room_id != open_room.room_id
+    placed = {(await place(matchmaker, f"p{n}", "new", name=f"{n}")).shard_id for n in range(20)}
+    assert placed == {"b", "new"}
+    for wanted in ({"name": "old"}, {"room_id": open_room.room_id}):
+        with pytest.raises(MatchmakerUnavailable, match="has failed"):
+            await place(matchmaker, "q", "new", **wanted)
+    home = await matchmaker.directory.locate_room(old.room_id, shard_id="new")
+    assert home is not None
+    assert (home.shard_id, home.url) == ("a", "")
+    assert (await place(matchmaker, "q", "b", name="old")).url == old.url, "the others cannot know"
+
+
 async def test_rooms_of_a_draining_shard_get_no_new_players(matchmaker: Matchmaker) -> None:
     first = await place(matchmaker, "p1")
     await registered(matchmaker, first.shard_id, state="draining")

@@ -65,6 +65,12 @@ local function get_shard(id)
   return shards[id]
 end
 
+-- Returns whether the requesting shard has replaced another one: it runs at the same address, under another id. A
+-- Redirect to the other one would lead clients in a circle.
+local function is_replaced(shard, here)
+  return here and shard.id ~= here.id and shard.url == here.url
+end
+
 local function get_room(id)
   local found = redis.call('HMGET', key('room', id), 'type', 'name', 'shard', 'epoch', 'seats', 'access', 'code',
     'labels', 'region')

@@ -112,12 +112,17 @@ local function reserve(room, is_new)
   })
 end
 
+local function has_owner(room)
+  local owner = get_shard(room.shard)
+  return owner and not is_replaced(owner, here)
+end
+
 -- Returns a seat in a requested room, or the reason for a refusal.
 local function join_room(room, may_enter)
   if not room then
     return reply({status = 'not_found'})
   end
-  if not get_shard(room.shard) then
+  if not has_owner(room) then
     return reply({status = 'owner_failed', wait_ms = redis.call('PTTL', key('room', room.id))})
   end
   local need = count_missing(room.id)
@@ -136,7 +141,7 @@ end
 -- A shard that has failed is in the directory until its entry expires. If the requesting shard has missed its own
 -- heartbeats as well, Redis did not answer for a while, and silence means nothing.
 local function is_usable(shard)
-  return shard and shard.is_ready and (not shard.is_silent or here.is_silent)
+  return shard and shard.is_ready and not is_replaced(shard, here) and (not shard.is_silent or here.is_silent)
 end
 
 local hosts = key('hosts', region, request.room_type)
@@ -273,7 +278,7 @@ if waiting then
   local room = get_room(waiting)
   local seat = room and find_placeholder(waiting)
   if room and (seat or count_missing(waiting) == 0 or are_members()) then
-    if seat and count_missing(waiting) > 0 and get_shard(room.shard) then
+    if seat and count_missing(waiting) > 0 and has_owner(room) then
       redis.call('ZREM', key('seats', waiting), seat)
     end
     return join_room(room, true)

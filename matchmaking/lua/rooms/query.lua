@@ -1,11 +1,11 @@
 -- Queries the directory. Changes nothing, except that it removes outdated entries.
 -- KEYS  1 the slot
 -- ARGV  2 {kind = "shards"}
---       or {kind = "location", room_id}: the owner of a room
+--       or {kind = "location", room_id, shard_id (the requesting shard, or '')}: the owner of a room
 --       or {kind = "rooms", region, room_type, labels (list of KEY=VALUE), limit}: open rooms, the fullest first
 -- Result  {shards = list of maps, rooms = list of maps,
---       locations = list of none or one of {shard_id, url ('' if the shard has failed or is silent), lease_left_ms,
---       room_type, name, epoch}}
+--       locations = list of none or one of {shard_id, url ('' if the shard has failed, is silent, or was
+--       replaced by the requesting one), lease_left_ms, room_type, name, epoch}}
 
 local found = {shards = {}, rooms = {}, locations = {}}
 
@@ -20,9 +20,10 @@ end
 if request.kind == 'location' then
   local room = get_room(request.room_id)
   if room then
-    local shard = get_shard(room.shard)
+    local shard, here = get_shard(room.shard), get_shard(request.shard_id)
+    local is_reachable = shard and not shard.is_silent and not is_replaced(shard, here)
     found.locations[1] = {
-      shard_id = room.shard, url = shard and not shard.is_silent and shard.url or '', room_type = room.type, name = room.name,
+      shard_id = room.shard, url = is_reachable and shard.url or '', room_type = room.type, name = room.name,
       epoch = room.epoch, lease_left_ms = redis.call('PTTL', key('room', request.room_id)),
     }
   end

@@ -48,12 +48,14 @@ class ShardStatus(msgspec.Struct, frozen=True):
 
     Args:
         load: the share of the tick interval that its rooms use; may exceed 1.
+        is_silent: whether it has sent no heartbeat for 3 s: it has probably failed.
     """
 
     info: ShardInfo
     load: float
     players: int
     rooms: int
+    is_silent: bool = False
 
 
 class RoomStatus(msgspec.Struct, frozen=True):
@@ -163,7 +165,7 @@ class Directory:
 
     async def list_shards(self) -> list[ShardStatus]:
         """Return the live shards, sorted by id."""
-        found = await self._scripts.run("rooms/query", {"kind": "shards"}, dict[str, list[dict[str, str]]])
+        found = await self._scripts.run("rooms/query", {"kind": "shards"}, dict[str, list[dict[str, Any]]])
         return sorted((_shard_status(fields) for fields in found["shards"]), key=lambda s: s.info.shard_id)
 
     async def list_rooms(
@@ -202,11 +204,12 @@ class Directory:
         return found["status"]
 
 
-def _shard_status(fields: dict[str, str]) -> ShardStatus:
+def _shard_status(fields: dict[str, Any]) -> ShardStatus:
     plain = {name: fields[name] for name in ShardInfo.__struct_fields__ if name != "room_types"}
     room_types = [name for name in fields["room_types"].split(",") if name]
     info = msgspec.convert(plain | {"room_types": room_types}, ShardInfo, strict=False)
-    return ShardStatus(info, float(fields["load"]), int(fields["players"]), int(fields["rooms"]))
+    load, players, rooms = float(fields["load"]), int(fields["players"]), int(fields["rooms"])
+    return ShardStatus(info, load, players, rooms, fields["is_silent"])
 
 
 def _room_status(fields: dict[str, Any]) -> RoomStatus:

@@ -33,18 +33,23 @@ class ReadyShards:
         self._region = region
 
     async def find(self) -> list[ShardStatus]:
-        """Return the shards, ordered by their number of players; an empty list if Redis does not answer."""
+        """Return the shards, ordered by their number of players; an empty list if Redis does not answer.
+
+        Shards that have failed are left out, while the directory still has their entries.
+        """
         try:
             shards = await self._matchmaker.directory.list_shards()
         except MatchmakingError as error:
             log.warning("shard_listing_failed", error=error.detail)
             return []
+        own = next((shard for shard in shards if shard.info.shard_id == self._shard_id), None)
         return [
             shard
             for shard in sorted(shards, key=lambda shard: shard.players)
             if shard.info.state == "ready"
             and shard.info.region == self._region
-            and shard.info.shard_id != self._shard_id
+            and shard is not own
+            and not _has_failed(shard, own)
         ]
 
     async def wait(self, is_needed: Callable[[], bool]) -> list[ShardStatus]:
@@ -65,3 +70,13 @@ class ReadyShards:
                 is_logged = True
                 log.warning("drain_delayed", reason="no other shard is ready; a second signal ends the drain")
             await asyncio.sleep(RETRY_INTERVAL_S)
+
+
+def _has_failed(shard: ShardStatus, own: ShardStatus | None) -> bool:
+    """Return whether a shard has missed its heartbeats, or was replaced by this one at its address.
+
+    If this shard has missed its own heartbeats as well, Redis did not answer for a while, and silence means nothing.
+    """
+    if own is None:
+        return False
+    return shard.info.url == own.info.url or (shard.is_silent and not own.is_silent)

@@ -113,13 +113,19 @@ class MemoryDirectory:
     def query(self, query: QueryArguments, packed: Sequence[bytes]) -> dict[str, Any]:
         """Return the shards, the open rooms, or the owner of a room."""
         if query.kind == "shards":
-            return {"shards": [_to_fields(shard) for shard in self._fleet.shards]}
+            return {"shards": [self._to_shard_fields(shard) for shard in self._fleet.shards]}
         if query.kind == "rooms":
             found = self._fleet.find_open(query.region, query.room_type, query.labels)
             rooms = [self._to_room_fields(room) for _, room in found]
             return {"rooms": rooms[: query.limit]}
         room = self._fleet.rooms.get(query.room_id)
         return {"locations": [] if room is None else [self._locate(room, query.shard_id)]}
+
+    def _to_shard_fields(self, shard: FleetShard) -> dict[str, Any]:
+        """Return the fields as the script returns them: those of the entry are texts."""
+        fields = msgspec.structs.asdict(shard) | {"room_types": ",".join(shard.room_types)}
+        texts = {name: str(value) for name, value in fields.items()}
+        return texts | {"is_silent": self._fleet.is_silent(shard)}
 
     def _to_room_fields(self, room: FleetRoom) -> dict[str, Any]:
         return msgspec.structs.asdict(room) | {
@@ -141,9 +147,3 @@ class MemoryDirectory:
             "epoch": room.epoch,
             "lease_left_ms": fleet.rooms.left_ms(room.room_id),
         }
-
-
-def _to_fields(shard: FleetShard) -> dict[str, str]:
-    """Return the fields as Redis returns them: texts."""
-    fields = msgspec.structs.asdict(shard) | {"room_types": ",".join(shard.room_types)}
-    return {name: str(value) for name, value in fields.items()}

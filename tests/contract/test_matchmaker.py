@@ -36,6 +36,7 @@ from tickwire.matchmaking import (
     StaleLease,
     Ttls,
 )
+from tickwire.server.placement.ready_shards import ReadyShards
 
 TYPES = ("arena", "duel")
 BRIEF_S = 1.5
@@ -677,6 +678,23 @@ async def test_rooms_made_between_two_heartbeats_count(matchmaker: Matchmaker) -
 # -- the directory ------------------------------------------------------------------------------------------
 
 
+async def test_a_draining_shard_hands_nothing_over_to_a_shard_that_has_failed(
+    matchmaker: Matchmaker, store: MatchmakerStore
+) -> None:
+    ready = ReadyShards(matchmaker, shard_id="a", region="")
+
+    async def found() -> list[str]:
+        return [shard.info.shard_id for shard in await ready.find()]
+
+    await registered(matchmaker, "c")
+    await matchmaker.directory.register(ShardInfo("before a", "ws://a", "1", room_types=TYPES))
+    assert await found() == ["b", "c"]
+    await store.delay_heartbeat("b", 4000)
+    assert await found() == ["c"]
+    await store.delay_heartbeat("a", 4000)
+    assert await found() == ["b", "c"], "Redis did not answer for a while"
+
+
 async def test_a_shard_without_heartbeats_leaves_the_directory(store: MatchmakerStore) -> None:
     brief = store.create(ttls=Ttls(shard_ms=30))
     await registered(brief, "a")
@@ -701,6 +719,7 @@ async def test_the_directory_returns_the_entry_of_a_shard(matchmaker: Matchmaker
         "load": 0.25,
         "players": 7,
         "rooms": 2,
+        "is_silent": False,
     }
     await matchmaker.directory.deregister("c")
     await matchmaker.directory.deregister("c")

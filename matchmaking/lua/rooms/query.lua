@@ -58,6 +58,7 @@ end
 for _, id in ipairs(redis.call('ZRANGE', prefix .. ':shards', 0, -1)) do
   local fields = get_fields(key('shard', id))
   if fields.state then
+    fields.is_silent = get_shard(id).is_silent
     found.shards[#found.shards + 1] = fields
   else
     redis.call('ZREM', prefix .. ':shards', id)

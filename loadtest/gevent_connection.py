@@ -21,7 +21,7 @@ from gevent import socket as gevent_socket
 from gevent.event import Event
 from websockets.client import ClientProtocol
 from websockets.exceptions import InvalidStatus, InvalidURI
-from websockets.frames import Frame, Opcode
+from websockets.frames import CloseCode, Frame, Opcode
 from websockets.http11 import Response
 from websockets.protocol import State
 from websockets.typing import Subprotocol
@@ -61,7 +61,7 @@ class GeventConnection:
         read_at_s: when the bytes of the current message were read; the monotonic clock.
         bytes_received: the number of bytes.
         close_reason: why the connection ended.
-        close_code: the code of the server's close; None without one.
+        close_code: the code of the close; None without one.
         is_ours: whether this side ended the connection.
     """
 
@@ -106,10 +106,6 @@ class GeventConnection:
         """
         try:
             uri = parse_uri(url)
-        except InvalidURI as error:
-            self._end(str(error))
-            raise ConnectFailed(f"cannot connect to {url}: {error}", may_return=False) from error
-        try:
             with gevent.Timeout(timeout_s, TimeoutError(f"no answer within {timeout_s:g} s")):
                 self._connect(uri.host, uri.port, (tls or ssl.create_default_context()) if uri.secure else None)
                 self._upgrade(url)
@@ -119,6 +115,9 @@ class GeventConnection:
         except (OSError, ssl.SSLError) as error:
             self._end(str(error) or type(error).__name__)
             raise ConnectFailed(f"cannot connect to {url}: {self.close_reason}") from error
+        except (InvalidURI, ValueError) as error:  # also a port out of range, and a name that DNS cannot hold
+            self._end(f"the address is invalid: {error}")
+            raise ConnectFailed(f"cannot connect to {url}: {self.close_reason}", may_return=False) from error
         except BaseException:
             self.abort()
             raise
@@ -181,9 +180,13 @@ class GeventConnection:
 
     @property
     def close_code(self) -> int | None:
-        """The code of the server's close; None without one."""
-        received = self._protocol.close_rcvd if self._protocol is not None else None
-        return received.code if received is not None else None
+        """The code of the server's close, or of the library's, which refuses invalid data; None without one."""
+        protocol = self._protocol
+        if protocol is None:
+            return None
+        sent = None if protocol.close_rcvd_then_sent else protocol.close_sent
+        close = sent if sent is not None and sent.code != CloseCode.NORMAL_CLOSURE else protocol.close_rcvd
+        return close.code if close is not None else None
 
     def send(self, payload: bytes) -> None:
         """Send a message. It is discarded if the connection has ended."""

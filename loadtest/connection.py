@@ -50,7 +50,7 @@ class SwarmConnection(GeventShell):
         observer: the player's view of its room.
         is_excluded: whether the session is excluded from all measurements (it misbehaves on purpose).
         had_seat: whether it had a seat that it did not release.
-        losses: how often an open connection was lost.
+        losses: how often the server or the network ended an open connection.
     """
 
     def __init__(self, swarm: Swarm, player_id: str, rng: random.Random) -> None:
@@ -177,15 +177,20 @@ class SwarmConnection(GeventShell):
         if connection is not self._connection:  # it was never open
             return
         was_welcomed, self._is_welcomed = self._is_welcomed, False
-        self.losses += was_welcomed
+        is_failure = not connection.is_ours and not self._is_end_expected
+        self.losses += was_welcomed and is_failure
         if self._lost_at_s is None:
             self._lost_at_s = time.monotonic()
             self.observer.lost(has_seat=self.core.world is not None)
-        if not connection.is_ours and not self._is_end_expected:
+        if is_failure:
             self._measures.fail("close" if was_welcomed else "connect", _short(connection.close_reason))
         if not self._is_away:
             self._connection_lost(connection)
         self._updated.set()
+
+    def _timer_fired(self, due_s: float) -> None:
+        if not self._is_away:  # otherwise the timer runs again after TIMER_AGAIN_S
+            super()._timer_fired(due_s)
 
     def _session_opened(self, update: Welcomed) -> None:
         """Measure a Welcome. The time of a resume ends here, or with the first state if the player has a seat."""

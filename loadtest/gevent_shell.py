@@ -35,7 +35,7 @@ from tickwire.loadtest.gevent_connection import GeventConnection
 from tickwire.loadtest.open_loop_scheduler import OpenLoopScheduler, Recurring
 
 TIMER_AGAIN_S = 1.0
-"""The scheduler skips actions that are too late: the timer is then tried again after this time."""
+"""A timer that a subclass ignores runs again after this time. All others are stopped when they run."""
 
 
 class GeventShell:

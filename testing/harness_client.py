@@ -224,7 +224,9 @@ class HarnessClient(HarnessShell):
             mode: the name of the mode.
             options: the party, labels and latencies of the player, and the options for `on_join`.
         """
-        call = self._match = MatchCall(mode)
+        call = MatchCall(mode)
+        if self._match is None or self._match.is_done:  # otherwise the machine refuses another one
+            self._match = call
 
         def receive(joined: Any, error: Exception | None) -> None:
             call.has_joined = error is None

@@ -142,6 +142,18 @@ def test_two_players_are_matched_into_one_room_with_a_team_each() -> None:
         harness.check_convergence()
 
 
+def test_a_second_match_is_refused_and_leaves_the_first_one_as_it_is() -> None:
+    with create_harness() as harness:
+        ann, bob = harness.open_session("ann"), harness.open_session("bob")
+        first = ann.match("duel")
+        harness.run(seconds=1)
+        second = ann.match("pairs")
+        assert "another match is waiting" in str(second.failure)
+        bob.match("duel")
+        harness.run(seconds=2)
+        assert (first.is_found, first.has_joined, second.status) == (True, True, None)
+
+
 def test_a_party_is_matched_together() -> None:
     with create_harness() as harness:
         clients = [harness.open_session(f"p{number}") for number in range(4)]

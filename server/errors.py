@@ -9,6 +9,7 @@
     │   ├── InvalidArgument       the options of a Join do not have the types that the room declares
     │   ├── Unsupported           a message type that this build does not know
     │   ├── Unauthorized          no valid token or ticket
+    │   │   └── InvalidToken      a token that is refused, with a reason for the metrics
     │   ├── Banned                an operator has banned the player for a while
     │   ├── AlreadyConnected      the player has a session, and may have only one
     │   ├── OutOfOrder            a message that the session's state does not allow (Input before Joined)
@@ -114,6 +115,19 @@ class Unauthorized(PeerError):
     """The token is invalid, or the ticket is expired, forged or for another player."""
 
     code = "UNAUTHORIZED"
+
+
+class InvalidToken(Unauthorized):
+    """A player's token is refused.
+
+    Args:
+        message: the message, which never contains the token.
+        reason: the reason, as the metrics count it: "expired", "signature" and others.
+    """
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class Banned(PeerError):

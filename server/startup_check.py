@@ -12,7 +12,7 @@ from tickwire.server.admin import http_server
 from tickwire.server.assembly import create_matchmaker, load_certificate
 from tickwire.server.config import Settings
 from tickwire.server.edge import static_files
-from tickwire.server.edge.auth import jwks
+from tickwire.server.edge.auth import key_sources
 from tickwire.server.errors import ConfigError
 from tickwire.server.game_modules import load_modes, load_room_types
 from tickwire.server.observability import traces
@@ -34,7 +34,7 @@ async def find_problems(settings: Settings) -> list[str]:
 
     attempt(lambda: _check_rooms(settings.rooms))
     attempt(lambda: load_certificate(settings))
-    attempt(lambda: jwks.check_file(settings.auth))
+    attempt(lambda: key_sources.check_file(settings.auth))
     attempt(lambda: static_files.load(settings.listen.pages))
     attempt(lambda: http_server.check_console(settings.operations.console))
     attempt(lambda: traces.check(settings.traces.endpoint))

@@ -20,9 +20,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tickwire.server.edge.auth.authenticator import Authenticator, create_authenticator, issue_token
-from tickwire.server.edge.auth.jwks import JWKS_BYTES_MAX, REDIRECTS_MAX, REREAD_S_MIN, JwksCache, resolve_redirect
 from tickwire.server.edge.auth.settings import AuthSettings, contradictions
 from tickwire.server.errors import ConfigError, Unauthorized, Unavailable
+from tickwire.server.tokens.fetch import DOCUMENT_BYTES_MAX, REDIRECTS_MAX, resolve_redirect
+from tickwire.server.tokens.jwks import REREAD_S_MIN, JwksCache
 
 SECRET = "a secret of at least thirty-two characters"
 NOW_S = 1_000_000.0
@@ -71,7 +72,7 @@ async def test_public_key_is_found_by_its_id(algorithm: str, tmp_path: Path) -> 
     [
         (signed(exp=NOW_S - 11), "expired"),
         (signed(exp=None), "exp"),
-        (signed(exp=True), "must be numbers"),
+        (signed(exp=True), "must be a number"),
         (signed(nbf=NOW_S + 11), "not valid yet"),
         (signed(sub=None), "sub"),
         (signed(sub=""), "must be a string"),
@@ -170,11 +171,14 @@ async def test_keys_are_cached_refreshed_and_kept_when_reading_fails() -> None:
     source.now_s += 301
     source.answer = OSError("gone")
     await keys.find("one", "RS256")
-    assert source.reads == 3
+    for _ in range(5):
+        await asyncio.sleep(0)  # until the reading has ended
+    assert source.reads == 3, "old keys are read again, and the check does not wait"
     source.now_s += 301
     source.answer = {"keys": [jwk("RS256", OTHER_RSA, "two")]}
     with pytest.raises(Unauthorized):
         await keys.find("one", "RS256")
+    assert source.reads == 4, "keys of twice the age are not used without a reading"
 
 
 async def test_keys_are_read_although_the_first_caller_is_cancelled() -> None:
@@ -279,7 +283,7 @@ async def test_redirects_of_the_keys_are_followed_up_to_a_limit(hops: int, is_fo
 
 @pytest.mark.parametrize(
     ("body", "delay_s"),
-    [(b"{", 0.0), (b"[]", 0.0), (b'{"keys": 1}', 0.0), (b" " * (JWKS_BYTES_MAX + 1), 0.0), (b"{}", 30.0)],
+    [(b"{", 0.0), (b"[]", 0.0), (b'{"keys": 1}', 0.0), (b" " * (DOCUMENT_BYTES_MAX + 1), 0.0), (b"{}", 30.0)],
     ids=["no JSON", "no map", "no keys", "too long", "too slow"],
 )
 async def test_url_without_keys_is_unavailable(body: bytes, delay_s: float) -> None:

@@ -146,6 +146,7 @@ DECODE_THEMSELVES = {
     "matchmaking/tickets.py",  # after the signature was checked
     "matchmaking/script_runner.py",  # what a script of ours returns
     "client/stored_session.py",  # what the application itself has saved; and its token, of any contents
+    "server/tokens/strict_json.py",  # tokens and keys: a name may not occur twice, which msgspec does not check
     "loadtest/options.py",  # the command line
     "loadtest/recorder.py",  # a worker of the same load test
 }

@@ -1,0 +1,1 @@
+"""Verification of JSON Web Tokens (RFC 7519): the signature, the claims, and the keys of an issuer."""

@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from tickwire.server.api_settings import ApiSettings
 from tickwire.server.edge.auth.settings import AuthSettings, Contradiction
 from tickwire.server.edge.auth.settings import contradictions as auth_contradictions
 from tickwire.server.edge.origins import OriginPolicy
@@ -211,6 +212,7 @@ class Settings(Section, frozen=True):
     logging: Logging = Logging()
     traces: Traces = Traces()
     recordings: RecordingSettings = RecordingSettings()
+    api: ApiSettings = ApiSettings()
 
 
 def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -244,6 +246,7 @@ def _contradictions(settings: Settings) -> Iterator[Contradiction]:
     """Yield the combinations of settings that are invalid: the keys, the one to change first, and the reason."""
     yield from _contradictions_of_listeners(settings)
     yield from _contradictions_of_edge(settings)
+    yield from _contradictions_of_api(settings)
     yield from auth_contradictions(settings.auth)
     recordings = settings.recordings
     for low, high in (
@@ -273,22 +276,36 @@ def _contradictions_of_listeners(settings: Settings) -> Iterator[Contradiction]:
     is_one_host = listen.host == operations.host or not ALL_ADDRESSES.isdisjoint((listen.host, operations.host))
     if listen.port == operations.port != 0 and is_one_host:
         yield ("operations.port", "listen.port"), f"must not be the port of listen.port, {listen.port}"
-    certificate, key = ("listen.certificate", "listen.key") if listen.key else ("listen.key", "listen.certificate")
-    if bool(listen.certificate) != bool(listen.key):
-        yield (certificate, key), f"must be set, because {key} is"
-    if listen.certificate and listen.plaintext:
-        yield ("listen.plaintext", "listen.certificate"), "must be false, because listen.certificate is set"
     if listen.certificate and listen.url.startswith("ws://"):
         yield ("listen.url", "listen.certificate"), "must begin with wss://, because listen.certificate is set"
+    for section, address in (("listen", listen), ("api", settings.api)):
+        first, second = f"{section}.certificate", f"{section}.key"
+        certificate, key = (first, second) if address.key else (second, first)
+        if bool(address.certificate) != bool(address.key):
+            yield (certificate, key), f"must be set, because {key} is"
+        if address.certificate and address.plaintext:
+            yield (f"{section}.plaintext", first), f"must be false, because {first} is set"
+
+
+def _contradictions_of_api(settings: Settings) -> Iterator[Contradiction]:
+    api, operations = settings.api, settings.operations
+    is_one_host = api.host == operations.host or not ALL_ADDRESSES.isdisjoint((api.host, operations.host))
+    if api.port == api.operations_port != 0 and is_one_host:
+        yield ("api.operations_port", "api.port"), f"must not be the port of api.port, {api.port}"
+    yield from _contradictions_of_lists("api", api.origins, api.trusted_proxies)
+
+
+def _contradictions_of_lists(section: str, origins: list[str], proxies: list[str]) -> Iterator[Contradiction]:
+    for key, check, values in (("origins", OriginPolicy, origins), ("trusted_proxies", TrustedProxies, proxies)):
+        try:
+            check(values)
+        except ValueError as error:
+            yield (f"{section}.{key}",), str(error)
 
 
 def _contradictions_of_edge(settings: Settings) -> Iterator[Contradiction]:
     edge = settings.edge
-    for key, check in (("origins", OriginPolicy), ("trusted_proxies", TrustedProxies)):
-        try:
-            check(getattr(edge, key))
-        except ValueError as error:
-            yield (f"edge.{key}",), str(error)
+    yield from _contradictions_of_lists("edge", edge.origins, edge.trusted_proxies)
     for low, high, why in (
         ("admission_timeout_s", "handshake_timeout_s", "or no client that waits is admitted in time"),
         ("inputs_per_second_max", "messages_per_second_max", "because each input is a message"),

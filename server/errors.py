@@ -20,6 +20,9 @@
     │   ├── RoomLocked            the requested room is locked against joins
     │   ├── RequestInProgress     HTTP: a request with the same Idempotency-Key runs at present
     │   ├── IdempotencyKeyReused  HTTP: the Idempotency-Key belongs to another request
+    │   ├── Forbidden             the caller is known, and may not do this (HTTP only)
+    │   ├── NotFound              nothing has the id of the request (HTTP only)
+    │   ├── Conflict              the request contradicts the present state (HTTP only)
     │   └── JoinRefused           the game refuses the player, with its reason
     └── ServerError               the fault of the server or of a store
         ├── RoomFull              the requested room has no seat left
@@ -197,6 +200,24 @@ class JoinRefused(PeerError):
     """The room's `on_join` refused the player; the message is the game's."""
 
     code = "COMMAND_FAILED"
+
+
+class Forbidden(PeerError):
+    """The caller is authenticated, and may not do this."""
+
+    code = "FORBIDDEN"
+
+
+class NotFound(PeerError):
+    """Nothing has the id that the request names."""
+
+    code = "NOT_FOUND"
+
+
+class Conflict(PeerError):
+    """The request contradicts the present state; the message says how."""
+
+    code = "CONFLICT"
 
 
 class ServerError(TickwireError):

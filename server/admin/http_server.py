@@ -16,8 +16,8 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from tickwire.server.admin.api import AdminApi
-from tickwire.server.edge.security_headers import security_headers
 from tickwire.server.errors import ConfigError, listen_error
+from tickwire.server.http.security_headers import security_headers
 from tickwire.server.observability.health import Health
 
 STOP_S_MAX = 2.0

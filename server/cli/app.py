@@ -27,6 +27,7 @@ from tickwire.schemas import kernel
 from tickwire.schemas.terminal_text import escape_controls
 from tickwire.server import __version__
 from tickwire.server.admin.views import LAST_S_MAX, RECORD_S_MAX, DrainRequested
+from tickwire.server.api.process import run_api
 from tickwire.server.cli.bandwidth import fetch_report, format_report
 from tickwire.server.cli.data import export_reader, migrate_schema, with_store, write_export
 from tickwire.server.cli.dev_shards import DevShards, run_dev_shards
@@ -119,6 +120,17 @@ def serve(
         _run(run_shard(settings))
     else:
         _run(supervise(settings, shards, _shard_arguments(config, rooms)))
+
+
+@app.command(name="api")
+def serve_api(
+    config: Config = None,
+    port: Annotated[int | None, typer.Option(help="the port of the player API")] = None,
+) -> None:
+    """Run one process of the player HTTP API, with the Redis and MongoDB of the settings."""
+    settings = _settings(config, overrides={} if port is None else {"api.port": port})
+    logs.configure(format=settings.logging.format, level=settings.logging.level)
+    _run(run_api(settings))
 
 
 @app.command()
@@ -384,12 +396,14 @@ def _print_block(text: str) -> None:
     typer.echo(escape_controls(text, is_block=True))
 
 
-def _settings(config: Path | None, rooms: str = "", port: int | None = None) -> Settings:
+def _settings(
+    config: Path | None, rooms: str = "", port: int | None = None, overrides: dict[str, Any] | None = None
+) -> Settings:
     if config is None and SETTINGS_FILE.is_file():
         config = SETTINGS_FILE
     # The game's modules are importable from the working directory.
     sys.path.insert(0, str(Path.cwd()))
-    overrides: dict[str, Any] = {}
+    overrides = dict(overrides or {})
     if rooms:
         overrides["rooms"] = [part.strip() for part in rooms.split(",") if part.strip()]
     if port is not None:

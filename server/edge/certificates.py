@@ -29,6 +29,7 @@ class TlsCertificate:
 
     Args:
         certificate, key: paths of PEM files, which may be links; the key must not have a passphrase.
+        section: the section of the settings that names them, for errors.
 
     Raises:
         ConfigError: they cannot be loaded.
@@ -40,7 +41,9 @@ class TlsCertificate:
         failures: the number of file changes that could not be loaded.
     """
 
-    def __init__(self, certificate: str | os.PathLike[str], key: str | os.PathLike[str]) -> None:
+    def __init__(
+        self, certificate: str | os.PathLike[str], key: str | os.PathLike[str], *, section: str = "listen"
+    ) -> None:
         self._certificate = Path(certificate)
         self._key = Path(key)
         self.reloads = 0
@@ -50,7 +53,7 @@ class TlsCertificate:
             self.context, self.expires_at_s = self._load()
         except OSError as error:
             raise ConfigError(
-                f"listen.certificate: {self._certificate} with the key {self._key} cannot be used: {error}"
+                f"{section}.certificate: {self._certificate} with the key {self._key} cannot be used: {error}"
             ) from error
         self._newest = self.context
         self.context.sni_callback = self._select_newest

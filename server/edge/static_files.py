@@ -13,8 +13,8 @@ from typing import NamedTuple
 from websockets.datastructures import Headers
 from websockets.http11 import Request, Response
 
-from tickwire.server.edge.security_headers import security_headers
 from tickwire.server.errors import ConfigError
+from tickwire.server.http.security_headers import security_headers
 
 INDEX = "index.html"
 BYTES_MAX = 16 * 1024 * 1024

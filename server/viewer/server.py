@@ -20,8 +20,8 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from tickwire.server.edge.security_headers import security_headers
 from tickwire.server.errors import ConfigError, Malformed, TickwireError
+from tickwire.server.http.security_headers import security_headers
 from tickwire.server.viewer.player import RecordingPlayer
 
 log = structlog.get_logger(__name__)

@@ -18,7 +18,18 @@ from tests.harness.polling import eventually
 from tickwire.server.dev.local_stores import free_port
 
 ROOT = Path(__file__).parents[2]
-OURS = ("server", "client", "schemas", "matchmaking", "loadtest", "testing", "examples", "benchmarks", "tests")
+OURS = (
+    "server",
+    "services",
+    "client",
+    "schemas",
+    "matchmaking",
+    "loadtest",
+    "testing",
+    "examples",
+    "benchmarks",
+    "tests",
+)
 
 TEMPLATE = "server/dev/new_game/rooms.py.in"
 

@@ -186,6 +186,8 @@ WRONG: list[tuple[list[str], int]] = [
     (["serve", "--shards", "65"], EXIT_USAGE),
     (["serve", "--shards", "many"], EXIT_USAGE),
     (["serve", "--frob"], EXIT_USAGE),
+    (["api", "--port", "70000"], EXIT_USAGE),
+    (["api"], EXIT_USAGE),  # neither a certificate nor plaintext
     (["dev", "--bots", "-1"], EXIT_USAGE),
     (["dev", "--bots", "1001"], EXIT_USAGE),
     (["dev", "--data", "/proc/nowhere", "--bots", "0"], EXIT_FAILED),

@@ -1,0 +1,171 @@
+"""Creates Litestar applications: the one place that chooses how every HTTP API of Tickwire behaves.
+
+Every error is a problem (server/http/problems.py), bodies are bounded, responses have security headers and are not
+cached, and no header names the server or its version. Handlers are async functions or controllers; they receive
+services as dependencies by the name of the parameter.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+from litestar import Litestar, MediaType, Request, get
+from litestar.config.cors import CORSConfig
+from litestar.di import Provide
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+from litestar.openapi.spec import Components, SecurityScheme
+from litestar.types import ASGIApp, ControllerRouterHandler, Message, Receive, Scope, Send
+
+from tickwire.server import __version__
+from tickwire.server.errors import Malformed, Unavailable
+from tickwire.server.http.problems import handle_error, problem_from_error, send_problem
+from tickwire.server.http.security_headers import security_headers
+
+BODY_BYTES_MAX = 64 * 1024
+DOCUMENT_PATH = "/v1/openapi.json"
+EXPOSED_HEADERS = ["Retry-After", "X-Request-ID"]
+"""The headers that pages of other origins may read, beside those that browsers always allow."""
+
+
+class HttpRoutes(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """The part of an application that one service adds.
+
+    Args:
+        handlers: Litestar's controllers, routers and handlers, with their full paths.
+        dependencies: the services that the handlers' parameters receive, by name.
+    """
+
+    handlers: Sequence[ControllerRouterHandler]
+    dependencies: Mapping[str, object] = {}
+
+
+class HttpOptions(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """How an application behaves.
+
+    Args:
+        title: the title of the OpenAPI document.
+        body_bytes_max: the largest request body; larger ones are refused with 413.
+        allows_origin: whether pages of an origin may call this API and read its responses; None for no such pages.
+        bearer: the description of the bearer token, for the OpenAPI document; empty without one.
+    """
+
+    title: str
+    body_bytes_max: int = BODY_BYTES_MAX
+    allows_origin: Callable[[str], bool] | None = None
+    bearer: str = ""
+
+
+def create_application(options: HttpOptions, routes: Sequence[HttpRoutes]) -> ASGIApp:
+    """Create an application.
+
+    Args:
+        options: how it behaves.
+        routes: what the services add; each name of a dependency must be unique.
+    """
+    dependencies: dict[str, Provide] = {}
+    handlers: list[ControllerRouterHandler] = [get_document]
+    for part in routes:
+        handlers += part.handlers
+        assert dependencies.keys().isdisjoint(part.dependencies), "each name means one service"
+        dependencies |= {name: provide(service) for name, service in part.dependencies.items()}
+    return _Boundary(
+        Litestar(
+            handlers,
+            dependencies=dependencies,
+            cors_config=None if options.allows_origin is None else _create_cors(options.allows_origin),
+            exception_handlers={Exception: handle_error},
+            logging_config=None,
+            openapi_config=_create_openapi(options),
+            request_class=_Request,
+            request_max_body_size=options.body_bytes_max,
+        )
+    )
+
+
+def provide(service: object) -> Provide:
+    """Return a dependency that is the same object for every request."""
+    return Provide(lambda: service, use_cache=True, sync_to_thread=False)
+
+
+class _Request(Request[Any, Any, Any]):
+    """A request whose JSON may be nested too deeply, which is the client's fault."""
+
+    async def json(self) -> Any:
+        try:
+            return await super().json()
+        except RecursionError as error:
+            raise Malformed("the body is nested too deeply") from error
+
+
+@get(DOCUMENT_PATH, include_in_schema=False, media_type=MediaType.JSON)
+async def get_document(request: Request[Any, Any, Any]) -> dict[str, Any]:
+    """Return the OpenAPI document."""
+    return request.app.openapi_schema.to_schema()
+
+
+def _create_openapi(options: HttpOptions) -> OpenAPIConfig:
+    components = Components()
+    if options.bearer:
+        components = Components(
+            security_schemes={
+                "bearer": SecurityScheme(type="http", scheme="bearer", description=options.bearer),
+            }
+        )
+    return OpenAPIConfig(
+        title=options.title,
+        version=__version__,
+        path="/v1/openapi",
+        components=components,
+        operation_id_creator=lambda handler, method, path: handler.handler_name,
+        render_plugins=[JsonRenderPlugin()],
+        use_handler_docstrings=True,
+    )
+
+
+class _Cors(CORSConfig):
+    """Compares origins by a function of ours, which knows more forms than Litestar's patterns."""
+
+    allows: Callable[[str], bool]
+
+    def is_origin_allowed(self, origin: str) -> bool:
+        return self.allows(origin)
+
+
+def _create_cors(allows: Callable[[str], bool]) -> CORSConfig:
+    cors = _Cors(allow_origins=[], expose_headers=EXPOSED_HEADERS)
+    cors.allows = allows
+    return cors
+
+
+class _Boundary:
+    """Adds the headers that every response has, and answers requests that the stop of the server has cancelled."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        headers = {**security_headers(), "Cache-Control": "no-store"}
+        self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_started = False
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal is_started
+            if message["type"] == "http.response.start":
+                is_started = True
+                sent = list(message.get("headers", ()))
+                names = {name.lower() for name, _ in sent}
+                message["headers"] = sent + [item for item in self._headers if item[0] not in names]
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_with_headers)
+        except asyncio.CancelledError:
+            # The server cancels requests that outlast its stop. This is the end of their task: nobody else needs to
+            # learn of it, and the client gets an answer that says so.
+            if not is_started:
+                problem = problem_from_error(Unavailable("the server is stopping"))
+                await send_problem(problem, send_with_headers)

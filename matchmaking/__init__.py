@@ -1,4 +1,7 @@
-"""The matchmaker on Redis: directory, placement, leases, handovers, queues and tickets. Imports no other package."""
+"""The matchmaker on Redis: directory, placement, leases, handovers, queues, tickets and presence.
+
+Imports no other package.
+"""
 
 from tickwire.matchmaking.directory import (
     Access,
@@ -25,6 +28,15 @@ from tickwire.matchmaking.handoffs import HandoffOffer, Handoffs
 from tickwire.matchmaking.leases import Leases, Renewal, RoomRecord
 from tickwire.matchmaking.matchmaker import Matchmaker
 from tickwire.matchmaking.placement import Party, Placement, PlaceRequest, RoomPlacement
+from tickwire.matchmaking.presence import (
+    Claim,
+    Delivery,
+    Notice,
+    Presence,
+    PresenceRecord,
+    PresenceRenewal,
+    SessionPolicy,
+)
 from tickwire.matchmaking.queue import Mode, Rules, SkillRequest
 from tickwire.matchmaking.session_handoffs import SessionHandoffs
 from tickwire.matchmaking.tickets import Ticket, TicketKeys, UsedTickets, new_ticket_id, sign, verify
@@ -34,6 +46,8 @@ __all__ = [
     "Access",
     "BadRequest",
     "BadTicket",
+    "Claim",
+    "Delivery",
     "Directory",
     "HandoffOffer",
     "Handoffs",
@@ -44,11 +58,15 @@ __all__ = [
     "MatchmakingError",
     "Mode",
     "NoCapacity",
+    "Notice",
     "Party",
     "PlaceRequest",
     "Placement",
     "PlacementFull",
     "PlacementLocked",
+    "Presence",
+    "PresenceRecord",
+    "PresenceRenewal",
     "Renewal",
     "RoomLocation",
     "RoomNotCreated",
@@ -58,6 +76,7 @@ __all__ = [
     "RoomStatus",
     "Rules",
     "SessionHandoffs",
+    "SessionPolicy",
     "ShardInfo",
     "ShardStatus",
     "SkillRequest",

@@ -3,8 +3,9 @@
 Tests of rooms run it on the in-process store of `tickwire.testing` instead.
 
 All keys of a fleet carry one hash tag, so that they are in one slot of a Redis Cluster. Each queue has a hash tag of
-its own (matchmaking/queue). Every call ends within the deadline. If Redis does not reply by then, the call raises
-MatchmakerUnavailable, and its change may or may not have been made; every call is safe to repeat.
+its own (matchmaking/queue), and presence has several (matchmaking/presence.py). Every call ends within the deadline.
+If Redis does not reply by then, the call raises MatchmakerUnavailable, and its change may or may not have been made;
+every call is safe to repeat.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tickwire.matchmaking.environment import MatchmakerEnvironment
 from tickwire.matchmaking.handoffs import Handoffs
 from tickwire.matchmaking.leases import Leases
 from tickwire.matchmaking.placement import RoomPlacement
+from tickwire.matchmaking.presence import Presence
 from tickwire.matchmaking.redis_connection import RedisConnection
 from tickwire.matchmaking.scripts import ScriptConnection
 from tickwire.matchmaking.session_handoffs import SessionHandoffs
@@ -39,6 +41,7 @@ class Matchmaker:
         leases: the owners and seats of rooms.
         handoffs: transfers rooms from one shard to another.
         session_handoffs: stores sessions on their way from one shard to another.
+        presence: the shard and the session of each player.
         clock: shows the same time on all shards.
         environment: the clocks and the chance.
     """
@@ -62,6 +65,7 @@ class Matchmaker:
         self.handoffs = Handoffs(self.scripts, self.ttls)
         self.session_handoffs = SessionHandoffs(self.scripts)
         self.placement = RoomPlacement(self.scripts, self.ttls, self.environment)
+        self.presence = Presence(connection, namespace, self.ttls)
 
     @classmethod
     def from_url(
@@ -84,6 +88,7 @@ class Matchmaker:
     async def aclose(self) -> None:
         """Close all connections."""
         await self.scripts.aclose()
+        await self.presence.aclose()
         await self.connection.aclose()
 
     async def ping(self) -> None:

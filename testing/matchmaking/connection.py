@@ -38,6 +38,14 @@ from tickwire.testing.matchmaking.leases import (
     SeatArguments,
 )
 from tickwire.testing.matchmaking.placement import MemoryPlacement, PlaceArguments
+from tickwire.testing.matchmaking.presence import (
+    ClaimArguments,
+    MemoryPresence,
+    NotifyArguments,
+    PlayersArguments,
+    PresenceReleaseArguments,
+    PresenceRenewArguments,
+)
 from tickwire.testing.matchmaking.queue_matches import (
     AssignArguments,
     CommitArguments,
@@ -106,11 +114,13 @@ class MemoryConnection:
     Attributes:
         fleets: the rooms of each slot that has some.
         queues: the queue of each slot that has one.
+        presence: the presence of the players of each slot that has some.
     """
 
     def __init__(self, now_us: Callable[[], int]) -> None:
         self.fleets: dict[str, MemoryFleet] = {}
         self.queues: dict[str, MemoryQueue] = {}
+        self.presence: dict[str, MemoryPresence] = {}
         self._now_us = now_us
         self._functions: dict[str, dict[str, PackedScript]] = {}
 
@@ -119,7 +129,12 @@ class MemoryConnection:
         if slot not in self._functions:
             self.fleets[slot] = MemoryFleet(self._now_us)
             self.queues[slot] = MemoryQueue(self._now_us)
-            self._functions[slot] = _room_scripts(self.fleets[slot]) | _queue_scripts(self.queues[slot])
+            self.presence[slot] = MemoryPresence(self._now_us)
+            self._functions[slot] = (
+                _room_scripts(self.fleets[slot])
+                | _queue_scripts(self.queues[slot])
+                | _presence_scripts(self.presence[slot])
+            )
         return MemoryScripts(self._functions[slot])
 
     async def aclose(self) -> None:
@@ -196,4 +211,14 @@ def _queue_scripts(queue: MemoryQueue) -> dict[str, PackedScript]:
         "queue/resign": _pack(LeaderArguments, leaders.resign),
         "queue/sweep": _pack(SweepArguments, leaders.sweep),
         "queue/sync": _pack(SyncArguments, agents.sync),
+    }
+
+
+def _presence_scripts(presence: MemoryPresence) -> dict[str, PackedScript]:
+    return {
+        "presence/claim": _pack(ClaimArguments, presence.claim),
+        "presence/get": _pack(PlayersArguments, presence.get),
+        "presence/notify": _pack(NotifyArguments, presence.notify),
+        "presence/release": _pack(PresenceReleaseArguments, presence.release),
+        "presence/renew": _pack(PresenceRenewArguments, presence.renew),
     }

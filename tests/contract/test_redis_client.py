@@ -16,10 +16,13 @@ from tests.harness.polling import eventually
 from tests.harness.redis_process import RedisProcess
 from tests.harness.tcp_proxy import TcpProxy
 from tickwire.matchmaking import Matchmaker, MatchmakerUnavailable, Party, PlacementFull, PlaceRequest, ShardInfo
+from tickwire.matchmaking.presence import PARTITIONS, PresenceRecord, partition_from_player
+from tickwire.matchmaking.presence_wake import PresenceWake
 from tickwire.matchmaking.redis_checks import check_permissions, find_eviction_policy
 from tickwire.matchmaking.redis_client import connect
+from tickwire.matchmaking.redis_connection import RedisConnection
 
-PERMISSIONS = "~{tickwire* +@read +@write +eval +evalsha +ping +time"
+PERMISSIONS = "~{tickwire* resetchannels &{tickwire* +@read +@write +eval +evalsha +ping +time +publish +subscribe"
 """The permissions of the Redis user, as documented in docs/matchmaking.md."""
 
 
@@ -62,9 +65,38 @@ async def works(url: str) -> None:
     epoch = await hand_over(matchmaker, placed.room_id, shard_id=placed.shard_id, epoch=placed.epoch, to=other)
     assert not (await matchmaker.leases.renew([(placed.room_id, epoch)], other)).lost
     await matchmaker.leases.release(placed.room_id, shard_id=other, epoch=epoch)
+    await presence_works(matchmaker)
     await matchmaker.directory.deregister("a")
     assert len(await matchmaker.directory.list_shards()) == 1
     await matchmaker.aclose()
+
+
+async def presence_works(matchmaker: Matchmaker) -> None:
+    presence, connection, woken = matchmaker.presence, matchmaker.connection, set[int]()
+    assert isinstance(connection, RedisConnection)
+    listening = asyncio.create_task(PresenceWake(connection.client, "tickwire", "b", woken.add).run())
+    players = [f"p{number}" for number in range(40)]
+    assert {partition_from_player(player) for player in players} == set(range(PARTITIONS)), "each slot is used"
+    for number in range(PARTITIONS):
+        assert not (await presence.renew(number, "a", {})).was_alive
+        assert not (await presence.renew(number, "b", {})).was_alive
+    for player in players:
+        await presence.claim(player, PresenceRecord("a", f"first of {player}", 0), age_us=1)
+        await presence.claim(player, PresenceRecord("b", f"last of {player}", 0), age_us=0)
+    assert {(record.shard_id) for record in (await presence.get_many(players)).values()} == {"b"}
+
+    async def all_are_woken() -> bool:
+        for player in players:
+            assert (await presence.kick(player, "until the subscription is there")).status == "sent"
+        return woken == set(range(PARTITIONS))
+
+    await eventually(all_are_woken)
+    listening.cancel()
+    await asyncio.gather(listening, return_exceptions=True)
+    notices = [notice for number in range(PARTITIONS) for notice in (await presence.renew(number, "a", {})).notices]
+    assert {(notice.kind, notice.player_id) for notice in notices} == {("replaced", player) for player in players}
+    await presence.release("b", [(player, f"last of {player}") for player in players])
+    assert await presence.get_many(players) == {}
 
 
 async def test_redis_url_may_have_a_password_and_a_database(own_redis: RedisProcess) -> None:
@@ -141,7 +173,7 @@ async def test_the_documented_permissions_are_sufficient(
 ) -> None:
     url = limited_redis(PERMISSIONS)
     matchmaker = Matchmaker.from_url(url)
-    for slot in ("tickwire", "tickwire:mode"):
+    for slot in ("tickwire", "tickwire:mode", "tickwire:presence:0"):
         await check_permissions(matchmaker.connection.create_script_runner(slot))
     await matchmaker.aclose()
     await works(url)

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from redis.asyncio import Redis
 
 from tickwire.matchmaking import Matchmaker, Ttls
+from tickwire.matchmaking.presence_wake import PresenceWake
+from tickwire.matchmaking.redis_connection import RedisConnection
 from tickwire.matchmaking.scripts import Scripts
 from tickwire.testing.matchmaking import MemoryConnection, create_matchmaker
 
@@ -59,6 +62,9 @@ class MatchmakerStore(Protocol):
     async def list_queued(self, mode: str) -> dict[str, list[str]]:
         """Return the tickets, the waiting tickets, the matches and the agents of a queue."""
         ...
+
+    async def forget_presence(self) -> None:
+        """Delete the presence of all players, as a restart of Redis without its data does."""
 
     async def aclose(self) -> None:
         """Close all matchmakers and runners."""
@@ -121,6 +127,16 @@ class RedisStore:
             "agents": await self.run("ZRANGE", f"{prefix}:agents", 0, -1),
         }
 
+    def create_wake(self, shard_id: str, on_wake: Callable[[int], object]) -> PresenceWake:
+        """Return a subscription to the notices of a shard."""
+        connection = self.create().connection
+        assert isinstance(connection, RedisConnection)
+        return PresenceWake(connection.client, self.namespace, shard_id, on_wake)
+
+    async def forget_presence(self) -> None:
+        for key in await self.run("KEYS", f"{{{self.namespace}:presence:*"):
+            await self.run("DEL", key)
+
     async def aclose(self) -> None:
         for made in self._made:
             await made.aclose()
@@ -173,6 +189,10 @@ class MemoryStore:
         queue = self._connection.queues[f"{self.namespace}:{mode}"]
         found = {name: getattr(queue, name) for name in ("tickets", "waiting", "matches", "agents")}
         return {name: sorted(values) for name, values in found.items()}
+
+    async def forget_presence(self) -> None:
+        for partition in self._connection.presence.values():
+            partition.clear()
 
     async def aclose(self) -> None:
         """Nothing is open."""

@@ -1,0 +1,16 @@
+-- Deletes the records of sessions of a shard that have ended. Other records of the same players remain.
+-- KEYS  1 the slot
+-- ARGV  2 {shard_id, players (list of ids), sessions (list: the id of the session of each player)}
+-- Result  {released (the number of records that were deleted)}
+
+local released = 0
+for at, player in ipairs(request.players) do
+  local name = key('player', player)
+  local packed = redis.call('GET', name)
+  local found = packed and cmsgpack.unpack(packed)
+  if found and found[SHARD] == request.shard_id and found[SESSION] == request.sessions[at] then
+    redis.call('DEL', name)
+    released = released + 1
+  end
+end
+return reply({released = released})

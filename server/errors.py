@@ -23,6 +23,7 @@
     │   ├── Forbidden             the caller is known, and may not do this (HTTP only)
     │   ├── NotFound              nothing has the id of the request (HTTP only)
     │   ├── Conflict              the request contradicts the present state (HTTP only)
+    │   ├── IdentityTaken         the identity belongs to another account (HTTP only)
     │   └── JoinRefused           the game refuses the player, with its reason
     └── ServerError               the fault of the server or of a store
         ├── RoomFull              the requested room has no seat left
@@ -218,6 +219,12 @@ class Conflict(PeerError):
     """The request contradicts the present state; the message says how."""
 
     code = "CONFLICT"
+
+
+class IdentityTaken(PeerError):
+    """The identity belongs to another account already, or to this one with other credentials."""
+
+    code = "IDENTITY_TAKEN"
 
 
 class ServerError(TickwireError):

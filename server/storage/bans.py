@@ -80,6 +80,15 @@ class BanStore:
         result = await self._calls.write(self._bans.update_one(filters, change))
         return int(result.modified_count)
 
+    async def find(self, player_id: str) -> Ban | None:
+        """Return the last ban of a player, which may have ended, or None.
+
+        Raises:
+            Unavailable: MongoDB does not answer.
+        """
+        document = await self._calls.read(self._bans.find_one({"_id": player_id}))
+        return next(iter(self._read([document] if document else [])), None)
+
     async def list_changed(
         self, since: datetime.datetime | None, *, now: datetime.datetime
     ) -> tuple[list[Ban], datetime.datetime | None]:

@@ -11,9 +11,9 @@ may have been committed, and is safe to repeat.
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorDatabase
@@ -21,7 +21,7 @@ from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from tickwire.limits import AMOUNT_MAX, REPLIES_MAX
-from tickwire.server.errors import Unavailable, VersionConflict
+from tickwire.server.errors import Unavailable
 from tickwire.server.storage.ledger_documents import (
     Document,
     LedgerReply,
@@ -40,12 +40,10 @@ from tickwire.server.storage.ledger_rules import (
     result_from_entry,
 )
 from tickwire.server.storage.mongo_calls import RETRY_AFTER_MS, MongoCalls
+from tickwire.server.storage.mongo_transactions import MongoTransactions
 from tickwire.server.storage.player_record import PlayerRecord, record_from_document
 from tickwire.server.storage.stale_transactions import StaleTransactionKiller
 
-IN_FLIGHT_MAX = 16
-"""The most transactions in flight; each holds a thread. A request that waits longer than a call's deadline fails with
-Unavailable."""
 _DUPLICATE_KEY = 11000
 
 
@@ -65,6 +63,9 @@ class Ledger:
         database: a Motor database.
         calls: makes the calls, each with a deadline.
         stale_transactions: ends transactions of killed shards that hold locks.
+
+    Attributes:
+        transactions: runs the MongoDB transactions.
     """
 
     def __init__(
@@ -74,16 +75,11 @@ class Ledger:
         calls: MongoCalls,
         stale_transactions: StaleTransactionKiller,
     ) -> None:
-        self._client = client
+        self.transactions = MongoTransactions(client, calls, stale_transactions)
         self._ledger = database["ledger"]
         self._players = database["players"]
         self._fences = database["fences"]
         self._calls = calls
-        self._stale_transactions = stale_transactions
-        self._slots = asyncio.Semaphore(IN_FLIGHT_MAX)
-        self._in_flight: set[asyncio.Task[Any]] = set()
-        self._may_be_blocked = False
-        self._killing: asyncio.Task[Any] | None = None
 
     async def commit(self, request: TransactionRequest) -> TransactionResult:
         """Commit a transaction, or return the outcome that an earlier call with the same key decided.
@@ -97,18 +93,9 @@ class Ledger:
             Unavailable: MongoDB does not answer; the outcome is unknown, and the call is safe to repeat.
         """
         while True:
-            if self._may_be_blocked:
-                self._start_killing()  # concurrently, because the driver retries a blocked transaction meanwhile
             try:
-                players = await self._in_time(self._transact(request))
-                self._may_be_blocked = False
+                players = await self.transactions.run(partial(self._steps, request))
                 return TransactionResult(True, request.reply, "", players)
-            except VersionConflict:
-                raise
-            except (Unavailable, asyncio.CancelledError):  # cancelled: the caller does not wait any longer
-                self._may_be_blocked = True
-                self._start_killing()  # a retry finds the locks released
-                raise
             except _Retry:
                 continue  # another transaction has changed the player, so the system as a whole makes progress
             except DuplicateKeyError:
@@ -132,52 +119,6 @@ class Ledger:
                 "the earlier result of this command is being deleted, retry", retry_after_ms=RETRY_AFTER_MS
             )
         return result_from_entry(document, request)
-
-    async def _in_time(self, work: Any) -> Any:
-        """Run a transaction within the deadline of a call; one that takes longer continues in the background."""
-        return await self._calls.write(asyncio.shield(self._run(self._in_slot(work), "commit")))
-
-    def _run(self, work: Any, name: str) -> asyncio.Task[Any]:
-        task = asyncio.create_task(work, name=name)
-        self._in_flight.add(task)
-        task.add_done_callback(self._on_done)
-        return task
-
-    def _start_killing(self) -> None:
-        if self._killing is None or self._killing.done():
-            self._killing = self._run(self._stale_transactions.kill(), "kill stale transactions")
-
-    async def _in_slot(self, work: Any) -> Any:
-        try:
-            async with self._calls.timeout(self._calls.call_s_max):
-                await self._slots.acquire()
-        except TimeoutError:
-            work.close()
-            raise
-        try:
-            return await work
-        finally:
-            self._slots.release()
-
-    def _on_done(self, task: asyncio.Task[Any]) -> None:
-        self._in_flight.discard(task)
-        if not task.cancelled():
-            task.exception()  # retrieve it: the caller has received it, or a timeout
-
-    async def _transact(self, request: TransactionRequest) -> dict[str, PlayerRecord]:
-        loop = asyncio.get_running_loop()
-        deadline_s = loop.time() + self._calls.call_s_max
-
-        async def steps(session: Any) -> dict[str, PlayerRecord]:
-            if loop.time() > deadline_s:  # the driver would retry for two minutes and keep the slot
-                raise Unavailable(
-                    "the player record is locked by another transaction, retry", retry_after_ms=RETRY_AFTER_MS
-                )
-            return await self._steps(request, session)
-
-        async with await self._client.start_session() as session:
-            found: dict[str, PlayerRecord] = await session.with_transaction(steps)
-            return found
 
     async def _steps(self, request: TransactionRequest, session: Any) -> dict[str, PlayerRecord]:
         now = datetime.datetime.now(datetime.UTC)
@@ -318,5 +259,4 @@ class Ledger:
 
     async def close(self) -> None:
         """Wait for transactions in flight; each ends at its own deadline."""
-        if self._in_flight:
-            await asyncio.wait(self._in_flight, timeout=self._calls.call_s_max)
+        await self.transactions.close()

@@ -21,6 +21,7 @@ from tickwire.server.errors import ConfigError, Unavailable
 from tickwire.server.fault_isolation import FaultIsolation
 from tickwire.server.storage import mongo_checks
 from tickwire.server.storage.bans import BanStore
+from tickwire.server.storage.holdings_transfer import HoldingsTransfer
 from tickwire.server.storage.ledger import Ledger
 from tickwire.server.storage.mongo_calls import MongoCalls, Timeout
 from tickwire.server.storage.mongo_errors import hosts_from_url
@@ -110,6 +111,8 @@ class MongoStore:
         self.tunings = TuningStore(self.database, self.calls, isolation)
         self.quarantine = Quarantine(self.database, self.calls)
         self.ledger = Ledger(self.client, self.database, self.calls, self.stale_transactions)
+        self.transactions = self.ledger.transactions
+        self.holdings_transfer = HoldingsTransfer(self.database)
 
     async def check_setup(self) -> None:
         """Check that MongoDB is a replica set that this user may write to. Call it before the first use.

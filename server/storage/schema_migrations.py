@@ -16,6 +16,7 @@ from motor.motor_asyncio import AsyncIOMotorDatabase
 from pymongo import IndexModel
 from pymongo.errors import CollectionInvalid
 
+from tickwire.server.storage.account_collections import create_account_collections
 from tickwire.server.storage.idempotent_requests import create_idempotent_requests
 from tickwire.server.storage.mongo_calls import MongoCalls
 
@@ -96,7 +97,12 @@ async def _create_ban_indexes(database: Database) -> None:
     )
 
 
-STEPS: tuple[Step, ...] = (_create_collections, _create_ban_indexes, create_idempotent_requests)
+STEPS: tuple[Step, ...] = (
+    _create_collections,
+    _create_ban_indexes,
+    create_idempotent_requests,
+    create_account_collections,
+)
 VERSION = len(STEPS)
 
 

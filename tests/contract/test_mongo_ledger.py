@@ -223,7 +223,7 @@ async def test_refusal_written_by_an_older_build_is_returned_for_its_key(store: 
 
 async def test_transactions_that_wait_too_long_raise_unavailable(store: MongoStore) -> None:
     store.calls.call_s_max = 0.2
-    held = [await store.ledger._slots.acquire() for _ in range(16)]
+    held = [await store.ledger.transactions._slots.acquire() for _ in range(16)]
     assert all(held)
     with pytest.raises(Unavailable):
         await store.ledger.commit(transaction("1", {"ann": {"gold": 1}}))

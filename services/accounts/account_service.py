@@ -1,0 +1,186 @@
+"""The operations of a player on their own account: link, unlink, change of password, merge and deletion.
+
+Every operation first finishes what is pending for the account, and is safe to repeat: its repetition finds
+the work done and succeeds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from tickwire.server.errors import Banned, InvalidArgument, Locked, Unauthorized
+from tickwire.services.accounts.account import LinkedIdentity, PlayerAccount
+from tickwire.services.accounts.account_rules import PendingOperation, require_account
+from tickwire.services.accounts.identities import EMAIL, identity_key, normalise_subject
+from tickwire.services.accounts.login_service import RETRY_AFTER_MS, ROUNDS_MAX, LoginContext
+from tickwire.services.accounts.password_service import ClientOrigin, PasswordService
+from tickwire.services.accounts.ports import TokenHolder
+
+T = TypeVar("T")
+
+
+class AccountService:
+    """Changes accounts for their players.
+
+    Args:
+        context: the stores and services.
+        passwords: hashes and changes passwords.
+    """
+
+    def __init__(self, context: LoginContext, passwords: PasswordService) -> None:
+        self._context = context
+        self._passwords = passwords
+
+    async def get(self, player_id: str) -> PlayerAccount:
+        """Return an account, after finishing what is pending for it.
+
+        Raises:
+            Unauthorized: the account does not exist any more.
+            Unavailable: a store does not answer.
+        """
+
+        async def read() -> PlayerAccount:
+            return require_account(await self._context.accounts.find(player_id))
+
+        return await self._settled(player_id, read)
+
+    async def link(self, player_id: str, identity: LinkedIdentity) -> PlayerAccount:
+        """Add an identity, whose credentials were verified, to an account.
+
+        Raises:
+            IdentityTaken: another account has the identity, or this one has it with other credentials.
+            Conflict: the account has too many identities.
+            Unauthorized: the account does not exist any more.
+            Unavailable: a store does not answer.
+        """
+        with self._context.counters.count("link"):
+            return await self._settled(player_id, lambda: self._context.accounts.link(player_id, identity))
+
+    async def unlink(self, player_id: str, provider: str, subject: str) -> PlayerAccount:
+        """Remove an identity from an account. An identity that the account does not have is no error.
+
+        Tokens of earlier logins stay valid: a player who has lost a device logs out everywhere.
+
+        Raises:
+            Conflict: it is the last identity.
+            Unauthorized: the account does not exist any more.
+            Unavailable: a store does not answer.
+        """
+        with self._context.counters.count("unlink"):
+            key = identity_key(provider, normalise_subject(provider, subject))
+            return await self._settled(player_id, lambda: self._context.accounts.unlink(player_id, key))
+
+    async def change_password(
+        self, holder: TokenHolder, passwords: tuple[str, str], origin: ClientOrigin, *, email: str = ""
+    ) -> None:
+        """Replace the password of an account, and end all its logins but the caller's.
+
+        Args:
+            holder: the caller.
+            passwords: the old and the new one.
+            origin: the client.
+            email: the address, if the account has several.
+
+        Raises:
+            Unauthorized: the old password is wrong, or the account does not exist any more.
+            InvalidArgument: the account has no such address, or the new password has a wrong form.
+            RateLimited: too many attempts have failed.
+            Unavailable: a store does not answer, or too many logins wait.
+        """
+        with self._context.counters.count("change_password"):
+            account = await self.get(holder.player_id)
+            linked = _find_email(account, email)
+            await self._passwords.change_password(account, linked, passwords, origin)
+            await self._context.tokens.end_all(holder.player_id, except_family=holder.family_id)
+
+    async def merge(self, target_id: str, refresh_token: str) -> PlayerAccount:
+        """Merge the account with a refresh token into the caller's account, and return the latter.
+
+        All holdings and identities of the other account move, its tokens are revoked, and its player does not exist
+        any more. The caller's profile stays.
+
+        Args:
+            target_id: the caller.
+            refresh_token: proves that the caller owns the other account.
+
+        Raises:
+            Unauthorized: the refresh token is invalid, or the account does not exist any more.
+            Banned: one of the players is banned.
+            InvalidArgument: the refresh token is the caller's own.
+            Conflict: the accounts cannot be merged: see `check_merge`.
+            Unavailable: a store does not answer; the call is safe to repeat.
+        """
+        with self._context.counters.count("merge"):
+            proof = hashlib.sha256(refresh_token.encode()).digest()
+            begun = await self._context.merges.find_by_proof(target_id, proof)
+            if begun is None:
+                source_id = (await self._context.tokens.find_holder(refresh_token)).player_id
+                await self._check_bans(source_id, target_id)
+                await self._begin_merge(source_id, target_id, proof)
+                begun = await self._context.accounts.find(source_id)
+            if begun is not None and begun.merging_into == target_id:
+                await self._context.pending.merge(begun.player_id, target_id)
+            return await self.get(target_id)
+
+    async def delete(self, player_id: str) -> None:
+        """Delete an account with all data of its player. Its repetition succeeds.
+
+        Raises:
+            Unavailable: a store does not answer; the call is safe to repeat.
+        """
+        with self._context.counters.count("delete"):
+            for _ in range(ROUNDS_MAX):
+                account = await self._context.accounts.find(player_id)
+                if account is None or account.merged_into:
+                    return
+                try:
+                    account = await self._context.accounts.begin_deletion(player_id)
+                except PendingOperation:
+                    await self._context.pending.finish(account)
+                    continue
+                except Unauthorized:  # another process has deleted it
+                    return
+                await self._context.pending.delete(account)
+                return
+            raise Locked("the account changes at the same time, retry", retry_after_ms=RETRY_AFTER_MS)
+
+    async def _begin_merge(self, source_id: str, target_id: str, proof: bytes) -> None:
+        for _ in range(ROUNDS_MAX):
+            try:
+                await self._context.merges.begin(source_id, target_id, proof)
+            except PendingOperation:
+                for player_id in (source_id, target_id):
+                    account = await self._context.accounts.find(player_id)
+                    if account is not None:
+                        await self._context.pending.finish(account)
+            else:
+                return
+        raise Locked("the account changes at the same time, retry", retry_after_ms=RETRY_AFTER_MS)
+
+    async def _check_bans(self, *player_ids: str) -> None:
+        """Check that a merge does not free a player from a ban."""
+        for player_id in player_ids:
+            ban = await self._context.bans.find(player_id)
+            if ban is not None and ban.until > self._context.now():
+                raise Banned("an account of a banned player cannot be merged")
+
+    async def _settled(self, player_id: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Run work, after finishing what is pending for the account."""
+        for _ in range(ROUNDS_MAX):
+            try:
+                return await work()
+            except PendingOperation:
+                account = await self._context.accounts.find(player_id)
+                if account is not None:
+                    await self._context.pending.finish(account)
+        raise Locked("the account changes at the same time, retry", retry_after_ms=RETRY_AFTER_MS)
+
+
+def _find_email(account: PlayerAccount, email: str) -> LinkedIdentity:
+    address = normalise_subject(EMAIL, email) if email else ""
+    found = [one for one in account.identities if one.provider == EMAIL and address in ("", one.subject)]
+    if len(found) != 1:
+        raise InvalidArgument("email: must be one of the addresses of the account")
+    return found[0]

@@ -11,6 +11,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tickwire.client.account_client import AccountClient, AccountDetails
+    from tickwire.client.account_errors import ApiError, ApiUnreachable, NotLoggedIn
     from tickwire.client.client import Client, connect
     from tickwire.client.errors import (
         ClientError,
@@ -27,6 +29,10 @@ if TYPE_CHECKING:
     from tickwire.client.prediction import Prediction, PredictionOptions
 
 __all__ = [
+    "AccountClient",
+    "AccountDetails",
+    "ApiError",
+    "ApiUnreachable",
     "Client",
     "ClientError",
     "CommandFailed",
@@ -34,6 +40,7 @@ __all__ = [
     "Disconnected",
     "Interpolation",
     "MessageTooLarge",
+    "NotLoggedIn",
     "NotMatched",
     "Prediction",
     "PredictionOptions",
@@ -45,6 +52,11 @@ __all__ = [
 ]
 
 _MODULES = {
+    "AccountDetails": "account_client",
+    "AccountClient": "account_client",
+    "ApiError": "account_errors",
+    "ApiUnreachable": "account_errors",
+    "NotLoggedIn": "account_errors",
     "Client": "client",
     "connect": "client",
     "RoomEvent": "events",

@@ -1,0 +1,115 @@
+"""Calls of the player HTTP API: with a deadline, and repeated while the API is not available.
+
+Each call is safe to repeat: logins and renewals by themselves, all other changes by their Idempotency-Key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import secrets
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+
+from tickwire.client.account_errors import ApiError, ApiUnreachable, error_from_response
+from tickwire.client.backoff import Backoff
+
+DEADLINE_S = 10.0
+ATTEMPTS_MAX = 4
+RETRY_S_MAX = 15.0
+"""A longer delay that the server advises is the caller's decision."""
+BODY_BYTES_MAX = 8 << 20
+"""The largest response; the export of a player is the largest one."""
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class ApiCalls:
+    """Makes calls to one API.
+
+    Args:
+        url: the URL of the API, such as https://api.game.example.
+
+    Raises:
+        ValueError: the URL is not an https URL; http is allowed for loopback addresses only, because passwords and
+            tokens are sent to it.
+    """
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+            raise ValueError("the URL of the API must start with https://; http:// is allowed for loopback addresses")
+        self.url = url.rstrip("/")
+
+    async def call(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, token: str = "") -> Any:
+        """Make one call, with repetitions while the API is not available.
+
+        Args:
+            method: the HTTP method.
+            path: below the URL.
+            body: sent as JSON; None sends none.
+            token: the access token; empty sends none.
+
+        Returns:
+            The decoded JSON; None for an empty response.
+
+        Raises:
+            ApiError: the API has refused the call.
+            ApiUnreachable: the API does not answer.
+        """
+        headers = {"Accept": "application/json"}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        if method != "GET":
+            headers["Idempotency-Key"] = secrets.token_urlsafe(16)
+        backoff = Backoff(random.random)
+        for attempt in range(1, ATTEMPTS_MAX + 1):
+            try:
+                return await self._call_once(method, path, body, headers)
+            except ApiError as error:
+                delay_s = backoff.next_ms(error.retry_after_s * 1000) / 1000
+                if not error.is_temporary or attempt == ATTEMPTS_MAX or delay_s > RETRY_S_MAX:
+                    raise
+                await asyncio.sleep(delay_s)
+        raise AssertionError("unreachable")
+
+    async def _call_once(
+        self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]
+    ) -> Any:
+        timeout = aiohttp.ClientTimeout(total=DEADLINE_S)
+        data = None if body is None else msgspec.json.encode(body)
+        headers = headers if data is None else {**headers, "Content-Type": "application/json"}
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as session,
+                session.request(
+                    method, self.url + path, data=data, headers=headers, allow_redirects=False
+                ) as response,
+            ):
+                contents = await _read(response)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ApiUnreachable(f"the API does not answer: {error or type(error).__name__}") from error
+        decoded = _decode(contents)
+        if response.status >= 300:
+            raise error_from_response(response.status, decoded, response.headers.get("Retry-After", ""))
+        return decoded
+
+
+async def _read(response: aiohttp.ClientResponse) -> bytes:
+    contents = b""
+    async for part in response.content.iter_chunked(1 << 16):
+        contents += part
+        if len(contents) > BODY_BYTES_MAX:
+            raise aiohttp.ClientPayloadError(f"the response has more than {BODY_BYTES_MAX} bytes")
+    return contents
+
+
+def _decode(contents: bytes) -> Any:
+    """Return the decoded JSON; None if it is empty or not JSON, as a proxy's error page is."""
+    try:
+        return msgspec.json.decode(contents) if contents else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None

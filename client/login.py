@@ -1,0 +1,178 @@
+"""The login of a player: saves it, and renews its tokens. One call of the API that changes it runs at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from tickwire.client.account_errors import ApiError, NotLoggedIn
+from tickwire.client.api_calls import ApiCalls
+from tickwire.client.saved_login import SavedLogin, decode_login, encode_login
+from tickwire.client.session_storage import SessionStorage
+
+T = TypeVar("T")
+RENEW_S = 60.0
+"""An access token with less time left is renewed before it is used."""
+
+
+class LoginResult(msgspec.Struct, frozen=True):
+    """The response to a login or a renewal."""
+
+    player_id: str
+    access_token: str
+    refresh_token: str
+    expires_in_s: float
+    is_new: bool = False
+    player_url: str = ""
+    known_client: str = ""
+
+
+class Login:
+    """The login of a player on one API.
+
+    Args:
+        calls: makes the calls of the API.
+        storage: the application's storage; None: the login ends with the program.
+        now_s: a monotonic clock, seconds.
+
+    Attributes:
+        saved: the login as it was saved last.
+    """
+
+    def __init__(self, calls: ApiCalls, storage: SessionStorage | None, now_s: Callable[[], float]) -> None:
+        self.saved = SavedLogin(calls.url)
+        self._calls = calls
+        self._storage = storage
+        self._now_s = now_s
+        self._is_loaded = False
+        self._access_token = ""
+        self._expires_at_s = 0.0
+        self._lock = asyncio.Lock()
+
+    async def restore(self) -> bool:
+        """Renew the saved login, and return whether there is one that the server still accepts."""
+        return await self._run(self._restore)
+
+    async def log_in(self, path: str, create_body: Callable[[SavedLogin], Mapping[str, Any]]) -> bool:
+        """Log in, and return whether the account was created.
+
+        Args:
+            path: the operation of the API.
+            create_body: returns its request for the saved login.
+        """
+        return await self._run(lambda: self._log_in(path, create_body))
+
+    async def prepare_device(self) -> SavedLogin:
+        """Return the login with credentials of the device, which are saved before they are first sent."""
+        return await self._run(self._prepare_device)
+
+    async def token(self) -> str:
+        """Return an access token that is valid for some time; see `AccountClient.token`."""
+        return await self._run(self._get_token)
+
+    def discard_token(self, token: str) -> None:
+        """Renew an access token that the server has refused, when it is next needed."""
+        if self._access_token == token:
+            self._access_token = ""
+
+    async def end(self, *, everywhere: bool = False, is_ended: bool = False) -> None:
+        """Log out, here and on the server.
+
+        Args:
+            everywhere: end the logins of all devices.
+            is_ended: whether the server has ended the login already.
+        """
+        await self._run(lambda: self._end(everywhere=everywhere, is_ended=is_ended))
+
+    async def delete(self) -> None:
+        """Delete everything that was saved, after the account was deleted."""
+        await self._run(self._delete)
+
+    async def _run(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run the work to its end, also if the caller is cancelled.
+
+        A renewal whose response is discarded would leave a used token, which ends the login when it is used again.
+        """
+        return await asyncio.shield(asyncio.create_task(self._run_alone(work), name="login"))
+
+    async def _run_alone(self, work: Callable[[], Awaitable[T]]) -> T:
+        async with self._lock:
+            if not self._is_loaded:
+                text = self._storage.load() if self._storage is not None else None
+                text = await text if inspect.isawaitable(text) else text
+                self.saved, self._is_loaded = decode_login(text or "", self._calls.url), True
+            return await work()
+
+    async def _restore(self) -> bool:
+        if not self.saved.refresh_token:
+            return False
+        try:
+            await self._renew()
+        except NotLoggedIn:
+            return False
+        return True
+
+    async def _log_in(self, path: str, create_body: Callable[[SavedLogin], Mapping[str, Any]]) -> bool:
+        result = msgspec.convert(await self._calls.call("POST", path, create_body(self.saved)), LoginResult)
+        await self._accept(result)
+        return result.is_new
+
+    async def _prepare_device(self) -> SavedLogin:
+        await self._save(self.saved.with_device())
+        return self.saved
+
+    async def _get_token(self) -> str:
+        if not self._access_token or self._now_s() > self._expires_at_s - RENEW_S:
+            await self._renew()
+        return self._access_token
+
+    async def _renew(self) -> None:
+        if not self.saved.refresh_token:
+            raise NotLoggedIn("log in first")
+        try:
+            response = await self._calls.call("POST", "/v1/token", {"refresh_token": self.saved.refresh_token})
+        except ApiError as error:
+            if error.status != 401:
+                raise
+            await self._end(is_ended=True)
+            raise NotLoggedIn("the server has ended the login: log in again") from error
+        await self._accept(msgspec.convert(response, LoginResult))
+
+    async def _accept(self, result: LoginResult) -> None:
+        saved = msgspec.structs.replace(
+            self.saved,
+            player_id=result.player_id,
+            refresh_token=result.refresh_token,
+            player_url=result.player_url,
+            known_client=result.known_client or self.saved.known_client,
+        )
+        await self._save(saved)
+        self._access_token = result.access_token
+        self._expires_at_s = self._now_s() + result.expires_in_s
+
+    async def _end(self, *, everywhere: bool = False, is_ended: bool = False) -> None:
+        token = self.saved.refresh_token
+        if token and not is_ended:
+            try:
+                await self._calls.call("POST", "/v1/logout", {"refresh_token": token, "everywhere": everywhere})
+            except ApiError as error:
+                if error.status != 401:  # 401: the server has ended the login already
+                    raise
+        self._access_token = ""
+        await self._save(self.saved.logged_out())
+
+    async def _delete(self) -> None:
+        self._access_token, self.saved = "", SavedLogin(self._calls.url)
+        if self._storage is not None and inspect.isawaitable(pending := self._storage.clear()):
+            await pending
+
+    async def _save(self, saved: SavedLogin) -> None:
+        is_changed, self.saved = saved != self.saved, saved
+        if is_changed and self._storage is not None:
+            pending = self._storage.save(encode_login(saved))
+            if inspect.isawaitable(pending):
+                await pending

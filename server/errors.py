@@ -22,6 +22,7 @@
     │   ├── IdempotencyKeyReused  HTTP: the Idempotency-Key belongs to another request
     │   ├── Forbidden             the caller is known, and may not do this (HTTP only)
     │   ├── NotFound              nothing has the id of the request (HTTP only)
+    │   ├── RequestTimeout        the request did not arrive in time (HTTP only)
     │   ├── Conflict              the request contradicts the present state (HTTP only)
     │   ├── IdentityTaken         the identity belongs to another account (HTTP only)
     │   └── JoinRefused           the game refuses the player, with its reason
@@ -213,6 +214,13 @@ class NotFound(PeerError):
     """Nothing has the id that the request names."""
 
     code = "NOT_FOUND"
+
+
+class RequestTimeout(PeerError):
+    """The request did not arrive in full within its time limit."""
+
+    code = "REQUEST_TIMEOUT"
+    retryable = True
 
 
 class Conflict(PeerError):

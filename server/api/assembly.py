@@ -1,4 +1,4 @@
-"""Wires the parts of the role `api`. A service joins it in `create_routes`.
+"""Wires the parts of the role `api`. A service joins it in `create_services`.
 
 A service needs no other change here: it gets the parts that it uses, and returns its handlers, the dependencies of
 their parameters, and its background tasks.
@@ -6,7 +6,8 @@ their parameters, and its background tasks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
 
 import msgspec
 from litestar.types import ASGIApp
@@ -20,8 +21,10 @@ from tickwire.server.assembly import create_redis_connection
 from tickwire.server.config import Settings
 from tickwire.server.edge.certificates import TlsCertificate
 from tickwire.server.edge.origins import OriginPolicy
+from tickwire.server.edge.trusted_proxies import TrustedProxies
 from tickwire.server.errors import ConfigError
 from tickwire.server.http.application import HttpOptions, HttpRoutes, create_application
+from tickwire.server.http.connection import ConnectionLimits
 from tickwire.server.http.http_server import HttpServer
 from tickwire.server.observability import logs
 from tickwire.server.observability.health import Health
@@ -40,19 +43,35 @@ class ApiContext(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     store: MongoStore
 
 
+class ApiService(msgspec.Struct, frozen=True, kw_only=True, eq=False):
+    """What one service adds to the role.
+
+    Args:
+        routes: its operations.
+        tasks: its background tasks, by name. They run until the process stops, and wait while a store does not
+            answer; one that ends by itself ends the process.
+        collect: copies its counters to the metrics at each scrape.
+    """
+
+    routes: HttpRoutes
+    tasks: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = {}
+    collect: Callable[[Metrics], None] = lambda metrics: None
+
+
 class ApiParts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """The parts of one process of the role; `tickwire.server.api.role.ApiRole` starts and stops them."""
 
     context: ApiContext
+    services: Sequence[ApiService]
     app: ASGIApp
     certificate: TlsCertificate | None
     server: HttpServer
     operations: OperationsServer
 
 
-def create_routes(context: ApiContext) -> Sequence[HttpRoutes]:
-    """Return what each service adds to the API."""
-    return (server_info_routes(context.settings.api.player_url),)
+def create_services(context: ApiContext) -> Sequence[ApiService]:
+    """Create the services of the API."""
+    return (ApiService(routes=server_info_routes(context.settings.api.player_url)),)
 
 
 def build_api(settings: Settings, *, process_id: str) -> ApiParts:
@@ -74,19 +93,21 @@ def build_api(settings: Settings, *, process_id: str) -> ApiParts:
             calls=CallSettings(settings.mongo.deadline_s, LoopTimeout, metrics.observe_mongo),
         ),
     )
-    app = create_application(_create_options(settings), create_routes(context))
+    services = create_services(context)
+    app = create_application(_create_options(settings, metrics), [service.routes for service in services])
     certificate = load_api_certificate(settings)
     return ApiParts(
         context=context,
+        services=services,
         app=app,
         certificate=certificate,
         server=HttpServer(
             app,
             section="api",
             tls=None if certificate is None else certificate.context,
-            connections_max=settings.api.connections_max,
+            limits=ConnectionLimits(settings.api.request_timeout_s, settings.api.connections_max),
         ),
-        operations=OperationsServer(_create_scrape(context), context.health),
+        operations=OperationsServer(_create_scrape(context, services), context.health),
     )
 
 
@@ -104,7 +125,7 @@ def load_api_certificate(settings: Settings) -> TlsCertificate | None:
     return None
 
 
-def _create_options(settings: Settings) -> HttpOptions:
+def _create_options(settings: Settings, metrics: Metrics) -> HttpOptions:
     api = settings.api
     origins = OriginPolicy(api.origins)
     return HttpOptions(
@@ -112,14 +133,19 @@ def _create_options(settings: Settings) -> HttpOptions:
         body_bytes_max=api.body_bytes_max,
         allows_origin=(lambda origin: origins.allows(origin, None)) if api.origins else None,
         bearer="the access token of a login",
+        request_timeout_s=api.request_timeout_s,
+        find_address=TrustedProxies(api.trusted_proxies).client_address,
+        observe=metrics.observe_http_request,
     )
 
 
-def _create_scrape(context: ApiContext) -> Callable[[], bytes]:
+def _create_scrape(context: ApiContext, services: Sequence[ApiService]) -> Callable[[], bytes]:
     def scrape() -> bytes:
         metrics = context.metrics
         metrics.set_gauge("ready", context.health.is_ready)
         metrics.set_total("log_lines_lost", logs.writer.lines_lost)
+        for service in services:
+            service.collect(metrics)
         return metrics.render()
 
     return scrape

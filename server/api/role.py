@@ -79,6 +79,9 @@ class ApiRole:
         health.clear("starting")
         self._spawn("redis monitor", self._monitor_redis())
         self._spawn("mongo monitor", self._monitor_mongo())
+        for service in parts.services:
+            for name, work in service.tasks.items():
+                self._spawn(name, work())
         if parts.certificate is not None:
             self._spawn("certificate", self._reload_certificate())
         log.info("api_started", process_id=self.process_id, url=self.url, operations_port=parts.operations.port)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+import structlog
 from litestar import Litestar, MediaType, Request, get
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
@@ -21,9 +22,12 @@ from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp, ControllerRouterHandler, Message, Receive, Scope, Send
 
 from tickwire.server import __version__
-from tickwire.server.errors import Malformed, Unavailable
+from tickwire.server.errors import Malformed, RequestTimeout, Unavailable
 from tickwire.server.http.problems import handle_error, problem_from_error, send_problem
+from tickwire.server.http.request_log import FindAddress, Observe, RequestLog, operation_name
 from tickwire.server.http.security_headers import security_headers
+
+log = structlog.get_logger(__name__)
 
 BODY_BYTES_MAX = 64 * 1024
 DOCUMENT_PATH = "/v1/openapi.json"
@@ -51,12 +55,18 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         body_bytes_max: the largest request body; larger ones are refused with 413.
         allows_origin: whether pages of an origin may call this API and read its responses; None for no such pages.
         bearer: the description of the bearer token, for the OpenAPI document; empty without one.
+        request_timeout_s: the longest time for a request, from its head to the end of its response.
+        find_address: returns the address of a client, from that of the socket and the values of X-Forwarded-For.
+        observe: receives the operation, the status and the duration of each request.
     """
 
     title: str
     body_bytes_max: int = BODY_BYTES_MAX
     allows_origin: Callable[[str], bool] | None = None
     bearer: str = ""
+    request_timeout_s: float = 10.0
+    find_address: FindAddress = lambda peer, forwarded_for: peer
+    observe: Observe = lambda operation, status, duration_s: None
 
 
 def create_application(options: HttpOptions, routes: Sequence[HttpRoutes]) -> ASGIApp:
@@ -72,18 +82,17 @@ def create_application(options: HttpOptions, routes: Sequence[HttpRoutes]) -> AS
         handlers += part.handlers
         assert dependencies.keys().isdisjoint(part.dependencies), "each name means one service"
         dependencies |= {name: provide(service) for name, service in part.dependencies.items()}
-    return _Boundary(
-        Litestar(
-            handlers,
-            dependencies=dependencies,
-            cors_config=None if options.allows_origin is None else _create_cors(options.allows_origin),
-            exception_handlers={Exception: handle_error},
-            logging_config=None,
-            openapi_config=_create_openapi(options),
-            request_class=_Request,
-            request_max_body_size=options.body_bytes_max,
-        )
+    app = Litestar(
+        handlers,
+        dependencies=dependencies,
+        cors_config=None if options.allows_origin is None else _create_cors(options.allows_origin),
+        exception_handlers={Exception: handle_error},
+        logging_config=None,
+        openapi_config=_create_openapi(options),
+        request_class=_Request,
+        request_max_body_size=options.body_bytes_max,
     )
+    return RequestLog(_Boundary(app, options.request_timeout_s), options.find_address, options.observe)
 
 
 def provide(service: object) -> Provide:
@@ -142,15 +151,28 @@ def _create_cors(allows: Callable[[str], bool]) -> CORSConfig:
 
 
 class _Boundary:
-    """Adds the headers that every response has, and answers requests that the stop of the server has cancelled."""
+    """Adds the headers that every response has, and ends requests that take too long.
 
-    def __init__(self, app: ASGIApp) -> None:
+    Args:
+        app: the application.
+        timeout_s: the longest time for a request.
+    """
+
+    def __init__(self, app: ASGIApp, timeout_s: float) -> None:
         self._app = app
+        self._timeout_s = timeout_s
         headers = {**security_headers(), "Cache-Control": "no-store"}
         self._headers = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_started = False
+        is_received = not any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
+
+        async def receive_noted() -> Any:
+            nonlocal is_received
+            message = await receive()
+            is_received = not message.get("more_body", False)
+            return message
 
         async def send_with_headers(message: Message) -> None:
             nonlocal is_started
@@ -162,10 +184,17 @@ class _Boundary:
             await send(message)
 
         try:
-            await self._app(scope, receive, send_with_headers)
+            async with asyncio.timeout(self._timeout_s):
+                await self._app(scope, receive_noted, send_with_headers)
+            return
+        except TimeoutError:
+            error: Exception = RequestTimeout("the request did not arrive in time")
+            if is_received:
+                error = Unavailable("the request has taken too long")
+                log.warning("http_request_timed_out", operation=operation_name(scope), timeout_s=self._timeout_s)
         except asyncio.CancelledError:
             # The server cancels requests that outlast its stop. This is the end of their task: nobody else needs to
             # learn of it, and the client gets an answer that says so.
-            if not is_started:
-                problem = problem_from_error(Unavailable("the server is stopping"))
-                await send_problem(problem, send_with_headers)
+            error = Unavailable("the server is stopping")
+        if not is_started:
+            await send_problem(problem_from_error(error), send_with_headers, close=True)

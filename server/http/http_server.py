@@ -17,11 +17,15 @@ import uvicorn
 from litestar.types import ASGIApp
 
 from tickwire.server.errors import ConfigError, listen_error
+from tickwire.server.http.connection import ConnectionLimits, create_protocol
 
 BACKLOG = 1024
 KEEP_ALIVE_S = 75
 """How long a connection without a request stays open: longer than the idle timeouts of common load balancers, so that
 they close connections first and never send a request into a closed one."""
+
+
+_DEFAULT_LIMITS = ConnectionLimits()
 
 
 class HttpServer:
@@ -31,14 +35,19 @@ class HttpServer:
         app: the application.
         section: the section of the settings with the address, for errors.
         tls: the TLS context; None to serve plain HTTP.
-        connections_max: connections and running requests beyond it are answered with 503.
+        limits: the limits of connections.
 
     Attributes:
         port: the port that it listens on, once started.
     """
 
     def __init__(
-        self, app: ASGIApp, *, section: str, tls: ssl.SSLContext | None = None, connections_max: int = 1000
+        self,
+        app: ASGIApp,
+        *,
+        section: str,
+        tls: ssl.SSLContext | None = None,
+        limits: ConnectionLimits = _DEFAULT_LIMITS,
     ) -> None:
         logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a client's mistake is no line of our log
         self.port = 0
@@ -53,10 +62,10 @@ class HttpServer:
             access_log=False,
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=connections_max,
             timeout_keep_alive=KEEP_ALIVE_S,
         )
         config.load()
+        config.http_protocol_class = create_protocol(limits)  # type: ignore[assignment]  # uvicorn only calls it
         config.ssl = tls
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None

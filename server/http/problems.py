@@ -38,6 +38,7 @@ _STATUS_BY_CODE = {
     "NO_SUCH_ROOM_TYPE": 404,
     "NO_SUCH_ROOM": 404,
     "NO_SUCH_MODE": 404,
+    "REQUEST_TIMEOUT": 408,
     "ALREADY_CONNECTED": 409,
     "CONFLICT": 409,
     "IDENTITY_TAKEN": 409,
@@ -137,12 +138,14 @@ def problem_response(problem: ProblemDetails, headers: dict[str, str] | None = N
     return Response(msgspec.json.encode(problem), status_code=problem.status, media_type=MEDIA_TYPE, headers=sent)
 
 
-async def send_problem(problem: ProblemDetails, send: Send) -> None:
+async def send_problem(problem: ProblemDetails, send: Send, *, close: bool = False) -> None:
     """Send a problem as the response of an ASGI application, where there is no request of Litestar's."""
     body = msgspec.json.encode(problem)
     headers = [(b"content-type", MEDIA_TYPE.encode()), (b"content-length", str(len(body)).encode())]
     if problem.retry_after_ms:
         headers.append((b"retry-after", str(math.ceil(problem.retry_after_ms / 1000)).encode()))
+    if close:
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body, "more_body": False})
 

@@ -33,6 +33,10 @@ LEVELS = ("debug", "info", "warning", "error")
 _NAMES = {
     "level": "log.level",
     "shard_id": "service.node.name",
+    "process_id": "service.node.name",
+    "request_id": "http.request.id",
+    "http_method": "http.request.method",
+    "http_status": "http.response.status_code",
     "player_id": "user.id",
     "address": "client.address",
     "reason": "event.reason",

@@ -16,6 +16,7 @@ SPREAD_BUCKETS = (5, 10, 25, 50, 100, 200, 400, 800)
 LATENCY_BUCKETS_S = (0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3)
 TICK_BUCKETS_S = (0.001, 0.0025, 0.005, 0.0075, 0.01, 0.0125, 0.015, 0.02, 0.025, 0.03, 0.04, 0.05, 0.075, 0.1, 0.25)
 STORE_BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5)
+HTTP_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 PAUSE_BUCKETS_S = (0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25)
 
 _GAUGES = {
@@ -182,6 +183,19 @@ class Metrics:
             name: Histogram(f"tickwire_match_{name}", text, ["mode"], buckets=buckets, registry=self.registry)
             for name, (text, buckets) in _MATCH.items()
         }
+        self._http_requests = Counter(
+            "tickwire_http_requests",
+            "Requests to the player API, by operation and class of the status.",
+            ["operation", "status"],
+            registry=self.registry,
+        )
+        self._http_duration = Histogram(
+            "tickwire_http_request_duration_seconds",
+            "Duration of a request to the player API, by operation.",
+            ["operation"],
+            buckets=HTTP_BUCKETS_S,
+            registry=self.registry,
+        )
         info = Gauge(
             "tickwire_build_info",
             "Always 1; the label has the version of the build.",
@@ -198,6 +212,11 @@ class Metrics:
     def observe_gc_pause(self, generation: int, duration_s: float) -> None:
         """Record one run of the garbage collector."""
         self._gc_pauses.labels(generation).observe(duration_s)
+
+    def observe_http_request(self, operation: str, status: int, duration_s: float) -> None:
+        """Record one request to the player API."""
+        self._http_requests.labels(operation, f"{status // 100}xx").inc()
+        self._http_duration.labels(operation).observe(duration_s)
 
     def observe_match(self, mode: str, quality: MatchQuality) -> None:
         """Record the quality of one match."""

@@ -49,6 +49,12 @@ def span(name: str, **attributes: Attribute) -> Iterator[None]:
         yield
 
 
+def set_attributes(**attributes: Attribute) -> None:
+    """Set attributes of the open span, which are known only after its beginning."""
+    if _tracer is not None:
+        trace.get_current_span().set_attributes(_prefixed(attributes))
+
+
 def record_span(name: str, *, since_s: float, until_s: float, **attributes: Attribute) -> None:
     """Record a span that has already ended; times are UTC, seconds since 1970."""
     if _tracer is not None:

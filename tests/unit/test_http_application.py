@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import aiohttp
 import msgspec
 import pytest
-from litestar import get, post
+import structlog
+from litestar import Request, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta
 
 from tests.harness.polling import eventually
 from tickwire.matchmaking.errors import MatchmakerUnavailable
+from tickwire.server.edge.trusted_proxies import TrustedProxies
 from tickwire.server.errors import ConfigError, Internal, RateLimited, Unauthorized, Unavailable
 from tickwire.server.http.application import HttpOptions, HttpRoutes, create_application
+from tickwire.server.http.connection import HEAD_BYTES_MAX, ConnectionLimits
 from tickwire.server.http.http_server import HttpServer
+from tickwire.server.http.request_log import get_client_address
 
 ORIGIN = "https://game.example"
+CONNECTIONS_MAX = 5
 
 
 class Greeted(msgspec.Struct, frozen=True):
@@ -32,6 +38,8 @@ class Greeter:
     def __init__(self) -> None:
         self.release = asyncio.Event()
         self.waiting = 0
+        self.timeout_s = 20.0
+        self.observed: list[tuple[str, int]] = []
 
 
 @post("/v1/greetings", status_code=200)
@@ -63,16 +71,35 @@ async def fail(name: FromPath[str]) -> None:
     raise ERRORS[name]
 
 
+@get("/v1/address")
+async def show_address(request: Request[Any, Any, Any]) -> dict[str, str]:
+    return {"address": get_client_address(request)}
+
+
 @pytest.fixture
 def greeter() -> Greeter:
     return Greeter()
 
 
 @pytest.fixture
+def hasty(greeter: Greeter) -> Greeter:
+    greeter.timeout_s = 0.3
+    return greeter
+
+
+@pytest.fixture
 async def server(greeter: Greeter) -> AsyncIterator[HttpServer]:
-    options = HttpOptions(title="Greetings", body_bytes_max=2000, allows_origin=lambda origin: origin == ORIGIN)
-    routes = HttpRoutes(handlers=[greet, slow, fail], dependencies={"greeter": greeter})
-    made = HttpServer(create_application(options, [routes]), section="api")
+    options = HttpOptions(
+        title="Greetings",
+        body_bytes_max=2000,
+        allows_origin=lambda origin: origin == ORIGIN,
+        request_timeout_s=greeter.timeout_s,
+        find_address=TrustedProxies(["127.0.0.1"]).client_address,
+        observe=lambda operation, status, duration_s: greeter.observed.append((operation, status)),
+    )
+    routes = HttpRoutes(handlers=[greet, slow, fail, show_address], dependencies={"greeter": greeter})
+    limits = ConnectionLimits(head_timeout_s=greeter.timeout_s, connections_max=CONNECTIONS_MAX)
+    made = HttpServer(create_application(options, [routes]), section="api", limits=limits)
     await made.start("127.0.0.1", 0)
     yield made
     greeter.release.set()
@@ -213,3 +240,109 @@ async def test_port_in_use_is_a_problem_of_the_settings(server: HttpServer) -> N
     other = HttpServer(create_application(HttpOptions(title="x"), []), section="api")
     with pytest.raises(ConfigError, match=r"^api.port: \d+ on 127.0.0.1 is in use"):
         await other.start("127.0.0.1", server.port)
+
+
+@pytest.mark.parametrize(("sent", "is_kept"), [("abc-1.2:3", True), ("", False), ("a b", False), ("x" * 65, False)])
+async def test_request_id_of_the_client_is_kept_if_it_is_well_formed(
+    http: aiohttp.ClientSession, sent: str, is_kept: bool
+) -> None:
+    async with http.get("/v1/nothing", headers={"X-Request-ID": sent}) as response:
+        found = await problem(response)
+        returned = response.headers["X-Request-ID"]
+    assert found["request_id"] == returned
+    assert (returned == sent) == is_kept
+    assert re.fullmatch(r"[A-Za-z0-9_.:=-]{1,64}", returned)
+
+
+async def test_each_request_is_one_line_without_path_query_and_body(
+    http: aiohttp.ClientSession, greeter: Greeter
+) -> None:
+    with structlog.testing.capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+        headers = {"X-Request-ID": "r-1", "X-Forwarded-For": "203.0.113.9"}
+        async with http.post("/v1/greetings?token=hunter2", json={"name": "hunter3"}, headers=headers) as response:
+            assert response.status == 200
+        async with http.get("/v1/nothing/hunter4") as response:
+            assert response.status == 404
+        await eventually(lambda: len(greeter.observed) == 2)
+    done = [line for line in lines if line["event"] == "http_request_completed"]
+    assert [(line["operation"], line["http_status"]) for line in done] == [("greet", 200), ("unknown", 404)]
+    assert (done[0]["request_id"], done[0]["address"]) == ("r-1", "203.0.113.9")
+    assert "hunter" not in str(lines)
+    assert greeter.observed == [("greet", 200), ("unknown", 404)]
+
+
+async def test_handlers_receive_the_address_that_a_trusted_proxy_reports(http: aiohttp.ClientSession) -> None:
+    async with http.get("/v1/address", headers={"X-Forwarded-For": "10.1.1.1, 203.0.113.9"}) as response:
+        assert await response.json() == {"address": "203.0.113.9"}
+
+
+async def test_request_that_takes_too_long_is_ended(hasty: Greeter, http: aiohttp.ClientSession) -> None:
+    async with http.get("/v1/slow") as response:
+        found = await problem(response)
+    assert (found["status"], found["code"]) == (503, "UNAVAILABLE")
+
+
+async def exchange(server: HttpServer, *parts: bytes) -> bytes:
+    """Send the parts one after the other, and return all that the server sends until it closes the connection."""
+    async with asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        try:
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+            return await reader.read()
+        finally:
+            writer.transport.abort()
+
+
+POST = b"POST /v1/greetings HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+
+
+@pytest.mark.parametrize(
+    ("parts", "status"),
+    [
+        ((b"\x16\x03\x01 no HTTP\r\n\r\n",), 400),
+        ((b"GET /v1/server HTTP/1.1\r\nHost: x\r\nA: " + b"x" * HEAD_BYTES_MAX + b"\r\n\r\n",), 431),
+        ((b"GET /v1/server HTTP/1.1\r\nHost: x\r\nA: ", *[b"x" * 4000] * 6), 431),
+        ((b"GET /" + b"x" * HEAD_BYTES_MAX + b" HTTP/1.1\r\nHost: x\r\n\r\n",), 431),
+        ((b"GET / HTTP/1.1\r\n" + b"A: x\r\n" * 6000 + b"\r\n",), 431),
+    ],
+)
+async def test_requests_that_are_not_http_or_too_large_are_refused(
+    server: HttpServer, parts: tuple[bytes, ...], status: int
+) -> None:
+    answer = await exchange(server, *parts)
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())
+    assert b"application/problem+json" in answer
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        (b"",),
+        (b"GET /v1/server HT",),
+        (POST + b"Content-Length: 10\r\n\r\n{",),
+        (POST + b"Content-Length: 14\r\n\r\n" + b'{"name":"ann"}' + b"GET /",),
+    ],
+)
+async def test_client_that_does_not_finish_its_request_is_disconnected(
+    hasty: Greeter, server: HttpServer, parts: tuple[bytes, ...]
+) -> None:
+    answer = await exchange(server, *parts)
+    assert b"HTTP/1.1 408 " in answer
+    assert b"application/problem+json" in answer
+
+
+async def test_requests_beyond_the_most_connections_are_refused(
+    server: HttpServer, http: aiohttp.ClientSession, greeter: Greeter
+) -> None:
+    held = [asyncio.create_task(http.get("/v1/slow")) for _ in range(CONNECTIONS_MAX)]
+    await eventually(lambda: greeter.waiting == CONNECTIONS_MAX)
+    async with http.get("/v1/address") as response:
+        assert (await problem(response))["code"] == "UNAVAILABLE"
+    greeter.release.set()
+    for request in held:
+        async with await request as response:
+            assert response.status == 200
+    async with http.get("/v1/address") as response:
+        assert response.status == 200

@@ -93,15 +93,16 @@ describe("a path that dies silently", () => {
   });
 
   it("is not the path of a tab whose timers run once a minute", async () => {
-    const setInterval_ = globalThis.setInterval;
-    vi.stubGlobal("setInterval", (run: () => void) => setInterval_(run, 60_000));
+    const setTimeout_ = globalThis.setTimeout;
+    vi.stubGlobal("setTimeout", (run: () => void, ms = 0) => setTimeout_(run, Math.max(ms, 60_000)));
     const client = await seated();
     await vi.advanceTimersByTimeAsync(20 * 60_000);
     expect([client.state, FakeSocket.all.length]).toEqual(["connected", 1]);
+    expect(newest().count("Ping")).toBe(21);
   });
 
   it("traffic sends pings where timers do not run", async () => {
-    vi.stubGlobal("setInterval", () => 0);
+    vi.stubGlobal("setTimeout", () => 0);
     const client = await seated();
     for (let second = 0; second < 30; second++) {
       await vi.advanceTimersByTimeAsync(1000);

@@ -139,18 +139,9 @@ export class Client<Rooms extends RoomsOf<Rooms> = any> {
    *
    * @param fields: the fields whose changes are reported. */
   entities(table: string, fields: readonly string[], listener: EntityListener): () => void {
-    const guarded = (call: (id: number) => void) => (id: number) => {
-      try {
-        call(id);
-      } catch (error) {
-        this.emitter.report(error, "entities"); // the tracker continues with the next entity
-      }
-    };
-    const tracker = new EntityTracker(table, fields, {
-      enter: guarded((id) => listener.enter?.(id)),
-      change: guarded((id) => listener.change?.(id)),
-      leave: guarded((id) => listener.leave?.(id)),
-    });
+    // After an exception the tracker continues with the next entity.
+    const call = (name: keyof EntityListener) => (id: number) => this.emitter.call((one: number) => listener[name]?.(one), id, "entities");
+    const tracker = new EntityTracker(table, fields, { enter: call("enter"), change: call("change"), leave: call("leave") });
     const removers = [
       this.on("state", () => this.core.world && tracker.update(this.core.world)),
       this.on("left", () => tracker.end()),

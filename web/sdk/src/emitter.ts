@@ -24,13 +24,16 @@ export class Emitter<Events extends { error: ListenerError }> {
   }
 
   emit<K extends keyof Events & string>(name: K, value: Events[K]): void {
-    for (const listener of this.listeners.get(name) ?? []) {
-      try {
-        const result = listener(value);
-        if (result instanceof Promise) result.catch((error: unknown) => this.report(error, name));
-      } catch (error) {
-        this.report(error, name);
-      }
+    for (const listener of this.listeners.get(name) ?? []) this.call(listener, value, name);
+  }
+
+  /** Calls a listener, and reports its exception or the rejection of its promise under the name of the event. */
+  call<Value>(listener: Listener<Value>, value: Value, event: string): void {
+    try {
+      const result = listener(value);
+      if (result instanceof Promise) result.catch((error: unknown) => this.report(error, event));
+    } catch (error) {
+      this.report(error, event);
     }
   }
 

@@ -12,6 +12,7 @@ import { ListRooms } from "../src/generated/tickwire/list-rooms";
 import { QueueState } from "../src/generated/tickwire/queue-state";
 import { decode } from "../src/msgpack.js";
 import { Prediction } from "../src/prediction.js";
+import type { World } from "../src/world.js";
 import {
   ack,
   event,
@@ -775,6 +776,23 @@ describe("a listener", () => {
     newest().says(event(1));
     await settle();
     expect(reported.mock.calls).toEqual([[{ event: "event", error: new Error("a mistake of the game") }]]);
+  });
+
+  it.each([
+    ["throws", () => { throw new Error("a mistake of the game"); }],
+    ["rejects", async () => { throw new Error("a mistake of the game"); }],
+  ])("of entities that %s is reported, and the next entity is reported to it", async (_, enter) => {
+    const client = await seated();
+    const reported = vi.fn();
+    client.on("error", reported);
+    const table = { groups: [], has: () => true, each: (visit: (id: number, number: () => number) => void) => [1, 2].forEach((id) => visit(id, () => 0)) };
+    client.core.world = { tableNames: ["ships"], table: () => table } as unknown as World;
+    const entered = vi.fn(enter);
+    client.entities("ships", ["x"], { enter: entered });
+    client["emitted"]("state", { tick: 1, isKeyframe: true });
+    await settle();
+    expect(entered.mock.calls).toEqual([[1], [2]]);
+    expect(reported.mock.calls).toEqual(Array(2).fill([{ event: "entities", error: new Error("a mistake of the game") }]));
   });
 
   it("that throws is reported on the console without an error listener", async () => {

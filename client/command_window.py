@@ -44,9 +44,10 @@ class _Command(msgspec.Struct):
 
 
 class _Budget:
-    """A token bucket of one second. A rate of 0 means no limit. One item may be larger than the bucket.
+    """A token bucket of one second. A rate of 0 means no limit, and nothing is spent.
 
-    It counts thousandths of tokens, so that whole milliseconds have whole results in every language.
+    One item may be larger than the bucket. It counts thousandths of tokens, so that whole milliseconds have whole
+    results in every language.
     """
 
     def __init__(self) -> None:
@@ -55,7 +56,9 @@ class _Budget:
 
     def limit(self, rate: float) -> None:
         """Set the rate. Tokens that were spent before a resume stay spent."""
-        self._rate, self._thousandths = rate, min(self._thousandths, rate * 1000)
+        self._rate = rate
+        if rate:
+            self._thousandths = min(self._thousandths, rate * 1000)
 
     def available_ms(self, now_ms: float) -> float:
         """Return the time from which tokens may be spent."""
@@ -65,7 +68,8 @@ class _Budget:
         return now_ms if not self._rate or self._thousandths >= 0 else now_ms + ceil(-self._thousandths / self._rate)
 
     def spend(self, amount: float) -> None:
-        self._thousandths -= amount * 1000
+        if self._rate:
+            self._thousandths -= amount * 1000
 
 
 class CommandWindow:

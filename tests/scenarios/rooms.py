@@ -431,6 +431,27 @@ def command_window(play: ScenarioRecorder) -> None:
         play.receive(Reply(number, ok=True))
 
 
+@scenario()
+def limits_after_a_server_without_limits(play: ScenarioRecorder) -> None:
+    """Commands that were sent while no rates were known do not count against the rates of a later Welcome."""
+    play.open()
+    play.token()
+    play.connected()
+    play.receive(msgspec.structs.replace(welcome(), messages_per_second_max=0, bytes_per_second_max=0))
+    play.join()
+    play.receive(joined())
+    for number in range(1, 13):
+        play.command("work")
+        play.receive(Reply(number, ok=True))
+    play.lost()
+    play.timer()
+    play.token()
+    play.connected()
+    play.receive(msgspec.structs.replace(welcome(2, "r1"), messages_per_second_max=20))
+    play.command("buy")
+    play.receive(Reply(13, ok=True))
+
+
 @scenario(random=[0.0])
 def command_timeout(play: ScenarioRecorder) -> None:
     """A command without a reply fails, and is not sent again. Its late reply is ignored."""

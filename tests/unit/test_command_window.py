@@ -84,6 +84,18 @@ def test_resume_does_not_allow_more_than_the_rate() -> None:
     assert len(made.due(500)) == 5
 
 
+def test_commands_sent_while_no_rate_is_known_do_not_count_against_a_later_rate() -> None:
+    """A server of an earlier version sends no rates; the session moves to a newer one during a rolling update."""
+    made = window(0)
+    for command_id in range(1, 101):
+        made.add(command_id, b"x" * 1000)
+        assert len(made.due(0)) == 1
+        made.replied(Reply(command_id, ok=True), 0)
+    made.add(101, b"x")
+    made.welcomed(Welcome(messages_per_second_max=20, bytes_per_second_max=1000))
+    assert len(made.due(0)) == 1
+
+
 def test_commands_without_an_answer_are_bounded() -> None:
     made = window(COMMANDS_MAX)
     with pytest.raises(ClientError, match="1024 commands have no reply yet"):

@@ -111,7 +111,7 @@ export class CommandWindow {
   }
 }
 
-/** A token bucket of one second. A rate of 0 means no limit. One item may be larger than the bucket.
+/** A token bucket of one second. A rate of 0 means no limit, and nothing is spent. One item may be larger than the bucket.
  *
  * It counts thousandths of tokens, so that whole milliseconds have whole results in every language. */
 class Budget {
@@ -122,7 +122,7 @@ class Budget {
   /** Sets the rate. Tokens that were spent before a resume stay spent. */
   limit(rate: number): void {
     this.rate = rate;
-    this.thousandths = Math.min(this.thousandths, rate * 1000);
+    if (rate) this.thousandths = Math.min(this.thousandths, rate * 1000);
   }
 
   /** Returns the time from which tokens may be spent. */
@@ -134,6 +134,6 @@ class Budget {
   }
 
   spend(amount: number): void {
-    this.thousandths -= amount * 1000;
+    if (this.rate) this.thousandths -= amount * 1000;
   }
 }

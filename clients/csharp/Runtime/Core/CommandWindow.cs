@@ -168,8 +168,8 @@ namespace Tickwire
             public double DueMs = double.NegativeInfinity;
         }
 
-        /// <summary>A token bucket of one second. A rate of 0 means no limit. One item may be larger than the bucket. It counts
-        /// thousandths of tokens, so that whole milliseconds have whole results in every language.</summary>
+        /// <summary>A token bucket of one second. A rate of 0 means no limit, and nothing is spent. One item may be larger than
+        /// the bucket. It counts thousandths of tokens, so that whole milliseconds have whole results in every language.</summary>
         private sealed class Budget
         {
             private double rate;
@@ -180,7 +180,10 @@ namespace Tickwire
             public void Limit(double perSecond)
             {
                 rate = perSecond;
-                thousandths = Math.Min(thousandths, perSecond * 1000);
+                if (rate > 0)
+                {
+                    thousandths = Math.Min(thousandths, perSecond * 1000);
+                }
             }
 
             /// <summary>Returns the time from which tokens may be spent.</summary>
@@ -197,7 +200,10 @@ namespace Tickwire
 
             public void Spend(double amount)
             {
-                thousandths -= amount * 1000;
+                if (rate > 0)
+                {
+                    thousandths -= amount * 1000;
+                }
             }
         }
     }

@@ -35,7 +35,7 @@ class _Command:
 	var due_ms := 0.0
 
 
-## A token bucket of one second. A rate of 0 means no limit. One item may be larger than the bucket.
+## A token bucket of one second. A rate of 0 means no limit, and nothing is spent. One item may be larger than the bucket.
 ##
 ## It counts thousandths of tokens, so that whole milliseconds have whole results in every language.
 class _Budget:
@@ -48,7 +48,8 @@ class _Budget:
 	## Sets the rate. Tokens that were spent before a resume stay spent.
 	func limit(rate: float) -> void:
 		_rate = rate
-		_thousandths = minf(_thousandths, rate * 1000)
+		if rate:
+			_thousandths = minf(_thousandths, rate * 1000)
 
 	## Returns the time from which tokens may be spent.
 	func available_ms(now_ms: float) -> float:
@@ -58,7 +59,8 @@ class _Budget:
 		return now_ms if not _rate or _thousandths >= 0 else now_ms + ceilf(-_thousandths / _rate)
 
 	func spend(amount: float) -> void:
-		_thousandths -= amount * 1000
+		if _rate:
+			_thousandths -= amount * 1000
 
 
 ## Returns whether a reply is final. Otherwise the command is sent again under its id.

@@ -233,7 +233,7 @@ export class Client<Rooms extends RoomsOf<Rooms> = any> {
 
   /** Ends the session, and frees the seat and the queue entry. */
   close(): void {
-    this.session.pass((nowMs) => this.machine.close(nowMs));
+    this.session.close();
   }
 
   /** Drops the connection, as a bad network does; the session is then resumed. For demonstrations and tests. */

@@ -47,6 +47,7 @@ export class Session {
   private socket: ClientSocket | null = null;
   private timer: ReturnType<typeof setTimeout> | undefined;
   private isRunning = false;
+  private isClosed = false;
   private tokenRequests = 0;
   private readonly waiters = new Map<number, Waiter>();
   private saving: Promise<unknown> | null = null;
@@ -68,7 +69,17 @@ export class Session {
   async open(): Promise<void> {
     const stored = await this.load();
     this.stopHints = listenForHints(() => this.networkChanged());
-    return this.call((nowMs) => this.machine.open(stored, nowMs));
+    return this.call((nowMs) => {
+      const call = this.machine.open(stored, nowMs);
+      if (this.isClosed) this.machine.close(nowMs); // while the stored session was loaded
+      return call;
+    });
+  }
+
+  /** Ends the session, also one that `open` has not begun yet. */
+  close(): void {
+    this.isClosed = true;
+    this.pass((nowMs) => this.machine.close(nowMs));
   }
 
   /** Begins a call of the machine, and returns its outcome. */

@@ -113,6 +113,18 @@ describe("a stored session", () => {
     expect(done).toEqual(["token-1", "token-1", "clear"]);
   });
 
+  it("is deleted by a close before it is loaded, and no connection is opened", async () => {
+    const clear = vi.fn();
+    const load = () => new Promise<string>((resolve) => setTimeout(() => resolve("text"), 20));
+    const client = new Client("ws://initial/", { socket: (url) => new FakeSocket(url), sessionStorage: { load, save: () => undefined, clear } });
+    const opening = expect(client.open()).rejects.toThrow(/closed/);
+    client.close();
+    await vi.advanceTimersByTimeAsync(100);
+    await opening;
+    expect([client.state, FakeSocket.all.length]).toEqual(["closed", 0]);
+    expect(clear).toHaveBeenCalled();
+  });
+
   it("that cannot be read or written is reported, and the client plays on", async () => {
     const fail = () => {
       throw new Error("no storage in this browser");

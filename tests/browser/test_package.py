@@ -91,7 +91,7 @@ export async function trade(url: string): Promise<Date | string | null | undefin
   // @ts-expect-error
   await client.join("grand-bazaar", { options: { coins: 3 } });
   // @ts-expect-error
-  await client.join("grand-bazaar", { options: { coins: 3 } });
+  await client.join("grand-bazaar");
   // @ts-expect-error
   await client.join("garden");
   return name;

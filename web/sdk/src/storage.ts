@@ -11,7 +11,7 @@ export interface SessionStorage {
  *
  * @param key: use another one for each server of a page.
  * @param area: `localStorage` outlives the browser and is shared by all tabs: the session follows the newest one. With
- * `sessionStorage` each tab has a session of its own. */
+ * `sessionStorage` each tab has a session of its own; a duplicated tab takes over the one of the first. */
 export function browserStorage(key = "tickwire", area: () => Storage = () => localStorage): SessionStorage {
   return {
     load: () => area().getItem(key),

@@ -77,3 +77,31 @@ export class NotMatched extends ClientError {
     super(`${state}: ${reason}`);
   }
 }
+
+/** The player HTTP API refused a request (RFC 9457): `code` decides how a program handles it, such as "IDENTITY_TAKEN". */
+export class ApiError extends ClientError {
+  constructor(
+    readonly status: number,
+    readonly code: string,
+    readonly detail = "",
+    /** When a retry makes sense; 0 if that is unknown. */
+    readonly retryAfterMs = 0,
+  ) {
+    super(detail ? `${code}: ${detail}` : code);
+  }
+
+  /** Whether the same request may succeed later. */
+  get isTemporary(): boolean {
+    return [429, 502, 503, 504].includes(this.status) || this.code === "REQUEST_IN_PROGRESS";
+  }
+}
+
+/** The player HTTP API does not answer; whether it has run the request is unknown. */
+export class ApiUnreachable extends ApiError {
+  constructor(detail: string) {
+    super(503, "UNAVAILABLE", detail);
+  }
+}
+
+/** The player is not logged in, or the server has ended the login. */
+export class NotLoggedIn extends ClientError {}

@@ -1,15 +1,19 @@
+export { AccountClient, type AccountDetails, type AccountOptions } from "./account_client.js";
 export { Backoff } from "./backoff.js";
 export { type Events, type Options, type Socket, Client, connect } from "./client.js";
 export { type Update, ClientCore } from "./core.js";
 export type { ListenerError } from "./emitter.js";
 export { type EntityListener, EntityTracker } from "./entities.js";
 export {
+  ApiError,
+  ApiUnreachable,
   ClientError,
   CommandFailed,
   ConnectFailed,
   Disconnected,
   MalformedMessage,
   MessageTooLarge,
+  NotLoggedIn,
   NotMatched,
   Refused,
   SessionLost,

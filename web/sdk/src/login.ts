@@ -1,0 +1,178 @@
+/** The login of a player: saves it, and renews its tokens. One call of the API that changes it runs at a time. */
+
+import { type ApiCalls, randomText } from "./api_calls.js";
+import { ApiError, NotLoggedIn } from "./errors.js";
+import type { SessionStorage } from "./storage.js";
+
+/** An access token with less time left is renewed before it is used. */
+const RENEW_MS = 60_000;
+const VERSION = 1;
+
+/** A login as it is saved. The names are those of the Python client. */
+export interface SavedLogin {
+  readonly api_url: string;
+  readonly player_id?: string;
+  readonly refresh_token?: string;
+  readonly player_url?: string;
+  readonly device_id?: string;
+  readonly device_secret?: string;
+  /** Proves an earlier login with a password. */
+  readonly known_client?: string;
+}
+
+interface LoginResult {
+  readonly player_id: string;
+  readonly access_token: string;
+  readonly refresh_token: string;
+  readonly expires_in_s: number;
+  readonly is_new: boolean;
+  readonly player_url: string;
+  readonly known_client?: string;
+}
+
+export class Login {
+  saved: SavedLogin;
+  private isLoaded = false;
+  private accessToken = "";
+  private expiresAtMs = 0;
+  /** The calls run one after the other. */
+  private last: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    private readonly calls: ApiCalls,
+    private readonly storage: SessionStorage | null,
+    private readonly nowMs: () => number,
+  ) {
+    this.saved = { api_url: calls.url };
+  }
+
+  /** Renews the saved login; resolves with whether there is one that the server still accepts. */
+  restore(): Promise<boolean> {
+    return this.run(async () => {
+      if (!this.saved.refresh_token) return false;
+      try {
+        await this.renew();
+        return true;
+      } catch (error) {
+        if (error instanceof NotLoggedIn) return false;
+        throw error;
+      }
+    });
+  }
+
+  /** Resolves with whether the account was created. */
+  logIn(path: string, createBody: (saved: SavedLogin) => object): Promise<boolean> {
+    return this.run(async () => {
+      const result = (await this.calls.call("POST", path, createBody(this.saved))) as LoginResult;
+      await this.accept(result);
+      return result.is_new;
+    });
+  }
+
+  /** Resolves with credentials of the device, which are saved before they are first sent. */
+  prepareDevice(): Promise<{ device_id: string; secret: string }> {
+    return this.run(async () => {
+      if (!this.saved.device_id) {
+        await this.save({ ...this.saved, device_id: randomText(18), device_secret: randomText(32) });
+      }
+      return { device_id: this.saved.device_id!, secret: this.saved.device_secret! };
+    });
+  }
+
+  token(): Promise<string> {
+    return this.run(async () => {
+      if (!this.accessToken || this.nowMs() > this.expiresAtMs - RENEW_MS) await this.renew();
+      return this.accessToken;
+    });
+  }
+
+  /** Renews an access token that the server has refused, when it is next needed. */
+  discardToken(token: string): void {
+    if (this.accessToken === token) this.accessToken = "";
+  }
+
+  /** Logs out, here and on the server. */
+  end({ everywhere = false, isEnded = false } = {}): Promise<void> {
+    return this.run(async () => {
+      const { refresh_token } = this.saved;
+      if (refresh_token && !isEnded) {
+        try {
+          await this.calls.call("POST", "/v1/logout", { refresh_token, everywhere });
+        } catch (error) {
+          if (!(error instanceof ApiError && error.status === 401)) throw error; // 401: the server has ended it already
+        }
+      }
+      await this.forget();
+    });
+  }
+
+  /** Deletes everything that was saved, after the account was deleted. */
+  delete(): Promise<void> {
+    return this.run(async () => {
+      this.accessToken = "";
+      this.saved = { api_url: this.calls.url };
+      await this.storage?.clear();
+    });
+  }
+
+  private run<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.last.then(async () => {
+      if (!this.isLoaded) {
+        this.saved = decode(await this.storage?.load(), this.calls.url);
+        this.isLoaded = true;
+      }
+      return work();
+    });
+    this.last = done.catch(() => undefined);
+    return done;
+  }
+
+  private async renew(): Promise<void> {
+    const { refresh_token } = this.saved;
+    if (!refresh_token) throw new NotLoggedIn("log in first");
+    let result: LoginResult;
+    try {
+      result = (await this.calls.call("POST", "/v1/token", { refresh_token })) as LoginResult;
+    } catch (error) {
+      if (!(error instanceof ApiError && error.status === 401)) throw error;
+      await this.forget();
+      throw new NotLoggedIn("the server has ended the login: log in again");
+    }
+    await this.accept(result);
+  }
+
+  private async accept(result: LoginResult): Promise<void> {
+    await this.save({
+      ...this.saved,
+      player_id: result.player_id,
+      refresh_token: result.refresh_token,
+      player_url: result.player_url,
+      known_client: result.known_client || this.saved.known_client,
+    });
+    this.accessToken = result.access_token;
+    this.expiresAtMs = this.nowMs() + result.expires_in_s * 1000;
+  }
+
+  /** Keeps what remains after a logout: the credentials of the device, and the proof of an earlier login. */
+  private async forget(): Promise<void> {
+    this.accessToken = "";
+    const { api_url, device_id, device_secret, known_client } = this.saved;
+    await this.save({ api_url, device_id, device_secret, known_client });
+  }
+
+  private async save(saved: SavedLogin): Promise<void> {
+    this.saved = saved;
+    await this.storage?.save(JSON.stringify({ version: VERSION, ...saved }));
+  }
+}
+
+/** Returns the saved login; an empty one if the text is none, or belongs to another API or a later version. */
+function decode(text: string | null | undefined, apiUrl: string): SavedLogin {
+  try {
+    const { version, ...saved } = JSON.parse(text ?? "");
+    if (version === VERSION && saved.api_url === apiUrl) return saved;
+  } catch {
+    // no saved login
+  }
+  return { api_url: apiUrl };
+}

@@ -10,10 +10,12 @@ from tickwire.server.storage.idempotent_requests import StoredRequests
 from tickwire.server.storage.ledger import Ledger
 from tickwire.server.storage.ledger_documents import LedgerReply, TransactionRequest, TransactionResult
 from tickwire.server.storage.mongo import CallSettings, MongoStore
+from tickwire.server.storage.mongo_calls import MongoCalls
 from tickwire.server.storage.player_record import PlayerRecord
 from tickwire.server.storage.player_store import PlayerStore
 from tickwire.server.storage.quarantine import Quarantine, QuarantinedPart
-from tickwire.server.storage.schema_migrations import VERSION, get_database_version, migrate
+from tickwire.server.storage.revocations import Revocation, RevocationStore
+from tickwire.server.storage.schema_migrations import VERSION, Database, get_database_version, migrate
 from tickwire.server.storage.tunings import TuningStore, TuningVersion
 from tickwire.server.storage.world_document import SavedTable, SavedWorld, world_key
 from tickwire.server.storage.world_store import SavedLocation, WorldStore
@@ -25,13 +27,17 @@ __all__ = [
     "Ban",
     "BanStore",
     "CallSettings",
+    "Database",
     "Ledger",
     "LedgerReply",
+    "MongoCalls",
     "MongoStore",
     "PlayerRecord",
     "PlayerStore",
     "Quarantine",
     "QuarantinedPart",
+    "Revocation",
+    "RevocationStore",
     "SavedLocation",
     "SavedTable",
     "SavedWorld",

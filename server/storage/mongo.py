@@ -27,6 +27,7 @@ from tickwire.server.storage.mongo_calls import MongoCalls, Timeout
 from tickwire.server.storage.mongo_errors import hosts_from_url
 from tickwire.server.storage.player_store import PlayerStore
 from tickwire.server.storage.quarantine import Quarantine
+from tickwire.server.storage.revocations import RevocationStore
 from tickwire.server.storage.schema_migrations import VERSION, get_database_version, migrate
 from tickwire.server.storage.stale_transactions import APP_NAME, StaleTransactionKiller
 from tickwire.server.storage.tunings import TuningStore
@@ -108,6 +109,7 @@ class MongoStore:
         self.players = PlayerStore(self.database, self.calls)
         isolation = isolation or FaultIsolation()
         self.bans = BanStore(self.database, self.calls, isolation)
+        self.revocations = RevocationStore(self.database, self.calls, isolation)
         self.tunings = TuningStore(self.database, self.calls, isolation)
         self.quarantine = Quarantine(self.database, self.calls)
         self.ledger = Ledger(self.client, self.database, self.calls, self.stale_transactions)

@@ -19,6 +19,7 @@ from pymongo.errors import CollectionInvalid
 from tickwire.server.storage.account_collections import create_account_collections
 from tickwire.server.storage.idempotent_requests import create_idempotent_requests
 from tickwire.server.storage.mongo_calls import MongoCalls
+from tickwire.server.storage.token_collections import create_token_collections
 
 log = structlog.get_logger(__name__)
 
@@ -102,6 +103,7 @@ STEPS: tuple[Step, ...] = (
     _create_ban_indexes,
     create_idempotent_requests,
     create_account_collections,
+    create_token_collections,
 )
 VERSION = len(STEPS)
 

@@ -74,17 +74,16 @@ class TokenIssuer(Protocol):
         """
 
     async def end_family(self, family_id: str) -> None:
-        """End one family: its refresh tokens are refused from now on.
+        """End one family: its refresh tokens and its access tokens are refused from now on.
 
         Raises:
             Unavailable: a store does not answer; the call is safe to repeat.
         """
 
     async def end_all(self, player_id: str, *, except_family: str = "") -> None:
-        """End the families of a player.
+        """End the families of a player, and revoke their access tokens: shards end the sessions that have one.
 
-        Without an exception, the call also revokes all access tokens that were issued before: shards end the sessions
-        that have opened with one. With an exception, access tokens of the other families expire by themselves.
+        Without an exception, all access tokens of the player that were issued before are revoked.
 
         Args:
             player_id: the player.
@@ -96,11 +95,12 @@ class TokenIssuer(Protocol):
 
 
 class AccessTokenVerifier(Protocol):
-    """Verifies access tokens, without a call over the network."""
+    """Verifies access tokens, and whether they were revoked."""
 
-    def verify(self, access_token: str) -> TokenHolder:
+    async def verify(self, access_token: str) -> TokenHolder:
         """Return the holder of a valid access token.
 
         Raises:
             Unauthorized: the token is invalid, expired or revoked.
+            Unavailable: a store does not answer.
         """

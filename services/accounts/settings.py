@@ -1,4 +1,4 @@
-"""The settings of accounts."""
+"""The settings of accounts: the section `accounts`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from tickwire.server.setting_types import Secret, Texts
+
+AccessTokenSeconds = Annotated[float, Meta(ge=60, le=86_400)]
+RefreshTokenSeconds = Annotated[float, Meta(ge=600, le=400 * 86_400)]
+RotationSeconds = Annotated[float, Meta(ge=3600, le=90 * 86_400)]
+FamilyCount = Annotated[int, Meta(ge=1, le=1000)]
+Issuer = Annotated[
+    str,
+    Meta(pattern=r"\A[!-~]{1,256}\Z", description="a text of 1 to 256 ASCII characters without blanks"),
+]
 TimeCost = Annotated[int, Meta(ge=1, le=20)]
 MemoryKib = Annotated[int, Meta(ge=8192, le=1 << 21)]
 Parallelism = Annotated[int, Meta(ge=1, le=16)]
@@ -52,3 +62,36 @@ class LockoutSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     account_per_hour: AttemptsPerHour = 100.0
     client_burst: Attempts = 10
     client_per_hour: AttemptsPerHour = 12.0
+
+
+class AccountSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Accounts of players, and their tokens. The same for all processes of a fleet.
+
+    Args:
+        secret: encrypts the signing keys and derives refresh tokens; empty disables accounts. At least 32 characters.
+        previous_secrets: secrets that are accepted but not used for new data, while `secret` is replaced.
+        issuer: the `iss` of access tokens.
+        access_token_s: how long an access token is valid.
+        refresh_token_s: how long a refresh token is valid; each use returns a new one.
+        key_rotation_s: how long a key signs access tokens.
+        logins_max: the most logins of one player that are kept; a further one ends the one that was used the longest
+            ago.
+        passwords: how passwords are hashed.
+        lockouts: how many failed logins with a password are admitted.
+    """
+
+    secret: Secret = ""
+    previous_secrets: Texts = []
+    issuer: Issuer = "tickwire"
+    access_token_s: AccessTokenSeconds = 900.0
+    refresh_token_s: RefreshTokenSeconds = 30 * 86_400.0
+    key_rotation_s: RotationSeconds = 86_400.0
+    logins_max: FamilyCount = 20
+    passwords: PasswordSettings = PasswordSettings()
+    lockouts: LockoutSettings = LockoutSettings()
+
+    def __repr__(self) -> str:
+        shown = {name: getattr(self, name) for name in self.__struct_fields__}
+        shown["secret"] = "***" if self.secret else ""
+        shown["previous_secrets"] = ["***"] * len(self.previous_secrets)
+        return f"AccountSettings({', '.join(f'{name}={value!r}' for name, value in shown.items())})"

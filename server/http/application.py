@@ -19,10 +19,11 @@ from litestar.di import Provide
 from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 from litestar.openapi.spec import Components, SecurityScheme
-from litestar.types import ASGIApp, ControllerRouterHandler, Message, Receive, Scope, Send
+from litestar.types import ASGIApp, ControllerRouterHandler, Message, Middleware, Receive, Scope, Send
 
 from tickwire.server import __version__
 from tickwire.server.errors import Malformed, RequestTimeout, Unavailable
+from tickwire.server.http.idempotency import provide_operation_key
 from tickwire.server.http.problems import handle_error, problem_from_error, send_problem
 from tickwire.server.http.request_log import FindAddress, Observe, RequestLog, operation_name
 from tickwire.server.http.security_headers import security_headers
@@ -31,7 +32,7 @@ log = structlog.get_logger(__name__)
 
 BODY_BYTES_MAX = 64 * 1024
 DOCUMENT_PATH = "/v1/openapi.json"
-EXPOSED_HEADERS = ["Retry-After", "X-Request-ID"]
+EXPOSED_HEADERS = ["Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"]
 """The headers that pages of other origins may read, beside those that browsers always allow."""
 
 
@@ -58,6 +59,7 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         request_timeout_s: the longest time for a request, from its head to the end of its response.
         find_address: returns the address of a client, from that of the socket and the values of X-Forwarded-For.
         observe: receives the operation, the status and the duration of each request.
+        middleware: runs around every handler, the first outermost.
     """
 
     title: str
@@ -67,6 +69,7 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     request_timeout_s: float = 10.0
     find_address: FindAddress = lambda peer, forwarded_for: peer
     observe: Observe = lambda operation, status, duration_s: None
+    middleware: Sequence[Middleware] = ()
 
 
 def create_application(options: HttpOptions, routes: Sequence[HttpRoutes]) -> ASGIApp:
@@ -76,7 +79,7 @@ def create_application(options: HttpOptions, routes: Sequence[HttpRoutes]) -> AS
         options: how it behaves.
         routes: what the services add; each name of a dependency must be unique.
     """
-    dependencies: dict[str, Provide] = {}
+    dependencies: dict[str, Provide] = {"operation_key": Provide(provide_operation_key)}
     handlers: list[ControllerRouterHandler] = [get_document]
     for part in routes:
         handlers += part.handlers
@@ -88,6 +91,7 @@ def create_application(options: HttpOptions, routes: Sequence[HttpRoutes]) -> AS
         cors_config=None if options.allows_origin is None else _create_cors(options.allows_origin),
         exception_handlers={Exception: handle_error},
         logging_config=None,
+        middleware=list(options.middleware),
         openapi_config=_create_openapi(options),
         request_class=_Request,
         request_max_body_size=options.body_bytes_max,

@@ -13,17 +13,14 @@ from typing import Any
 
 import msgspec
 import structlog
-from litestar import Litestar, MediaType, Request, get
+from litestar import Litestar, Request
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
-from litestar.openapi.config import OpenAPIConfig
-from litestar.openapi.plugins import JsonRenderPlugin
-from litestar.openapi.spec import Components, SecurityScheme
 from litestar.types import ASGIApp, ControllerRouterHandler, Message, Middleware, Receive, Scope, Send
 
-from tickwire.server import __version__
 from tickwire.server.errors import Malformed, RequestTimeout, Unavailable
 from tickwire.server.http.idempotency import provide_operation_key
+from tickwire.server.http.openapi import create_document_handlers, create_openapi_config
 from tickwire.server.http.problems import handle_error, problem_from_error, send_problem
 from tickwire.server.http.request_log import FindAddress, Observe, RequestLog, operation_name
 from tickwire.server.http.security_headers import security_headers
@@ -31,7 +28,6 @@ from tickwire.server.http.security_headers import security_headers
 log = structlog.get_logger(__name__)
 
 BODY_BYTES_MAX = 64 * 1024
-DOCUMENT_PATH = "/v1/openapi.json"
 EXPOSED_HEADERS = ["Idempotent-Replayed", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-ID"]
 """The headers that pages of other origins may read, beside those that browsers always allow."""
 
@@ -80,7 +76,7 @@ def create_application(options: HttpOptions, routes: Sequence[HttpRoutes]) -> AS
         routes: what the services add; each name of a dependency must be unique.
     """
     dependencies: dict[str, Provide] = {"operation_key": Provide(provide_operation_key)}
-    handlers: list[ControllerRouterHandler] = [get_document]
+    handlers = create_document_handlers()
     for part in routes:
         handlers += part.handlers
         assert dependencies.keys().isdisjoint(part.dependencies), "each name means one service"
@@ -92,7 +88,7 @@ def create_application(options: HttpOptions, routes: Sequence[HttpRoutes]) -> AS
         exception_handlers={Exception: handle_error},
         logging_config=None,
         middleware=list(options.middleware),
-        openapi_config=_create_openapi(options),
+        openapi_config=create_openapi_config(options.title, options.bearer),
         request_class=_Request,
         request_max_body_size=options.body_bytes_max,
     )
@@ -112,31 +108,6 @@ class _Request(Request[Any, Any, Any]):
             return await super().json()
         except RecursionError as error:
             raise Malformed("the body is nested too deeply") from error
-
-
-@get(DOCUMENT_PATH, include_in_schema=False, media_type=MediaType.JSON)
-async def get_document(request: Request[Any, Any, Any]) -> dict[str, Any]:
-    """Return the OpenAPI document."""
-    return request.app.openapi_schema.to_schema()
-
-
-def _create_openapi(options: HttpOptions) -> OpenAPIConfig:
-    components = Components()
-    if options.bearer:
-        components = Components(
-            security_schemes={
-                "bearer": SecurityScheme(type="http", scheme="bearer", description=options.bearer),
-            }
-        )
-    return OpenAPIConfig(
-        title=options.title,
-        version=__version__,
-        path="/v1/openapi",
-        components=components,
-        operation_id_creator=lambda handler, method, path: handler.handler_name,
-        render_plugins=[JsonRenderPlugin()],
-        use_handler_docstrings=True,
-    )
 
 
 class _Cors(CORSConfig):

@@ -15,6 +15,7 @@ from litestar import Request, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta
+from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from tests.harness.polling import eventually
 from tickwire.matchmaking.errors import MatchmakerUnavailable
@@ -44,7 +45,7 @@ class Greeter:
 
 @post("/v1/greetings", status_code=200)
 async def greet(data: JSONBody[Greeted]) -> dict[str, str]:
-    """Greet."""
+    """Greet someone, without <b>."""
     return {"text": f"hello {data.name}"}
 
 
@@ -187,6 +188,24 @@ async def test_document_has_the_operations_with_their_bounds(http: aiohttp.Clien
     assert document["info"]["title"] == "Greetings"
     times = document["components"]["schemas"]["Greeted"]["properties"]["times"]
     assert (times["minimum"], times["maximum"]) == (1, 5)
+    OpenAPIV31SpecValidator(document).validate()
+    for item in document["paths"].values():
+        for operation in item.values():
+            assert operation["responses"]["default"] == {"$ref": "#/components/responses/Error"}
+            assert "400" not in operation["responses"], "errors have one form"
+
+
+async def test_page_shows_the_operations_and_loads_nothing_from_other_sites(http: aiohttp.ClientSession) -> None:
+    async with http.get("/v1/openapi.html") as response:
+        assert response.headers["Content-Type"] == "text/html; charset=utf-8"
+        page = await response.text()
+    for text in ("Greetings", "/v1/greetings", "at most 5", "schema-ProblemDetails", "&lt;b&gt;"):
+        assert text in page, text
+    assert not re.search(r"<script|<b>|style=|(?:src|href)=\"(?![/#])", page)
+    for target in set(re.findall(r'href="#([^"]+)"', page)):
+        assert f'id="{target}"' in page, target
+    async with http.get(re.findall(r'stylesheet" href="([^"]+)', page)[0]) as response:
+        assert (response.status, response.content_type) == (200, "text/css")
 
 
 async def test_only_allowed_origins_may_read_responses(http: aiohttp.ClientSession) -> None:

@@ -199,12 +199,14 @@ namespace Tickwire.Tests
         private static void Disposed()
         {
             FakeServer server = Opened();
+            Room room = Join(server);
             Task<Room> joining = server.Client.JoinAsync("arena");
             server.Client.Dispose();
             server.Client.Dispose();
             Check.Equal(1001, server.Transport.CloseCode, "the close code");
             Check.That(Error(joining) is DisconnectedException, "the call has failed");
             Check.That(Error(server.Client.LeaveAsync()) is DisconnectedException, "a later call");
+            Check.Equal(0u, room.SendInput(new Dictionary<string, double>()), "a later input is not sent");
         }
 
         private static void OldConnection()

@@ -226,6 +226,11 @@ namespace Tickwire
         {
             lock (gate)
             {
+                if (isDisposed)
+                {
+                    return 0;
+                }
+
                 ArraySegment<byte> data;
                 uint seq = machine.EncodeInput(values, out data);
                 if (seq != 0)

@@ -26,6 +26,8 @@ namespace Tickwire.Tests
             yield return new Test("client: a cancelled join is abandoned", CancelledJoin);
             yield return new Test("client: the session is stored, and cleared by a close", Storage);
             yield return new Test("client: a disposed client closes its connection and fails its calls", Disposed);
+            yield return new Test("client: the reason of a close fits into a frame", LongReason);
+            yield return new Test("client: a close does not wait for a transport without threads", PolledClose);
             yield return new Test("client: messages of an old connection are ignored", OldConnection);
             yield return new Test("client: in plain .NET a thread of the client raises the events", OwnThread);
             yield return new Test("client: states, inputs, interpolation and typed tables allocate nothing", Allocation);
@@ -207,6 +209,29 @@ namespace Tickwire.Tests
             Check.That(Error(joining) is DisconnectedException, "the call has failed");
             Check.That(Error(server.Client.LeaveAsync()) is DisconnectedException, "a later call");
             Check.Equal(0u, room.SendInput(new Dictionary<string, double>()), "a later input is not sent");
+        }
+
+        private static void LongReason()
+        {
+            FakeServer server = Opened();
+            server.Receive(new byte[] { 1, 2, 3 });
+            Check.Equal(1002, server.Transport.CloseCode, "the close code");
+            Check.Equal("the server sent a message that cannot be", server.Transport.CloseReason, "the reason");
+        }
+
+        private static void PolledClose()
+        {
+            FakeServer server = Opened();
+            Check.That(!server.Client.CloseAsync().IsCompleted, "a transport with threads ends later");
+            server = new FakeServer("open_and_join");
+            server.Options.CreateTransport = () =>
+            {
+                server.Transports.Add(new PolledTransport());
+                return server.Transport;
+            };
+            server.Open();
+            Check.That(server.Client.CloseAsync().IsCompleted, "the browser closes the connection by itself");
+            Check.Equal(1000, server.Transport.CloseCode, "the close code");
         }
 
         private static void OldConnection()

@@ -7,12 +7,13 @@ using System.IO;
 namespace Tickwire.Tests
 {
     /// <summary>Records what the client does; the test plays the server.</summary>
-    public sealed class FakeTransport : ITransport
+    public class FakeTransport : ITransport
     {
         public readonly List<byte[]> Sent = new List<byte[]>();
         public ITransportListener Listener;
         public string Url;
         public int CloseCode;
+        public string CloseReason;
         public int SentCount;
         public bool IsRecording = true;
 
@@ -36,11 +37,20 @@ namespace Tickwire.Tests
         public void Close(int code, string reason)
         {
             CloseCode = code;
+            CloseReason = reason;
         }
 
         public void Receive(byte[] message)
         {
             Listener.Received(message, 0, message.Length);
+        }
+    }
+
+    /// <summary>A transport that has no threads, as in a browser.</summary>
+    public sealed class PolledTransport : FakeTransport, IPolledTransport
+    {
+        public void Poll()
+        {
         }
     }
 

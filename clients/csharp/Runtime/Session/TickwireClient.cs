@@ -23,6 +23,9 @@ namespace Tickwire
         private const string ReportCommand = "tickwire.report"; // every shard answers it itself, in any room
         private const int GoingAway = 1001;
         private const int CloseMsMax = 2000;
+
+        /// <summary>A WebSocket's close has room for 123 bytes. A longer reason is an error in .NET and in browsers.</summary>
+        private const int ReasonCharactersMax = 40;
         private readonly object gate = new object();
         private readonly ClientOptions options;
         private readonly SessionMachine machine;
@@ -294,7 +297,9 @@ namespace Tickwire
             {
                 TransportLink closed = link;
                 Close();
-                return closed == null ? Task.CompletedTask : Task.WhenAny(closed.Ended, Task.Delay(CloseMsMax));
+                // A browser ends the connection after the program's last call, and its page has no threads for a delay.
+                bool isOver = closed == null || closed.Transport is IPolledTransport;
+                return isOver ? Task.CompletedTask : Task.WhenAny(closed.Ended, Task.Delay(CloseMsMax));
             }
         }
 
@@ -490,7 +495,8 @@ namespace Tickwire
             link = null;
             if (closed != null && closed.Transport != null)
             {
-                closed.Transport.Close(code, reason);
+                string shortened = reason.Length > ReasonCharactersMax ? reason.Substring(0, ReasonCharactersMax) : reason;
+                closed.Transport.Close(code, shortened);
             }
         }
 

@@ -18,6 +18,8 @@ namespace Tickwire
         void Send(ArraySegment<byte> data);
 
         /// <summary>Closes the connection after all messages. The listener need not be called any more. Idempotent.</summary>
+        /// <param name="code">The close code.</param>
+        /// <param name="reason">For the server's log; at most 40 characters.</param>
         void Close(int code, string reason);
     }
 

@@ -17,6 +17,8 @@ const _CLOSING_MS_MAX := 2_000
 ## Browsers allow these codes only, and 1000.
 const _BROWSER_CODE_MIN := 3000
 const _BROWSER_CODE := 4000
+## A close has room for 123 bytes. The engine does not send a close with a longer reason, and browsers raise an exception.
+const _REASON_CHARACTERS_MAX := 30
 
 ## The peer, for the game's own settings.
 var peer := WebSocketPeer.new()
@@ -90,7 +92,7 @@ func send(data: PackedByteArray) -> void:
 func close(code: int, reason: String) -> void:
 	if OS.has_feature("web") and code != 1000 and code < _BROWSER_CODE_MIN:
 		code = _BROWSER_CODE
-	peer.close(code, reason)
+	peer.close(code, reason.left(_REASON_CHARACTERS_MAX))
 	peer.poll()  # sends it, also if the game ends in this frame
 	_closed_at_ms = Time.get_ticks_msec()
 

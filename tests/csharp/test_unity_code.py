@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.csharp.conftest import COMPILER, FLAGS, PACKAGE
+from tests.csharp.conftest import COMPILER, FLAGS, PACKAGE, RUNTIME
 from tickwire.server.codegen.csharp import generate_csharp
 from tickwire.server.codegen.game_reader import read_game
 from tickwire.server.game_modules import load_room_types
@@ -42,6 +42,25 @@ def test_the_unity_code_and_the_sample_compile(player: str, tmp_path: Path) -> N
     command = [str(COMPILER), *FLAGS, *options, *sources]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(COMPILER is None or RUNTIME is None, reason="mono is not installed")
+def test_a_frame_polls_each_client_whatever_the_others_do(tmp_path: Path) -> None:
+    sources = [
+        str(path) for folder in ("Runtime", "UnityStandIns~") for path in sorted((PACKAGE / folder).rglob("*.cs"))
+    ]
+    script = str(Path(__file__).with_name("unity_pump.cs"))
+    built = tmp_path / "pump.exe"
+    command = [str(COMPILER), *FLAGS, "-define:UNITY_5_3_OR_NEWER", f"-out:{built}", *sources, script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = subprocess.run([str(RUNTIME), str(built)], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines() == [
+        "after a failed connection: ConnectFailedException 0",
+        "after a listener has disposed of all: no exception 0",
+        "beside a transport that fails: no exception 1 2",
+    ]
 
 
 def test_the_types_of_the_sample_are_current() -> None:

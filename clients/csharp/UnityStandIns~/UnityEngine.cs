@@ -22,7 +22,7 @@ namespace UnityEngine
     public enum HideFlags
     {
         None = 0,
-        HideAndDontSave = 61,
+        HideInHierarchy = 1,
     }
 
     public enum PrimitiveType

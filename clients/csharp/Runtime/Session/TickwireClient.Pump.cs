@@ -1,12 +1,34 @@
 // Who calls Poll: Unity's main thread, or a thread of the client.
 
 using System;
+#if !UNITY_5_3_OR_NEWER
 using System.Threading;
+#endif
 
 namespace Tickwire
 {
     public sealed partial class TickwireClient
     {
+        /// <summary>Whether the session has ended: nothing happens any more.</summary>
+        internal bool IsOver
+        {
+            get { return State == ConnectionState.Closed && queue.Count == 0 && calls.Count == 0; }
+        }
+
+        /// <summary>Polls. An exception would end the whole program on the client's thread, and in Unity the frame of other
+        /// clients.</summary>
+        internal void PollAndReport()
+        {
+            try
+            {
+                Poll();
+            }
+            catch (Exception error)
+            {
+                ReportError(error);
+            }
+        }
+
 #if UNITY_5_3_OR_NEWER
         private void StartPump()
         {
@@ -45,25 +67,6 @@ namespace Tickwire
                     }
                 }
             }
-        }
-
-        /// <summary>An exception on this thread would end the whole program.</summary>
-        private void PollAndReport()
-        {
-            try
-            {
-                Poll();
-            }
-            catch (Exception error)
-            {
-                ReportError(error);
-            }
-        }
-
-        /// <summary>Whether the session has ended: nothing happens any more.</summary>
-        private bool IsOver
-        {
-            get { return State == ConnectionState.Closed && queue.Count == 0 && calls.Count == 0; }
         }
 #endif
     }

@@ -1,6 +1,7 @@
 // Polls the clients once a frame, on Unity's main thread.
 
 #if UNITY_5_3_OR_NEWER
+using System;
 using System.Collections.Generic;
 using UnityEngine;
 
@@ -18,7 +19,8 @@ namespace Tickwire
         {
             if (pump == null)
             {
-                var owner = new GameObject("Tickwire") { hideFlags = HideFlags.HideAndDontSave };
+                // HideAndDontSave would keep the object in the editor after each play mode.
+                var owner = new GameObject("Tickwire") { hideFlags = HideFlags.HideInHierarchy };
                 DontDestroyOnLoad(owner);
                 pump = owner.AddComponent<TickwirePump>();
             }
@@ -33,27 +35,34 @@ namespace Tickwire
 
         private void Update()
         {
-            for (int index = Clients.Count - 1; index >= 0; index--)
-            {
-                Clients[index].Poll();
-            }
+            ForEach(client => client.PollAndReport());
+            Clients.RemoveAll(client => client.IsOver);
         }
 
         /// <summary>The app is visible again: its timers were late, and the network may have changed.</summary>
         private void OnApplicationPause(bool isPaused)
         {
-            for (int index = Clients.Count - 1; index >= 0 && !isPaused; index--)
+            if (!isPaused)
             {
-                Clients[index].NetworkChanged();
+                ForEach(client => client.NetworkChanged());
             }
         }
 
         /// <summary>Closes the sockets: the editor keeps the process after play mode. A stored session can be resumed.</summary>
         private void OnApplicationQuit()
         {
+            ForEach(client => client.Dispose());
+        }
+
+        /// <summary>Visits all clients. Listeners may add and dispose of clients meanwhile.</summary>
+        private static void ForEach(Action<TickwireClient> visit)
+        {
             for (int index = Clients.Count - 1; index >= 0; index--)
             {
-                Clients[index].Dispose();
+                if (index < Clients.Count)
+                {
+                    visit(Clients[index]);
+                }
             }
         }
     }

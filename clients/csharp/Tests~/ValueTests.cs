@@ -2,6 +2,7 @@
 
 using System;
 using System.Collections.Generic;
+using System.Globalization;
 
 namespace Tickwire.Tests
 {
@@ -15,6 +16,7 @@ namespace Tickwire.Tests
             yield return new Test("quaternions: every form is a rotation", Forms);
             yield return new Test("quaternions: turn by the shorter way", Slerp);
             yield return new Test("msgpack: values of all types", MessagePackValues);
+            yield return new Test("msgpack: maps with integers as keys", NumberedMaps);
             yield return new Test("msgpack: invalid bytes are malformed", MessagePackInvalid);
             yield return new Test("messages: low numbers near the ends of their range", LowNumbers);
         }
@@ -66,6 +68,26 @@ namespace Tickwire.Tests
             Check.Equal(3, ((List<object>)read["list"]).Count, "a list");
             Check.Equal(70000, ((string)read["long"]).Length, "a long text");
             Check.Throws<ArgumentException>(() => MessagePack.Encode(new object()), "another type");
+        }
+
+        private static void NumberedMaps()
+        {
+            object written = WireValues.FromMap(new Dictionary<long, string> { { -7, "a" }, { 300, "b" } }, text => text);
+            byte[] packed = MessagePack.Encode(written);
+            Check.Equal("82f9a161cd012ca162", Json.ToHex(packed), "the keys are integers");
+            CultureInfo before = CultureInfo.CurrentCulture;
+            try
+            {
+                CultureInfo.CurrentCulture = new CultureInfo("") { NumberFormat = { NegativeSign = "~" } };
+                Dictionary<long, string> read = WireValues.ToNumberedMap(MessagePack.Decode(packed), WireValues.ToText);
+                Check.Equal("a b", read[-7] + " " + read[300], "the entries");
+            }
+            finally
+            {
+                CultureInfo.CurrentCulture = before;
+            }
+
+            Check.Throws<ArgumentException>(() => MessagePack.Encode(new Dictionary<double, int> { { 0.5, 1 } }), "other keys");
         }
 
         private static void MessagePackInvalid()

@@ -3,7 +3,7 @@
 namespace Tickwire
 {
     /// <summary>Encodes and decodes plain values: null, bool, numbers, texts, bytes, times, lists, and maps with texts as
-    /// keys.</summary>
+    /// keys. Keys that are integers are decoded as texts.</summary>
     public static class MessagePack
     {
         /// <summary>Encodes a value.</summary>

@@ -7,12 +7,6 @@ using System.Text;
 
 namespace Tickwire
 {
-    /// <summary>A value that writes itself, such as the arguments of a command in generated code.</summary>
-    public interface IMessagePackable
-    {
-        void WriteTo(MessagePackWriter writer);
-    }
-
     /// <summary>Writes values one after another. Lists and maps begin with their number of items.</summary>
     public sealed class MessagePackWriter
     {
@@ -182,8 +176,8 @@ namespace Tickwire
             }
         }
 
-        /// <summary>Writes null, a bool, a number, a text, bytes, a DateTime, a list, a map with texts as keys, or an
-        /// IMessagePackable.</summary>
+        /// <summary>Writes null, a bool, a number, a text, bytes, a DateTime, a list, or a map with texts or integers as
+        /// keys.</summary>
         /// <exception cref="ArgumentException">The value has another type, or is nested too deeply.</exception>
         public void WriteValue(object value)
         {
@@ -228,10 +222,6 @@ namespace Tickwire
             else if (value is DateTimeOffset)
             {
                 Write(((DateTimeOffset)value).UtcDateTime);
-            }
-            else if (value is IMessagePackable)
-            {
-                ((IMessagePackable)value).WriteTo(this);
             }
             else
             {
@@ -325,13 +315,12 @@ namespace Tickwire
             WriteMapHeader(map.Count);
             foreach (DictionaryEntry entry in map)
             {
-                var key = entry.Key as string;
-                if (key == null)
+                if (!(entry.Key is string || entry.Key is long || entry.Key is int))
                 {
-                    throw new ArgumentException("the keys of a map must be texts");
+                    throw new ArgumentException("the keys of a map must be texts or integers");
                 }
 
-                Write(key);
+                WriteValue(entry.Key, depth + 1);
                 WriteValue(entry.Value, depth + 1);
             }
         }

@@ -3,6 +3,7 @@
 
 using System;
 using System.Collections.Generic;
+using System.Globalization;
 
 namespace Tickwire
 {
@@ -96,7 +97,7 @@ namespace Tickwire
             foreach (KeyValuePair<string, object> entry in ToFields(value))
             {
                 long key;
-                if (!long.TryParse(entry.Key, out key))
+                if (!long.TryParse(entry.Key, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out key))
                 {
                     throw Unexpected("a map with integers as keys", value);
                 }
@@ -203,15 +204,16 @@ namespace Tickwire
             return made;
         }
 
-        public static object FromMap<T>(Dictionary<string, T> entries, Func<T, object> write)
+        /// <summary>Returns a map whose keys are texts or integers.</summary>
+        public static object FromMap<TKey, T>(Dictionary<TKey, T> entries, Func<T, object> write)
         {
             if (entries == null)
             {
                 return null;
             }
 
-            var made = new Dictionary<string, object>(entries.Count);
-            foreach (KeyValuePair<string, T> entry in entries)
+            var made = new Dictionary<TKey, object>(entries.Count);
+            foreach (KeyValuePair<TKey, T> entry in entries)
             {
                 made[entry.Key] = write(entry.Value);
             }

@@ -137,9 +137,9 @@ class _Generator:
         methods = [f"{to_identifier(to_pascal_case(command.name))}Async" for command in room.commands]
         check_members(f"{name}Commands", methods)
         lines = [
-            f"private readonly {CLIENT}.Room room;",
+            f"private readonly {CLIENT}.Room room_;",
             "",
-            *block(f"internal {name}Commands({CLIENT}.Room room)", ["this.room = room;"]),
+            *block(f"internal {name}Commands({CLIENT}.Room room)", ["room_ = room;"]),
         ]
         for command, method in zip(room.commands, methods, strict=True):
             lines += ["", *self._command(command, method)]
@@ -163,7 +163,7 @@ class _Generator:
         body = [f"var wire_ = new {_MAP}();"] if arguments else []
         for argument, each in zip(arguments, names, strict=True):
             body += self._put(argument, each, is_optional=not argument.is_required)
-        call = f"room.CommandAsync({to_text(command.name)}, {'wire_' if arguments else 'null'})"
+        call = f"room_.CommandAsync({to_text(command.name)}, {'wire_' if arguments else 'null'})"
         if isinstance(command.result, NullType):
             head = f"public {TASK} {method}({parameters})"
             body.append(f"return {call};")
@@ -219,8 +219,8 @@ class _Generator:
         body = [f"var made_ = new {record.name}();", f"var wire_ = {WIRE}.ToFields(value);"]
         for field, member, is_optional in fields:
             method = "OptionalField" if is_optional else "Field"
-            read = self._types.read(field.type, "v0", 1)
-            body.append(f"made_.{member} = {WIRE}.{method}(wire_, {to_text(field.name)}, v0 => {read});")
+            read = self._types.read(field.type, "v0_", 1)
+            body.append(f"made_.{member} = {WIRE}.{method}(wire_, {to_text(field.name)}, v0_ => {read});")
         return [
             *summary("Reads the map that was received."),
             *block(f"public static {record.name} FromWire(object value)", [*body, "return made_;"]),

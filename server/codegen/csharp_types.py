@@ -33,14 +33,20 @@ params private protected public readonly ref return sbyte sealed short sizeof st
 string struct switch this throw true try typeof uint ulong unchecked unsafe ushort using virtual
 void volatile while
 """
+_OBJECT_MEMBERS = frozenset(
+    {"Equals", "Finalize", "GetHashCode", "GetType", "MemberwiseClone", "ReferenceEquals", "ToString"}
+)
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NOT_IN_IDENTIFIER = re.compile(r"[^A-Za-z0-9_]")
 
 
 def to_member_name(name: str, owner: str) -> str:
-    """Return a name of the game as a property: not the name of its class, which C# forbids."""
+    """Return a name of the game as a property.
+
+    C# forbids the name of its class, and warns about one that hides a member of all objects.
+    """
     member = to_identifier(to_pascal_case(name))
-    return f"{member}_" if member == owner else member
+    return f"{member}_" if member == owner or member in _OBJECT_MEMBERS else member
 
 
 def to_parameter_name(name: str) -> str:
@@ -124,7 +130,7 @@ class CsharpTypes:
 
     def read(self, kind: ApiType, value: str, depth: int = 0) -> str:
         """Return the expression that reads a decoded value as its type."""
-        name = f"v{depth}"
+        name = f"v{depth}_"
         match kind:
             case api_types.BooleanType():
                 return f"{WIRE}.ToBoolean({value})"
@@ -149,7 +155,7 @@ class CsharpTypes:
                     self.read(item, f"{WIRE}.Item({value}, {index}, {size})", depth)
                     for index, item in enumerate(kind.items)
                 )
-                return f"({', '.join(parts)})" if size > 1 else f"{self.expression(kind)[:-1]}>({next(parts)})"
+                return f"({', '.join(parts)})" if size > 1 else f"new {self.expression(kind)}({next(parts)})"
             case api_types.ReferenceType():
                 return f"{self._owner(kind)}.FromWire({value})"
             case api_types.UnionType() if (tagged := self._tagged(kind)) is not None:
@@ -166,7 +172,7 @@ class CsharpTypes:
 
     def write(self, kind: ApiType, value: str, depth: int = 0) -> str:
         """Return the expression that turns a value of a type into one that MessagePack encodes."""
-        name = f"v{depth}"
+        name = f"v{depth}_"
         match kind:
             case api_types.ListType():
                 return f"{WIRE}.FromList({value}, {name} => {self.write(kind.item, name, depth + 1)})"

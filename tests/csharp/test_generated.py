@@ -11,9 +11,30 @@ import pytest
 from tests.csharp.conftest import COMPILER, FLAGS, PACKAGE, RUNTIME
 from tests.harness.bazaar_rooms import Bazaar, Currency, Listing
 from tests.harness.sample_rooms import Diary, Garden
+from tickwire import Player, Room, command
 from tickwire.server.codegen.csharp import generate_csharp
 from tickwire.server.codegen.game_reader import read_game
 from tickwire.server.game_modules import load_room_types
+
+
+class Wares(msgspec.Struct):
+    by_level: dict[int, str]
+    equals: int
+
+
+class Names(Room):
+    """Has names that generated code could use itself, and types that are rare."""
+
+    room_type = "names"
+
+    @command
+    def invite(self, player: Player, room: str, v0: list[int], get_type: int = 0) -> dict[str, list[int]]:
+        return {}
+
+    @command
+    def sell(self, player: Player, wares: Wares, prices: dict[int, list[int]]) -> tuple[int]:
+        return (0,)
+
 
 GAMES = ("arena", "cards", "market", "minimal", "plaza", "tag")
 
@@ -30,7 +51,7 @@ def compile_with_client(target: Path, *options: str, sources: list[Path]) -> Non
 
 def test_generated_code_compiles_against_the_client(tmp_path: Path) -> None:
     games = {game: load_room_types([f"tickwire.examples.{game}"]) for game in GAMES}
-    games["samples"] = {room.room_type: room for room in (Bazaar, Garden, Diary)}
+    games["samples"] = {room.room_type: room for room in (Bazaar, Garden, Diary, Names)}
     for name, rooms in games.items():
         (tmp_path / f"{name}.cs").write_text(generate_csharp(read_game(rooms), f"Game.{name}"))
     compile_with_client(tmp_path / "games.dll", "-target:library", sources=sorted(tmp_path.glob("*.cs")))

@@ -51,7 +51,7 @@ def csharp(*rooms: type[Room], namespace: str = "Game") -> str:
         "public Optional<Currency> Currency { get; set; }",
         "public Dictionary<long, Booth> Booths { get; set; }",
         'public string Type { get; set; } = "sale";',
-        'new TaggedReader("sale", v1 => Sale.FromWire(v1)), new TaggedReader("gift", v1 => Gift.FromWire(v1))',
+        'new TaggedReader("sale", v1_ => Sale.FromWire(v1_)), new TaggedReader("gift", v1_ => Gift.FromWire(v1_))',
         "public string Closed { get; set; }",
         "        Unknown = -1,\n        Gold = 0,\n        Gems = 1,\n",
         'private static readonly object[] Wire = { "gold", "gems" };',
@@ -104,7 +104,7 @@ def test_text_of_the_game_is_escaped_and_keywords_are_marked() -> None:
     assert "<summary>Ends &lt;/summary&gt; &amp; here.</summary>" in text
     assert "GoThereAsync(long @object, Optional<bool> @params = default, Optional<object> @new = default)" in text
     assert "class _9LivesRoom" in text
-    assert "ToMap(reply_, v0 => WireValues.ToList(v0, v1 => WireValues.ToInteger(v1)))" in text
+    assert "ToMap(reply_, v0_ => WireValues.ToList(v0_, v1_ => WireValues.ToInteger(v1_)))" in text
 
 
 def test_a_member_is_never_called_like_its_class() -> None:

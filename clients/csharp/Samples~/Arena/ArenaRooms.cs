@@ -64,25 +64,25 @@ namespace Tickwire.Samples
     /// <summary>The commands of ArenaRoom. Each throws CommandFailed if the room refuses it.</summary>
     public sealed class ArenaCommands
     {
-        private readonly global::Tickwire.Room room;
+        private readonly global::Tickwire.Room room_;
 
         internal ArenaCommands(global::Tickwire.Room room)
         {
-            this.room = room;
+            room_ = room;
         }
 
         /// <summary>Return the best scores by name.</summary>
         public async global::System.Threading.Tasks.Task<global::System.Collections.Generic.Dictionary<string, long>> ScoresAsync()
         {
-            object reply_ = await room.CommandAsync("scores", null);
-            return global::Tickwire.WireValues.ToMap(reply_, v0 => global::Tickwire.WireValues.ToInteger(v0));
+            object reply_ = await room_.CommandAsync("scores", null);
+            return global::Tickwire.WireValues.ToMap(reply_, v0_ => global::Tickwire.WireValues.ToInteger(v0_));
         }
 
         /// <summary>Return the names of all pilots by the id of their ship.</summary>
         public async global::System.Threading.Tasks.Task<global::System.Collections.Generic.Dictionary<string, string>> NamesAsync()
         {
-            object reply_ = await room.CommandAsync("names", null);
-            return global::Tickwire.WireValues.ToMap(reply_, v0 => global::Tickwire.WireValues.ToText(v0));
+            object reply_ = await room_.CommandAsync("names", null);
+            return global::Tickwire.WireValues.ToMap(reply_, v0_ => global::Tickwire.WireValues.ToText(v0_));
         }
 
         /// <summary>Send a chat line to all pilots.</summary>
@@ -91,7 +91,7 @@ namespace Tickwire.Samples
         {
             var wire_ = new global::System.Collections.Generic.Dictionary<string, object>();
             wire_["words"] = (object)words;
-            return room.CommandAsync("say", wire_);
+            return room_.CommandAsync("say", wire_);
         }
     }
 
@@ -210,8 +210,8 @@ namespace Tickwire.Samples
         {
             var made_ = new Named();
             var wire_ = global::Tickwire.WireValues.ToFields(value);
-            made_.Id = global::Tickwire.WireValues.Field(wire_, "id", v0 => global::Tickwire.WireValues.ToInteger(v0));
-            made_.Name = global::Tickwire.WireValues.Field(wire_, "name", v0 => global::Tickwire.WireValues.ToText(v0));
+            made_.Id = global::Tickwire.WireValues.Field(wire_, "id", v0_ => global::Tickwire.WireValues.ToInteger(v0_));
+            made_.Name = global::Tickwire.WireValues.Field(wire_, "name", v0_ => global::Tickwire.WireValues.ToText(v0_));
             return made_;
         }
     }
@@ -243,8 +243,8 @@ namespace Tickwire.Samples
         {
             var made_ = new Said();
             var wire_ = global::Tickwire.WireValues.ToFields(value);
-            made_.Name = global::Tickwire.WireValues.Field(wire_, "name", v0 => global::Tickwire.WireValues.ToText(v0));
-            made_.Words = global::Tickwire.WireValues.Field(wire_, "words", v0 => global::Tickwire.WireValues.ToText(v0));
+            made_.Name = global::Tickwire.WireValues.Field(wire_, "name", v0_ => global::Tickwire.WireValues.ToText(v0_));
+            made_.Words = global::Tickwire.WireValues.Field(wire_, "words", v0_ => global::Tickwire.WireValues.ToText(v0_));
             return made_;
         }
     }
@@ -261,8 +261,8 @@ namespace Tickwire.Samples
         {
             var made_ = new Scored();
             var wire_ = global::Tickwire.WireValues.ToFields(value);
-            made_.Name = global::Tickwire.WireValues.Field(wire_, "name", v0 => global::Tickwire.WireValues.ToText(v0));
-            made_.Score = global::Tickwire.WireValues.Field(wire_, "score", v0 => global::Tickwire.WireValues.ToInteger(v0));
+            made_.Name = global::Tickwire.WireValues.Field(wire_, "name", v0_ => global::Tickwire.WireValues.ToText(v0_));
+            made_.Score = global::Tickwire.WireValues.Field(wire_, "score", v0_ => global::Tickwire.WireValues.ToInteger(v0_));
             return made_;
         }
     }

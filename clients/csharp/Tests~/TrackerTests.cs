@@ -12,6 +12,7 @@ namespace Tickwire.Tests
             yield return new Test("tracker: entities that enter, change and leave", () => Follow("coming_and_going", "ships"));
             yield return new Test("tracker: texts, and entities that move between channels", () => Follow("several_channels", "kinds"));
             yield return new Test("tracker: another world, and the end", Worlds);
+            yield return new Test("tracker: a listener that fails loses no report of another entity", FailingListener);
             yield return new Test("tracker: vectors, and unknown fields", Fields);
             yield return new Test("allocation: the tracker", Allocation);
         }
@@ -132,6 +133,22 @@ namespace Tickwire.Tests
             tracker.End();
             tracker.End();
             Check.Equal(3 * count, left, "the end");
+        }
+
+        private static void FailingListener()
+        {
+            var tracker = new EntityTracker("bodies", "hp");
+            int entered = 0;
+            tracker.Entered += id =>
+            {
+                entered++;
+                throw new InvalidOperationException("listener");
+            };
+            World world = Moving().World;
+            int count = world.Table("bodies").Count;
+            Check.That(count > 1, "there are entities");
+            Check.Throws<InvalidOperationException>(() => tracker.Update(world), "the exception of the listener");
+            Check.Equal(count, entered, "entities that entered");
         }
 
         private static void Fields()

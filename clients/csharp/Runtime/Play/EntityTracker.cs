@@ -2,6 +2,7 @@
 
 using System;
 using System.Collections.Generic;
+using System.Runtime.ExceptionServices;
 
 namespace Tickwire
 {
@@ -135,16 +136,30 @@ namespace Tickwire
             }
         }
 
+        /// <summary>Calls the listeners. The first exception is raised after all reports, which are not made again.</summary>
         private void Notify()
         {
+            ExceptionDispatchInfo failure = null;
             for (int index = 0; index < reports.Count; index++)
             {
                 Change change = reports[index].Change;
                 Action<uint> listener = change == Change.Entered ? Entered : change == Change.Changed ? Changed : Left;
-                if (listener != null)
+                try
                 {
-                    listener(reports[index].Id);
+                    if (listener != null)
+                    {
+                        listener(reports[index].Id);
+                    }
                 }
+                catch (Exception error)
+                {
+                    failure = failure ?? ExceptionDispatchInfo.Capture(error);
+                }
+            }
+
+            if (failure != null)
+            {
+                failure.Throw();
             }
         }
 

@@ -22,7 +22,10 @@ namespace Tickwire
         public static readonly TimeSpan CommandTime = TimeSpan.FromSeconds(10);
         private const string ReportCommand = "tickwire.report"; // every shard answers it itself, in any room
         private const int GoingAway = 1001;
-        private const int CloseMsMax = 2000;
+
+        /// <summary>Longer than a transport waits for the server's close: a program must not end while it disposes of its
+        /// socket, because mono may abort then.</summary>
+        private const int CloseMsMax = 3000;
 
         /// <summary>A WebSocket's close has room for 123 bytes. A longer reason is an error in .NET and in browsers.</summary>
         private const int ReasonCharactersMax = 40;
@@ -289,8 +292,8 @@ namespace Tickwire
             }
         }
 
-        /// <summary>Ends the session, and completes when the server has closed the connection, or after 2 s. Await it before
-        /// the program ends: the server does not receive messages of a process that is gone.</summary>
+        /// <summary>Ends the session, and completes when the server has closed the connection, or after 2 to 3 s. Await it
+        /// before the program ends: the server does not receive messages of a process that is gone.</summary>
         public Task CloseAsync()
         {
             lock (gate)

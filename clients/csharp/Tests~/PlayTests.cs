@@ -200,6 +200,11 @@ namespace Tickwire.Tests
             JoinOptions merged = WireValues.WithOptions(join, new Dictionary<string, object> { { "a", 1L } }, null);
             Check.Equal("lobby", merged.Name, "the selected room");
             Check.Equal("81a16101", Json.ToHex(MessagePack.Encode(merged.Options)), "the options");
+            join.Options = new Dictionary<string, object> { { "a", 2L } };
+            merged = WireValues.WithOptions(join, null, null);
+            Check.Equal("81a16102", Json.ToHex(MessagePack.Encode(merged.Options)), "the options of the join itself");
+            merged = WireValues.WithOptions(join, new Dictionary<string, object> { { "a", 1L }, { "b", 3L } });
+            Check.Equal("82a16101a16203", Json.ToHex(MessagePack.Encode(merged.Options)), "both, and the object's field wins");
             Check.Throws<InvalidOperationException>(() => Console.WriteLine(default(Optional<int>).Value), "a value left out");
             Optional<string> isNull = (string)null;
             Check.That(isNull.HasValue && isNull.ValueOr("other") == null, "null is a value");

@@ -229,26 +229,14 @@ namespace Tickwire
         }
 
         /// <summary>Returns the options of a join with the fields of objects of the game: those for the player, and those for a
-        /// room that the join creates.</summary>
+        /// room that the join creates. They replace fields of the same name in the join's own `Options`.</summary>
         public static JoinOptions WithOptions(JoinOptions join, params object[] options)
         {
             var merged = new Dictionary<string, object>();
-            foreach (object each in options)
-            {
-                if (each == null)
-                {
-                    continue;
-                }
-
-                foreach (KeyValuePair<string, object> entry in ToFields(FromObject(each)))
-                {
-                    merged[entry.Key] = entry.Value;
-                }
-            }
-
             var made = new JoinOptions { Options = merged };
             if (join != null)
             {
+                AddFields(merged, join.Options);
                 made.Name = join.Name;
                 made.RoomId = join.RoomId;
                 made.Code = join.Code;
@@ -258,7 +246,25 @@ namespace Tickwire
                 made.Ticket = join.Ticket;
             }
 
+            foreach (object each in options)
+            {
+                AddFields(merged, each);
+            }
+
             return made;
+        }
+
+        private static void AddFields(Dictionary<string, object> to, object value)
+        {
+            if (value == null)
+            {
+                return;
+            }
+
+            foreach (KeyValuePair<string, object> entry in ToFields(FromObject(value)))
+            {
+                to[entry.Key] = entry.Value;
+            }
         }
 
         private static T ReadField<T>(string name, object value, Func<object, T> read)

@@ -13,6 +13,7 @@ import secrets
 import signal
 import sys
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -20,11 +21,13 @@ import msgspec
 
 from tickwire.schemas.payloads import decode_json
 from tickwire.server.admin.views import ShardView
+from tickwire.server.api.role import ApiRole
 from tickwire.server.config import Operations, Settings
 from tickwire.server.dev.bots import run_bots
 from tickwire.server.dev.child_process import EmbeddedError
 from tickwire.server.dev.code_watch import GameCode
 from tickwire.server.dev.local_stores import LocalStores
+from tickwire.server.dev.player_api import running_api
 from tickwire.server.dev.reloader import watch
 from tickwire.server.dev.runner import ACCESS_FILE, Access, is_taken, write_access
 from tickwire.server.errors import ConfigError
@@ -74,13 +77,17 @@ async def run_dev_shards(settings: Settings, services: LocalStores, options: Dev
     fleet = Fleet([f"http://127.0.0.1:{first + n}" for n in range(options.count)], settings.operations.token)
     access = options.data_dir / ACCESS_FILE
     write_access(access, Access(fleet.urls[0], settings.operations.token))
-    helper = asyncio.create_task(_assist(settings, services, options, fleet), name="dev")
-    helper.add_done_callback(stop_after_error)
+    player_url = f"ws://127.0.0.1:{settings.listen.port}"
     try:
-        code = await supervise(settings, options.count, options.arguments, drains=False)
+        async with running_api(settings, player_url, partial(os.kill, os.getpid(), signal.SIGTERM)) as api:
+            helper = asyncio.create_task(_assist(settings, services, options, fleet, api), name="dev")
+            helper.add_done_callback(stop_after_error)
+            try:
+                code = await supervise(settings, options.count, options.arguments, drains=False)
+            finally:
+                helper.cancel()
+                await asyncio.wait((helper,))
     finally:
-        helper.cancel()
-        await asyncio.wait((helper,))
         access.unlink(missing_ok=True)
     if not helper.cancelled():
         helper.result()
@@ -189,7 +196,7 @@ def find_free_ports(host: str, count: int) -> int:
     raise ConfigError(f"no {count} successive ports are free")
 
 
-async def _assist(settings: Settings, services: LocalStores, options: DevShards, fleet: Fleet) -> None:
+async def _assist(settings: Settings, services: LocalStores, options: DevShards, fleet: Fleet, api: ApiRole) -> None:
     """Print the addresses once all shards are ready; then run the bots, watch the code, and check the stores."""
     while len(await fleet.list_shards()) < options.count:
         await asyncio.sleep(POLL_INTERVAL_S)
@@ -197,6 +204,7 @@ async def _assist(settings: Settings, services: LocalStores, options: DevShards,
     addresses = [f"ws://127.0.0.1:{port + n}" for n in range(options.count)]
     lines = {
         "players connect to": "  ".join(addresses),
+        "player API at": f"{api.url}/v1/openapi.html",
         "operate at": f"{fleet.urls[0]}/console/#token={settings.operations.token}",
         "play at": "  ".join(f"http{url.removeprefix('ws')}/" for url in addresses),
         "stop with": "Ctrl-C",

@@ -1,4 +1,4 @@
-"""`tickwire dev`: runs real stores, one shard and bots on this machine, and prints a status line every second.
+"""`tickwire dev`: runs real stores, one shard, the player API and bots on this machine, with a status line.
 
 Several instances can run at the same time, each with its own data directory and its own port for players. The data
 directory is locked. If the default operations port is in use, a free port is chosen.
@@ -21,6 +21,8 @@ import msgspec
 import uvloop
 
 from tickwire.schemas.terminal_text import escape_controls
+from tickwire.server.api.role import ApiRole
+from tickwire.server.api_settings import ApiSettings
 from tickwire.server.config import Operations, Settings
 from tickwire.server.dev import local_stores as embedded
 from tickwire.server.dev.child_process import EmbeddedError
@@ -28,6 +30,7 @@ from tickwire.server.dev.code_watch import GameCode
 from tickwire.server.dev.deferred_signals import STOP_SIGNALS
 from tickwire.server.dev.error_report import print_room_error
 from tickwire.server.dev.local_stores import LocalStores
+from tickwire.server.dev.player_api import running_api
 from tickwire.server.dev.reloader import reload_shard, watch
 from tickwire.server.edge.origins import LOOPBACK
 from tickwire.server.errors import ConfigError
@@ -76,7 +79,7 @@ def read_access(data_dir: Path) -> Access | None:
 def run_dev(
     settings: Settings, data_dir: Path, *, bots: int, reloads: bool = False, run_shards: RunShards | None = None
 ) -> int:
-    """Run the stores, a shard and bots until a signal; return the exit code.
+    """Run the stores, a shard, the player API and bots until a signal; return the exit code.
 
     The stores are started before the event loop, so that a signal during their start ends the process at once.
 
@@ -114,10 +117,17 @@ def settings_for(services: LocalStores, settings: Settings, data_dir: Path) -> S
     token = settings.operations.token or secrets.token_urlsafe(32)
     console = settings.operations.console or _built("console")
     pages = settings.listen.pages or _built("demo")
-    port = settings.operations.port
-    if port == Operations().port and is_taken(settings.operations.host, port):
-        print(f"operations.port: {port} is in use; choosing a free port", flush=True)
-        port = 0
+    port = _free_port("operations.port", settings.operations.host, settings.operations.port, Operations().port)
+    api, api_defaults = settings.api, ApiSettings()
+    api = msgspec.structs.replace(
+        api,
+        port=_free_port("api.port", api.host, api.port, api_defaults.port),
+        operations_port=_free_port(
+            "api.operations_port", settings.operations.host, api.operations_port, api_defaults.operations_port
+        ),
+        plaintext=True,
+        origins=[*api.origins, LOOPBACK],
+    )
     recordings = settings.recordings.directory or str(data_dir.absolute() / "recordings")
     return msgspec.structs.replace(
         settings,
@@ -128,7 +138,16 @@ def settings_for(services: LocalStores, settings: Settings, data_dir: Path) -> S
         redis=msgspec.structs.replace(settings.redis, url=services.redis_url, lease_s=3.0),
         mongo=msgspec.structs.replace(settings.mongo, url=services.mongo_url, migrate=True),
         capacity=msgspec.structs.replace(settings.capacity, load_max=100.0),
+        api=api,
     )
+
+
+def _free_port(name: str, host: str, port: int, default: int) -> int:
+    """Return the port; 0, which chooses a free one, if it is the default port and in use."""
+    if port != default or not is_taken(host, port):
+        return port
+    print(f"{name}: {port} is in use; choosing a free port", flush=True)
+    return 0
 
 
 def is_taken(host: str, port: int) -> bool:
@@ -160,17 +179,18 @@ async def _run_shard(settings: Settings, services: LocalStores, data_dir: Path, 
     access = data_dir / ACCESS_FILE
     is_saved = False
     try:
-        write_access(access, Access(f"http://127.0.0.1:{shard.parts.operations.port}", settings.operations.token))
-        report = _BotReport(count_bots(bots, shard.parts.host.room_types), shard.url)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(_show(shard, services, stopping, report), name="live line")
-            playing = group.create_task(_play(shard, bots, report.observe), name="bots")
-            watching = group.create_task(_watch(shard), name="code") if reloads else None
-            await stopping.wait()
-            print("\nstopping: saving the rooms ...", flush=True)
-            playing.cancel()
-            if watching is not None:
-                watching.cancel()
+        async with running_api(settings, shard.url, stopping.set) as api:
+            write_access(access, Access(f"http://127.0.0.1:{shard.parts.operations.port}", settings.operations.token))
+            report = _BotReport(count_bots(bots, shard.parts.host.room_types), shard.url)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(_show(shard, services, stopping, report), name="live line")
+                playing = group.create_task(_play(shard, api, bots, report.observe), name="bots")
+                watching = group.create_task(_watch(shard), name="code") if reloads else None
+                await stopping.wait()
+                print("\nstopping: saving the rooms ...", flush=True)
+                playing.cancel()
+                if watching is not None:
+                    watching.cancel()
     finally:
         access.unlink(missing_ok=True)
         is_saved = await shard.stop()
@@ -237,12 +257,13 @@ class _BotReport:
         return f"{len(errors)} of {self._count} bots cannot connect to {self._url}: {escape_controls(self._reported)}"
 
 
-async def _play(shard: Shard, bots: int, observe: Callable[[str, str], None]) -> None:
-    while not shard.parts.health.is_ready:
+async def _play(shard: Shard, api: ApiRole, bots: int, observe: Callable[[str, str], None]) -> None:
+    while not (shard.parts.health.is_ready and api.parts.context.health.is_ready):
         await asyncio.sleep(0.05)
     operations = f"http://127.0.0.1:{shard.parts.operations.port}"
     lines = {
         "players connect to": f"{shard.url}   (subprotocol tickwire.1; see docs/protocol.md)",
+        "player API at": f"{api.url}/v1/openapi.html",
         "metrics and health": f"{operations}/metrics  /livez  /readyz",
     }
     if shard.settings.operations.console:

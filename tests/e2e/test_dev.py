@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from contextlib import ExitStack
 from pathlib import Path
 
+import aiohttp
 import msgspec
 import pytest
 from websockets.asyncio.client import connect as open_websocket
@@ -49,6 +51,20 @@ async def test_two_instances_run_at_the_same_time_with_their_own_tokens(tmp_path
         assert await other.exit_code() == 0, other.text
         assert read_access(other.data) is None
         assert one.access == before
+
+
+async def test_player_api_runs_and_names_the_shard(tmp_path: Path) -> None:
+    with dev(tmp_path / "data") as running:
+        await running.says(RUNS)
+        (url,) = re.findall(r"player API at +(http://[^/]+)/", running.text)
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session,
+            session.get(f"{url}/v1/server", headers={"Origin": "http://localhost:5173"}) as response,
+        ):
+            assert (await response.json())["player_url"] == f"ws://127.0.0.1:{running.port}"
+            assert response.headers["Access-Control-Allow-Origin"] == "http://localhost:5173"
+        running.process.send_signal(signal.SIGTERM)
+        assert await running.exit_code() == 0, running.text
 
 
 async def test_local_pages_connect_and_refused_pages_are_logged_with_the_setting(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ async def test_players_meet_across_shards_and_keep_room_and_world_through_a_depl
     root = str(Path(__file__).parents[2])
     with dev(tmp_path / "data", *arguments, port=port, cwd=game, PYTHONPATH=root) as running:
         await running.says("deploying on changes of Python files", 180)
+        assert "player API at" in running.text
         url = f"ws://127.0.0.1:{port}"
         async with connect(url) as ann, connect(f"ws://127.0.0.1:{port + 1}") as bob:
             room = await ann.join("tally", name="north")

@@ -18,6 +18,12 @@ from tickwire.server.dev.runner import Access, read_access
 
 ROOT = Path(__file__).parents[2]
 
+CHOOSE_PORTS = {
+    "TICKWIRE__OPERATIONS__PORT": "0",
+    "TICKWIRE__API__PORT": "0",
+    "TICKWIRE__API__OPERATIONS_PORT": "0",
+}
+
 
 def run_command(*arguments: str, given: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
     """Run a command to its end.
@@ -61,8 +67,8 @@ class DevProcess:
                 stdout=output,
                 stderr=output,
                 cwd=cwd,
-                # Two that start together would both find the default port free.
-                env={**os.environ, "PYTHONUNBUFFERED": "1", "TICKWIRE__OPERATIONS__PORT": "0", **environ},
+                # Two that start together would both find the default ports free.
+                env={**os.environ, "PYTHONUNBUFFERED": "1", **CHOOSE_PORTS, **environ},
                 preexec_fn=die_with_parent,  # noqa: PLW1509
             )
 

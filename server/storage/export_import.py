@@ -23,6 +23,7 @@ from tickwire.limits import AMOUNT_MAX
 from tickwire.server.errors import NotSavable, StaleEpoch, Unavailable
 from tickwire.server.storage.ledger_documents import TransactionRequest
 from tickwire.server.storage.mongo import MongoStore
+from tickwire.server.storage.player_data import PLAYER_COLLECTIONS
 from tickwire.server.storage.world_document import (
     Document,
     create_world_write,
@@ -65,21 +66,33 @@ async def export_world(store: MongoStore, room_type: str, name: str) -> AsyncIte
 
 
 async def export_player(store: MongoStore, player_id: str) -> AsyncIterator[str]:
-    """Yield the lines of a player: its record, and its own entries of the ledger.
+    """Yield the lines of a player: its record, its account, its own entries of the ledger, and all other documents.
+
+    Accounts that were merged into the player's belong to it. Secrets and their hashes are left out.
 
     Raises:
         NotSavable: the player does not exist.
         Unavailable: MongoDB does not answer.
     """
-    player = await store.calls.read(store.database["players"].find_one({"_id": player_id}))
-    if player is None:
+    accounts = store.database["accounts"].find({"merged_into": player_id}, {"_id": True})
+    ids = [player_id, *[one["_id"] async for one in store.calls.iterate(accounts)]]
+    players = await store.calls.read(store.database["players"].find({"_id": {"$in": ids}}).to_list(None))
+    account = await store.calls.read(store.database["accounts"].find_one({"_id": player_id}, {"_id": True}))
+    if account is None and all(player["_id"] != player_id for player in players):
         raise NotSavable(f"player {player_id!r} does not exist: it was never saved")
     yield _header("player", player_id)
-    yield _line("players", player)
-    theirs = {"$or": [{"entries.player_id": player_id}, {"player_id": player_id}]}
+    for player in sorted(players, key=lambda one: one["_id"] != player_id):  # an import reads the first one
+        yield _line("players", player)
+    for collection in PLAYER_COLLECTIONS:
+        hidden = dict.fromkeys(collection.hidden, 0)
+        async for document in store.calls.iterate(
+            store.database[collection.name].find(collection.find(ids), hidden or None)
+        ):
+            yield _line(collection.name, document)
+    theirs = {"$or": [{"entries.player_id": {"$in": ids}}, {"player_id": {"$in": ids}}]}
     async for entry in store.calls.iterate(store.database["ledger"].find(theirs, sort=[("at", 1)])):
-        entry["entries"] = [one for one in entry["entries"] if one["player_id"] == player_id]
-        if entry["player_id"] != player_id:  # the command and its reply are another player's data
+        entry["entries"] = [one for one in entry["entries"] if one["player_id"] in ids]
+        if entry["player_id"] not in ids:  # the command and its reply are another player's data
             entry |= _BLANK_COMMAND
         yield _line("ledger", entry)
 
@@ -200,7 +213,10 @@ async def _import_player(
 
 
 async def delete_player(store: MongoStore, player_id: str) -> dict[str, int]:
-    """Delete all data of a player, and return the number of deleted items by kind.
+    """Delete all data of a player but its account, and return the number of deleted items by kind.
+
+    The account, if there is one, must be marked as being deleted before, and deleted after the call:
+    `PendingOperations.delete_player` does both.
 
     The entries of other players in the same transactions stay, so that their sums still equal what they hold. Data of
     players that games store in the state or the timers of their rooms is not deleted.
@@ -229,12 +245,19 @@ async def delete_player(store: MongoStore, player_id: str) -> dict[str, int]:
             )
             await store.calls.write(store.database["world_parts"].delete_many({"_id": {"$in": parts}}))
         sessions += len(theirs)
-    await store.calls.write(store.database["quarantine"].delete_many({"value.player_id": player_id}))
+    documents = 0
+    for collection in PLAYER_COLLECTIONS:
+        if not collection.kept:
+            result = await store.calls.write(
+                store.database[collection.name].delete_many(collection.find([player_id]))
+            )
+            documents += result.deleted_count
     player = await store.calls.write(store.database["players"].delete_one({"_id": player_id}))
     return {
         "players": player.deleted_count,
         "ledger entries": max(taken.modified_count, gone.deleted_count + blanked.modified_count),
         "sessions": sessions,
+        "other documents": documents,
     }
 
 

@@ -10,12 +10,13 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tickwire.server.errors import Banned, InvalidArgument, Locked, Unauthorized
+from tickwire.server.errors import Banned, Conflict, InvalidArgument, Locked
 from tickwire.services.accounts.account import LinkedIdentity, PlayerAccount
 from tickwire.services.accounts.account_rules import PendingOperation, require_account
 from tickwire.services.accounts.identities import EMAIL, identity_key, normalise_subject
-from tickwire.services.accounts.login_service import RETRY_AFTER_MS, ROUNDS_MAX, LoginContext
+from tickwire.services.accounts.login_service import LoginContext
 from tickwire.services.accounts.password_service import ClientOrigin, PasswordService
+from tickwire.services.accounts.pending_operations import RETRY_AFTER_MS, ROUNDS_MAX
 from tickwire.services.accounts.ports import TokenHolder
 
 T = TypeVar("T")
@@ -131,20 +132,10 @@ class AccountService:
             Unavailable: a store does not answer; the call is safe to repeat.
         """
         with self._context.counters.count("delete"):
-            for _ in range(ROUNDS_MAX):
-                account = await self._context.accounts.find(player_id)
-                if account is None or account.merged_into:
-                    return
-                try:
-                    account = await self._context.accounts.begin_deletion(player_id)
-                except PendingOperation:
-                    await self._context.pending.finish(account)
-                    continue
-                except Unauthorized:  # another process has deleted it
-                    return
-                await self._context.pending.delete(account)
+            try:
+                await self._context.pending.delete_player(player_id)
+            except Conflict:  # it was merged: nothing of it is left
                 return
-            raise Locked("the account changes at the same time, retry", retry_after_ms=RETRY_AFTER_MS)
 
     async def _begin_merge(self, source_id: str, target_id: str, proof: bytes) -> None:
         for _ in range(ROUNDS_MAX):

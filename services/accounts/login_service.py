@@ -21,12 +21,8 @@ from tickwire.services.accounts.account_store import AccountStore, now_utc
 from tickwire.services.accounts.counters import AccountCounters
 from tickwire.services.accounts.identities import DEVICE, digest_secret, is_same_digest
 from tickwire.services.accounts.merge_store import MergeStore
-from tickwire.services.accounts.pending_operations import PendingOperations
+from tickwire.services.accounts.pending_operations import RETRY_AFTER_MS, ROUNDS_MAX, PendingOperations
 from tickwire.services.accounts.ports import IssuedTokens, TokenIssuer
-
-ROUNDS_MAX = 10
-"""How often a login begins again because the account changes at the same time."""
-RETRY_AFTER_MS = 500
 
 
 class LoginOutcome(msgspec.Struct, frozen=True):

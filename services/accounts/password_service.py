@@ -16,13 +16,12 @@ from tickwire.services.accounts.attempt_store import AttemptStore
 from tickwire.services.accounts.identities import EMAIL, identity_key, normalise_email, normalise_password
 from tickwire.services.accounts.known_clients import KnownClients
 from tickwire.services.accounts.login_service import (
-    RETRY_AFTER_MS,
-    ROUNDS_MAX,
     LoginContext,
     LoginOutcome,
     LoginService,
 )
 from tickwire.services.accounts.password_hasher import PasswordHasher
+from tickwire.services.accounts.pending_operations import RETRY_AFTER_MS, ROUNDS_MAX
 from tickwire.services.accounts.settings import LockoutSettings
 
 

@@ -93,6 +93,25 @@ class TokenIssuer(Protocol):
             Unavailable: a store does not answer; the call is safe to repeat.
         """
 
+    async def delete_of(self, player_id: str) -> int:
+        """End all families of a player as `end_all` does, and delete them; return their number.
+
+        Raises:
+            Unavailable: a store does not answer; the call is safe to repeat.
+        """
+
+
+class PlayerTokens(TokenIssuer, Protocol):
+    """The tokens, with the logout that a refresh token permits."""
+
+    async def log_out(self, refresh_token: str, *, everywhere: bool = False) -> None:
+        """End the family of a refresh token, or all families of its player.
+
+        Raises:
+            Unauthorized: the token is unknown or expired, or was used before.
+            Unavailable: a store does not answer; the call is safe to repeat.
+        """
+
 
 class AccessTokenVerifier(Protocol):
     """Verifies access tokens, and whether they were revoked."""

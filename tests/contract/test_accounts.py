@@ -11,8 +11,10 @@ import pytest
 from tests.harness.account_parts import CHEAP, SECRET, AccountParts, MemoryTokenIssuer
 from tests.harness.ledger_stores import read_holdings, transaction
 from tickwire.limits import AMOUNT_MAX
-from tickwire.server.errors import Banned, Conflict, IdentityTaken, InvalidArgument, Unauthorized
+from tickwire.server.errors import Banned, Conflict, IdentityTaken, InvalidArgument, NotSavable, Unauthorized
 from tickwire.server.storage import Ban, MongoStore, migrate
+from tickwire.server.storage.export_import import export_player
+from tickwire.server.storage.player_data import PLAYER_COLLECTIONS, WITHOUT_PLAYERS
 from tickwire.services.accounts.account import LinkedIdentity, create_player_id
 from tickwire.services.accounts.account_rules import IDENTITIES_MAX
 from tickwire.services.accounts.account_store import now_utc
@@ -346,3 +348,38 @@ async def test_a_login_during_a_merge_yields_no_token_of_the_merged_account(part
 async def test_an_unknown_account_is_refused(parts: AccountParts) -> None:
     with pytest.raises(Unauthorized):
         await parts.service.link(create_player_id(), device("tablet"))
+
+
+async def test_an_export_has_all_that_is_stored_and_no_secret(parts: AccountParts) -> None:
+    ann, bob = [await parts.login_device(name) for name in ("ann", "bob")]
+    await parts.service.link(bob.player_id, await parts.passwords.create_identity("bob@x.example", "correct horse"))
+    await parts.grant("g", ann.player_id, gold=1)
+    await parts.service.merge(bob.player_id, ann.refresh_token)
+    await parts.store.bans.save(Ban(bob.player_id, now_utc() - HOUR, "swearing"))
+    families = parts.store.database["refresh_families"]
+    await families.insert_one(
+        {"_id": "f", "player_id": bob.player_id, "current": b"hash"}, bypass_document_validation=True
+    )
+    lines = [line async for line in export_player(parts.store, bob.player_id)]
+    text = "\n".join(lines)
+    for word in ("bob@x.example", "device-0000000000000ann", ann.player_id, "swearing", "gold", "refresh_families"):
+        assert word in text, word
+    for word in ("argon2id", '"secret"', "merge_proof", '"current"'):
+        assert word not in text, word
+    with pytest.raises(NotSavable):
+        [line async for line in export_player(parts.store, "p-unknown")]
+
+
+async def test_each_collection_is_exported_or_has_no_data_of_players(parts: AccountParts) -> None:
+    names = set(await parts.store.database.list_collection_names())
+    listed = {collection.name for collection in PLAYER_COLLECTIONS}
+    assert names - listed - WITHOUT_PLAYERS == set(), "list new collections in player_data.py"
+    assert not listed & WITHOUT_PLAYERS
+
+
+async def test_a_deletion_counts_what_it_deletes(parts: AccountParts) -> None:
+    ann = await parts.login_device("ann")
+    await parts.grant("g", ann.player_id, gold=1)
+    await parts.store.bans.save(Ban(ann.player_id, now_utc() - HOUR, "swearing"))
+    deleted = await parts.pending.delete_player(ann.player_id)
+    assert (deleted["accounts"], deleted["players"], deleted["other documents"]) == (1, 1, 1)

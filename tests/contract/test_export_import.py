@@ -208,11 +208,21 @@ async def test_deleted_player_leaves_no_data_and_other_players_keep_theirs(store
     await store.worlds.save(world(sessions=sessions), 1)
     assert await everywhere(store, "'ann'")
     assert await parts(store)
-    assert (await export_import.delete_player(store, "ann")) == {"players": 1, "ledger entries": 5, "sessions": 2}
+    assert (await export_import.delete_player(store, "ann")) == {
+        "players": 1,
+        "ledger entries": 5,
+        "sessions": 2,
+        "other documents": 0,
+    }
     assert await everywhere(store, "'ann'") == []
     assert await parts(store) == [], "parts are deleted, too"
     assert await read_holdings(store.ledger, store.players, "bob") == [{"gold": 11}]
     left = await store.worlds.load("garden", "home")
     assert left is not None
     assert list(left.sessions) == ["s2"]
-    assert (await export_import.delete_player(store, "ann")) == {"players": 0, "ledger entries": 0, "sessions": 0}
+    assert (await export_import.delete_player(store, "ann")) == {
+        "players": 0,
+        "ledger entries": 0,
+        "sessions": 0,
+        "other documents": 0,
+    }

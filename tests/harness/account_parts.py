@@ -60,6 +60,10 @@ class MemoryTokenIssuer:
             if owner == player_id and family != except_family:
                 del self.families[family]
 
+    async def delete_of(self, player_id: str) -> int:
+        await self.end_all(player_id)
+        return 0
+
 
 class FixedKeys:
     """A key source with one secret."""

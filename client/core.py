@@ -34,6 +34,8 @@ from tickwire.client.updates import (
     RoomsListed,
     SeatLost,
     SeatTaken,
+    SessionAuthenticated,
+    TokenRequested,
     Update,
     Welcomed,
 )
@@ -43,6 +45,8 @@ from tickwire.schemas.codec import decode_server, encode_client
 from tickwire.schemas.errors import UnknownMessage
 from tickwire.schemas.fields import Field, from_description
 from tickwire.schemas.messages import (
+    Authenticate,
+    Authenticated,
     Command,
     EndSession,
     Error,
@@ -65,6 +69,7 @@ from tickwire.schemas.messages import (
     Reply,
     RoomList,
     StateFrame,
+    TokenExpiring,
     Welcome,
 )
 from tickwire.schemas.payloads import encode_payload
@@ -218,6 +223,14 @@ class ClientCore:
     def end_session(self) -> bytes:
         """Encode the request to end the session, its seat and its queue entry."""
         return encode_client(EndSession())
+
+    def authenticate(self, token: str) -> bytes:
+        """Encode the request to authenticate the player of the running session.
+
+        Raises:
+            MessageTooLarge: the server would not accept the message.
+        """
+        return self._encoder.encode(Authenticate(token))
 
     def input(self, values: dict[str, float]) -> bytes:
         """Encode an input, in the game's units. Missing fields are zero.
@@ -391,6 +404,10 @@ class ClientCore:
                 return ErrorReceived(message)
             case RoomList():
                 return RoomsListed(message)
+            case Authenticated():
+                return SessionAuthenticated(message)
+            case TokenExpiring(expires_in_ms):
+                return TokenRequested(expires_in_ms)
             case Goodbye():
                 return Ended(message)
             case Rate():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from tickwire.schemas.messages import (
+    Authenticated,
     Error,
     Event,
     Goodbye,
@@ -150,6 +151,18 @@ class RoomsListed(msgspec.Struct, frozen=True):
     answer: RoomList
 
 
+class SessionAuthenticated(msgspec.Struct, frozen=True):
+    """The server answered Authenticate: the session is the player's."""
+
+    answer: Authenticated
+
+
+class TokenRequested(msgspec.Struct, frozen=True):
+    """The server requests a new token, because the session's token expires soon."""
+
+    expires_in_ms: int
+
+
 class Ended(msgspec.Struct, frozen=True):
     """The server sent Goodbye, and closes the connection."""
 
@@ -171,5 +184,7 @@ Update = (
     | RateChanged
     | ErrorReceived
     | RoomsListed
+    | SessionAuthenticated
+    | TokenRequested
     | Ended
 )

@@ -3,7 +3,7 @@
 Pure: no I/O, no clock, no randomness. Imports no other package of Tickwire.
 """
 
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 """The version of the contract in this build."""
 
 SCHEMA_VERSION_MIN = 3
@@ -11,6 +11,9 @@ SCHEMA_VERSION_MIN = 3
 
 STRUCTS_VERSION_MIN = 4
 """The oldest version whose clients read state frames and input acknowledgements as structs."""
+
+AUTHENTICATE_VERSION_MIN = 5
+"""The oldest version whose clients know Authenticated and TokenExpiring."""
 
 SERVER_MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 """The largest message that a server sends and a client accepts. A room with a larger keyframe fails."""

@@ -185,6 +185,12 @@ class ListRooms(Message, frozen=True):
     limit: U16 = 0
 
 
+class Authenticate(Message, frozen=True):
+    """Authenticates the player of a running session, with a renewed token or as a guest who logs in."""
+
+    token: str = ""
+
+
 # -- server to client ---------------------------------------------------------------------------------------
 
 
@@ -384,8 +390,32 @@ class RoomList(Message, frozen=True):
     rooms: tuple[ListedRoom, ...] = ()
 
 
+class Authenticated(Message, frozen=True):
+    """The answer to Authenticate. An `expires_in_ms` of 0 means that the session's token does not expire."""
+
+    player_id: str = ""
+    expires_in_ms: U32 = 0
+
+
+class TokenExpiring(Message, frozen=True):
+    """The session's token expires in `expires_in_ms`; 0 means that it has expired."""
+
+    expires_in_ms: U32 = 0
+
+
 ClientMessage = (
-    Hello | Join | Leave | Input | Command | Resync | Ping | MatchRequest | MatchCancel | EndSession | ListRooms
+    Hello
+    | Join
+    | Leave
+    | Input
+    | Command
+    | Resync
+    | Ping
+    | MatchRequest
+    | MatchCancel
+    | EndSession
+    | ListRooms
+    | Authenticate
 )
 ServerMessage = (
     StateFrame
@@ -402,6 +432,8 @@ ServerMessage = (
     | Goodbye
     | Rate
     | RoomList
+    | Authenticated
+    | TokenExpiring
 )
 
 CLIENT_BODY: tuple[type[Message], ...] = (
@@ -416,6 +448,7 @@ CLIENT_BODY: tuple[type[Message], ...] = (
     MatchCancel,
     EndSession,
     ListRooms,
+    Authenticate,
 )
 """The union ClientBody: a member's tag is its index plus one."""
 _REQUEST_TYPES = {member: tag for tag, member in enumerate(CLIENT_BODY, start=1)}
@@ -433,6 +466,8 @@ SERVER_BODY: tuple[type[Message], ...] = (
     Goodbye,
     Rate,
     RoomList,
+    Authenticated,
+    TokenExpiring,
 )
 """The union ServerBody: a member's tag is its index plus one."""
 

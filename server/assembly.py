@@ -45,6 +45,7 @@ from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.resume_tokens import ResumeTokens
 from tickwire.server.edge.server import EdgeEnvironment, EdgeServer, EdgeServices
 from tickwire.server.edge.session_registry import SessionRegistry
+from tickwire.server.edge.session_token import TokenPolicy
 from tickwire.server.errors import ConfigError
 from tickwire.server.fault_isolation import FaultIsolation
 from tickwire.server.game_modules import load_modes, load_room_types
@@ -261,6 +262,11 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
             session_locator=session_recovery,
             bans=operator_policy.bans,
             reports=reports,
+            token_policy=TokenPolicy(
+                settings.auth.token_renewal_s,
+                settings.auth.on_token_expired,
+                settings.auth.leeway_s + settings.auth.token_grace_s,
+            ),
         ),
         EdgeEnvironment(
             wall_s=fleet_now_s,

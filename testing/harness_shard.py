@@ -14,6 +14,7 @@ from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.handshake import SessionHandshake
 from tickwire.server.edge.resume_tokens import ResumeTokens
 from tickwire.server.edge.session_registry import SessionRegistry
+from tickwire.server.edge.session_token import TokenPolicy
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.persistence.room_transactions import RoomTransactionService
 from tickwire.server.persistence.transactions import TransactionService
@@ -135,6 +136,8 @@ class HarnessShard:
             now_s=context.loop.time,
             now_us=context.fleet.now_us,
             spawn=self._spawn,
+            authenticator=NameAuthenticator(),
+            token_policy=TokenPolicy(),
             create_session_id=lambda: f"{context.rng.getrandbits(72):018x}",
         )
         self._sweep_timer = context.loop.call_later(SWEEP_INTERVAL_S, self._sweep)
@@ -146,7 +149,7 @@ class HarnessShard:
         connection.receiver = SessionHandshake(
             connection.as_connection(),
             token="",
-            authenticator=NameAuthenticator(),
+            authenticator=self.session_context.authenticator,
             sessions=self.registry,
             context=self.session_context,
         )

@@ -1,7 +1,8 @@
 """Golden vectors: sequences of frames, and the world after each, for every client to agree with.
 
 `python -m tests.golden` writes schemas/golden/ from the encoder itself; `make golden` calls it. The folder version_4
-has the messages of schema version 4; the other files are the same sequences for version 3. A file is JSON:
+has the state of schema version 4 and later, version_5 the messages that version 5 adds; the other files are the same
+sequences for version 3. A file is JSON:
 
     name, about      what it shows
     description      tables and fields, as in Joined
@@ -12,6 +13,7 @@ has the messages of schema version 4; the other files are the same sequences for
                      values: of a table with vectors or quaternions, these in the game's units, by table and name
 
 acknowledgements.json has single messages instead: the client's last sequence number, the message, and its meaning.
+authentication.json has messages of both sides: the side, the type, the fields by name, and the message in hex.
 """
 
 from __future__ import annotations
@@ -26,10 +28,18 @@ import numpy as np
 
 from tests.harness.frames import apply
 from tickwire.client.world import World
-from tickwire.schemas.codec import decode_server
+from tickwire.schemas.codec import decode_server, encode_client, encode_server
 from tickwire.schemas.columns import checksum
 from tickwire.schemas.framing import frame_payloads
-from tickwire.schemas.messages import InputAck, StateDescription, StateFrame
+from tickwire.schemas.messages import (
+    Authenticate,
+    Authenticated,
+    InputAck,
+    Message,
+    StateDescription,
+    StateFrame,
+    TokenExpiring,
+)
 from tickwire.schemas.state_messages import encode_ack
 from tickwire.schemas.table_frames import encode_table_state
 from tickwire.server.replication.column_groups import quaternion, vec2, vec3
@@ -40,6 +50,7 @@ from tickwire.server.replication.table import NOBODY, Table
 
 FOLDER = Path(__file__).parent.parent / "schemas" / "golden"
 STRUCTS = "version_4/"
+AUTHENTICATION = "version_5/authentication.json"
 
 
 class GoldenShips(Table):
@@ -249,7 +260,7 @@ def made() -> dict[str, bytes]:
     """Every file by name."""
     files = {f"{play.__name__}.json": _file(play, has_structs=False) for play in SEQUENCES}
     files |= {f"{STRUCTS}{play.__name__}.json": _file(play, has_structs=True) for play in SEQUENCES}
-    return files | {f"{STRUCTS}acknowledgements.json": _acknowledgements()}
+    return files | {f"{STRUCTS}acknowledgements.json": _acknowledgements(), AUTHENTICATION: _authentication()}
 
 
 def held(world: World) -> dict[str, Any]:
@@ -337,8 +348,29 @@ def _acknowledgements() -> bytes:
     return (json.dumps(content, separators=(",", ":")).replace('{"frame"', '\n{"frame"') + "\n").encode()
 
 
+def _authentication() -> bytes:
+    """Messages with which a running session authenticates: empty, ordinary, and with the greatest values."""
+    client = [Authenticate(), Authenticate("header.claims.signature")]
+    server = [Authenticated(), Authenticated("ann", 900_000), Authenticated("zoë", 2**32 - 1)]
+    server += [TokenExpiring(), TokenExpiring(60_000), TokenExpiring(2**32 - 1)]
+    steps = [_message("client", message, encode_client(message)) for message in client]
+    steps += [_message("server", message, encode_server(message)) for message in server]
+    about = " ".join((_authentication.__doc__ or "").split())
+    content = {"name": "authentication", "about": about, "steps": steps}
+    return (json.dumps(content, separators=(",", ":")).replace('{"side"', '\n{"side"') + "\n").encode()
+
+
+def _message(side: str, message: Message, data: bytes) -> dict[str, Any]:
+    return {
+        "side": side,
+        "type": type(message).__name__,
+        "fields": msgspec.to_builtins(message),
+        "message": data.hex(),
+    }
+
+
 if __name__ == "__main__":
-    (FOLDER / STRUCTS).mkdir(exist_ok=True)
     for name, data in made().items():
+        (FOLDER / name).parent.mkdir(exist_ok=True)
         (FOLDER / name).write_bytes(data)
         print(f"{FOLDER.name}/{name}: {len(data)} bytes")

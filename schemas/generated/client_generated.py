@@ -19,6 +19,7 @@ class ClientBody(object):
     MatchCancel = 9
     EndSession = 10
     ListRooms = 11
+    Authenticate = 12
 
 
 # The first message on a connection, within the handshake's time limit.
@@ -750,6 +751,38 @@ def ListRoomsAddLabels(builder, labels): builder.PrependUOffsetTRelativeSlot(2, 
 def ListRoomsStartLabelsVector(builder, numElems): return builder.StartVector(1, numElems, 1)
 def ListRoomsAddLimit(builder, limit): builder.PrependUint16Slot(3, limit, 0)
 def ListRoomsEnd(builder): return builder.EndObject()
+
+
+# Schema version 5: authenticates the player of a running session, with a renewed token or as a guest who logs in.
+# Answered with Authenticated, or an Error.
+class Authenticate(object):
+    __slots__ = ['_tab']
+
+    @classmethod
+    def GetRootAs(cls, buf, offset=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, offset)
+        x = Authenticate()
+        x.Init(buf, n + offset)
+        return x
+
+    @classmethod
+    def GetRootAsAuthenticate(cls, buf, offset=0):
+        """This method is deprecated. Please switch to GetRootAs."""
+        return cls.GetRootAs(buf, offset)
+    # Authenticate
+    def Init(self, buf, pos):
+        self._tab = flatbuffers.table.Table(buf, pos)
+
+    # Authenticate
+    def Token(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(4))
+        if o != 0:
+            return self._tab.String(o + self._tab.Pos)
+        return None
+
+def AuthenticateStart(builder): builder.StartObject(1)
+def AuthenticateAddToken(builder, token): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(token), 0)
+def AuthenticateEnd(builder): return builder.EndObject()
 
 
 class ClientMessage(object):

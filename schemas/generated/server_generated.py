@@ -84,6 +84,8 @@ class ServerBody(object):
     Goodbye = 10
     Rate = 11
     RoomList = 12
+    Authenticated = 13
+    TokenExpiring = 14
 
 
 # Begins a state frame that does not depend on the client's last tick, or that belongs to one channel other than 0.
@@ -1432,6 +1434,76 @@ def RoomListAddId(builder, id): builder.PrependUint32Slot(0, id, 0)
 def RoomListAddRooms(builder, rooms): builder.PrependUOffsetTRelativeSlot(1, flatbuffers.number_types.UOffsetTFlags.py_type(rooms), 0)
 def RoomListStartRoomsVector(builder, numElems): return builder.StartVector(4, numElems, 4)
 def RoomListEnd(builder): return builder.EndObject()
+
+
+# Schema version 5: the answer to Authenticate. The session is the player's.
+class Authenticated(object):
+    __slots__ = ['_tab']
+
+    @classmethod
+    def GetRootAs(cls, buf, offset=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, offset)
+        x = Authenticated()
+        x.Init(buf, n + offset)
+        return x
+
+    @classmethod
+    def GetRootAsAuthenticated(cls, buf, offset=0):
+        """This method is deprecated. Please switch to GetRootAs."""
+        return cls.GetRootAs(buf, offset)
+    # Authenticated
+    def Init(self, buf, pos):
+        self._tab = flatbuffers.table.Table(buf, pos)
+
+    # Authenticated
+    def PlayerId(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(4))
+        if o != 0:
+            return self._tab.String(o + self._tab.Pos)
+        return None
+
+    # Authenticated
+    def ExpiresInMs(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(6))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
+        return 0
+
+def AuthenticatedStart(builder): builder.StartObject(2)
+def AuthenticatedAddPlayerId(builder, playerId): builder.PrependUOffsetTRelativeSlot(0, flatbuffers.number_types.UOffsetTFlags.py_type(playerId), 0)
+def AuthenticatedAddExpiresInMs(builder, expiresInMs): builder.PrependUint32Slot(1, expiresInMs, 0)
+def AuthenticatedEnd(builder): return builder.EndObject()
+
+
+# Schema version 5: the session's token expires soon. The client sends Authenticate with a new one.
+class TokenExpiring(object):
+    __slots__ = ['_tab']
+
+    @classmethod
+    def GetRootAs(cls, buf, offset=0):
+        n = flatbuffers.encode.Get(flatbuffers.packer.uoffset, buf, offset)
+        x = TokenExpiring()
+        x.Init(buf, n + offset)
+        return x
+
+    @classmethod
+    def GetRootAsTokenExpiring(cls, buf, offset=0):
+        """This method is deprecated. Please switch to GetRootAs."""
+        return cls.GetRootAs(buf, offset)
+    # TokenExpiring
+    def Init(self, buf, pos):
+        self._tab = flatbuffers.table.Table(buf, pos)
+
+    # TokenExpiring
+    def ExpiresInMs(self):
+        o = flatbuffers.number_types.UOffsetTFlags.py_type(self._tab.Offset(4))
+        if o != 0:
+            return self._tab.Get(flatbuffers.number_types.Uint32Flags, o + self._tab.Pos)
+        return 0
+
+def TokenExpiringStart(builder): builder.StartObject(1)
+def TokenExpiringAddExpiresInMs(builder, expiresInMs): builder.PrependUint32Slot(0, expiresInMs, 0)
+def TokenExpiringEnd(builder): return builder.EndObject()
 
 
 class ServerMessage(object):

@@ -48,6 +48,8 @@ def collect_edge(metrics: Metrics, edge: EdgeServer) -> None:
     metrics.set_totals("sessions_ended", counters.ended)
     metrics.set_totals("resumes", counters.resumes)
     metrics.set_totals("joins", counters.joins)
+    metrics.set_totals("authentications", counters.authentications)
+    metrics.set_totals("token_expiries", counters.token_expiries)
 
 
 def collect_rooms(metrics: Metrics, host: RoomHost) -> None:

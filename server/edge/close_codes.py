@@ -31,6 +31,7 @@ class SessionCloseCode(enum.IntEnum):
     UNAVAILABLE = 4002
     MOVED = 4003
     FLOOD = 4004
+    TOKEN_EXPIRED = 4005
     UPGRADE_REQUIRED = 4500
     REPLACED = 4501
     UNAUTHORIZED = 4502

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from tickwire.server.edge.auth.authenticator import Authenticator
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.resume_tokens import ResumeTokens
 from tickwire.server.edge.services import (
@@ -23,6 +24,7 @@ from tickwire.server.edge.services import (
     SessionLocator,
     TransactionRunner,
 )
+from tickwire.server.edge.session_token import TokenPolicy
 from tickwire.server.edge.settings import EdgeSettings
 
 
@@ -45,6 +47,14 @@ class SessionTable(Protocol):
         """Mark a session as connected."""
         ...
 
+    def change_player(self, session: Any, player_id: str) -> None:
+        """Make a guest's session that of a player who has logged in.
+
+        Raises:
+            AlreadyConnected: the player has another session, and the policy is to refuse a second one.
+        """
+        ...
+
     def remove(self, session: Any, counted_as: str) -> bool:
         """Remove a session that has ended. Return whether it was in the table."""
         ...
@@ -63,6 +73,8 @@ class SessionContext(msgspec.Struct, frozen=True, kw_only=True):
         transactions: commits what commands change.
         session_locator: finds sessions that are not on this shard.
         bans: the banned players.
+        authenticator: authenticates players.
+        token_policy: what happens at the end of a player's token.
         reports: accepts the reports of players.
         now_s: the clock for time limits, in seconds; see `tickwire.server.edge.loop_clock`.
         now_us: the fleet's clock: UTC, microseconds since 1970.
@@ -82,5 +94,7 @@ class SessionContext(msgspec.Struct, frozen=True, kw_only=True):
     now_s: Callable[[], float]
     now_us: Callable[[], int]
     spawn: Callable[[Coroutine[Any, Any, None], str], asyncio.Task[None]]
+    authenticator: Authenticator
+    token_policy: TokenPolicy
     create_session_id: Callable[[], str] = create_session_id
     reports: ReportService = NoReportService()

@@ -22,9 +22,12 @@ class EdgeCounters:
         resumes: attempts to resume a session, by result: resumed, or why a new session was opened.
         ended: sessions that have ended, by reason.
         joins: joins by result: seated, moved (by a room), redirected, or an error's code.
+        authentications: Authenticate messages by result: renewed, adopted (by a guest's session), or an error's code.
+        token_expiries: sessions whose token has expired while connected, by policy: keep, end.
     """
 
     __slots__ = (
+        "authentications",
         "bytes_received",
         "closed",
         "ended",
@@ -38,6 +41,7 @@ class EdgeCounters:
         "sessions_opened",
         "sessions_restored",
         "throttled",
+        "token_expiries",
     )
 
     def __init__(self) -> None:
@@ -54,3 +58,5 @@ class EdgeCounters:
         self.resumes: Counter[str] = Counter()
         self.ended: Counter[str] = Counter()
         self.joins: Counter[str] = Counter()
+        self.authentications: Counter[str] = Counter()
+        self.token_expiries: Counter[str] = Counter()

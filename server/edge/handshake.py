@@ -30,8 +30,10 @@ from tickwire.server.edge.join import to_error_message
 from tickwire.server.edge.message_handlers import SessionReceiver
 from tickwire.server.edge.receiver import Receiver
 from tickwire.server.edge.session import Session
+from tickwire.server.edge.session_authentication import accept_identity
 from tickwire.server.edge.session_connections import attach_connection, ends_session
 from tickwire.server.edge.session_registry import SessionRegistry
+from tickwire.server.edge.session_token import TokenState
 from tickwire.server.errors import Internal, TickwireError, Unavailable
 
 if TYPE_CHECKING:
@@ -206,6 +208,7 @@ class SessionHandshake(Receiver[Connection]):
         elif session is not None:
             self._context.bans.check(session.player_id)  # a guest who resumes has authenticated under another name
             session.check_resumable()
+            self._accept_identity(hello, identity, session, generation)
             if not attach_connection(session, self._context, self._connection, hello, generation):
                 resumes["overtaken"] += 1
                 text = "the session has a newer connection, or has ended"
@@ -222,6 +225,17 @@ class SessionHandshake(Receiver[Connection]):
         self._connection.receiver = receiver = SessionReceiver(session, self._context)
         for data in self._early_messages:
             receiver.message_received(data)
+
+    def _accept_identity(self, hello: Hello, identity: Identity, session: Session, generation: int) -> None:
+        """Renew the token of a session, or make a guest's session that of a player who has logged in.
+
+        During a join the player stays the same: the client sends Authenticate, which waits for the join.
+        """
+        is_newer = session.generations.is_newer(hello.attempt, generation, self._context.now_s())
+        if is_newer and session.joining is None:
+            accept_identity(session, self._context, identity)
+            if session.token is not None:
+                session.token.reported = TokenState.VALID  # the client may have missed TokenExpiring
 
     def _log_not_found(self, hello: Hello, identity: Identity) -> None:
         """Log why a client that tried to resume a session has received a new one."""
@@ -261,8 +275,6 @@ class SessionHandshake(Receiver[Connection]):
 def is_same_player(session: Session, identity: Identity) -> bool:
     """Return whether the bearer of a resume token is the player of the session.
 
-    A guest has no other proof than the resume token itself.
+    A guest has no other proof than the resume token itself, and may have logged in meanwhile.
     """
-    if session.is_guest:
-        return identity.is_guest
-    return identity.player_id == session.player_id and not identity.is_guest
+    return session.is_guest or (identity.player_id == session.player_id and not identity.is_guest)

@@ -11,6 +11,7 @@ import asyncio
 from tickwire.schemas.codec import client_message_type, decode_client, push_input_frame, read_input_frame
 from tickwire.schemas.errors import MalformedMessage, UnknownMessage
 from tickwire.schemas.messages import (
+    Authenticate,
     ClientMessage,
     Command,
     EndSession,
@@ -38,13 +39,21 @@ from tickwire.server.edge.join import request_seat, to_error_message
 from tickwire.server.edge.rate_limit import FLOOD_S
 from tickwire.server.edge.receiver import Receiver
 from tickwire.server.edge.session import Session, SessionState
+from tickwire.server.edge.session_authentication import (
+    AUTHENTICATIONS_AT_ONCE,
+    AUTHENTICATIONS_PER_S,
+    check_token,
+    start_authentication,
+)
 from tickwire.server.edge.session_connections import detach_connection
 from tickwire.server.edge.settings import SILENT_INTERVALS_MAX
 from tickwire.server.edge.token_bucket import TokenBucket
 from tickwire.server.errors import Malformed, OutOfOrder, RateLimited, TickwireError, Unavailable
 from tickwire.server.rooms.seat import Seat
 
-_ALWAYS: frozenset[type[Message]] = frozenset((Ping, Command, MatchRequest, MatchCancel, ListRooms, EndSession))
+_ALWAYS: frozenset[type[Message]] = frozenset(
+    (Ping, Command, MatchRequest, MatchCancel, ListRooms, EndSession, Authenticate)
+)
 LISTS_PER_S = 1.0
 LISTS_AT_ONCE = 5
 """Lists of rooms that one session may request: a lobby is refreshed every few seconds."""
@@ -132,6 +141,8 @@ class SessionReceiver(Receiver[Connection]):
         elif not connection.is_throttled and now_s - connection.last_received_s > silence_s_max:
             text = f"nothing was received for {silence_s_max:g} s"
             self.session.close(SessionCloseCode.SILENT, text, counted_as="silent")
+        elif self.session.token is not None:
+            check_token(self.session, self._context, self.session.token)
 
     def connection_ended(self, connection: Connection) -> None:
         """Detach the connection from the session."""
@@ -163,6 +174,8 @@ class SessionReceiver(Receiver[Connection]):
                 self._cancel_match()
             case ListRooms():
                 self._list_rooms(message)
+            case Authenticate():
+                self._authenticate(message)
             case EndSession():
                 reason = "the client ended the session"
                 session.terminate(SessionCloseCode.NORMAL, reason, counted_as="ended_by_client")
@@ -253,6 +266,16 @@ class SessionReceiver(Receiver[Connection]):
             self._send_error(Unavailable("the rooms cannot be listed now", retry_after_ms=1000), ListRooms)
         else:
             self.session.send_message(answer)
+
+    def _authenticate(self, request: Authenticate) -> None:
+        self._charge(REQUEST_TOKENS)
+        session, now_s = self.session, self._context.now_s()
+        if session.authentication_bucket is None:
+            session.authentication_bucket = TokenBucket(AUTHENTICATIONS_PER_S, AUTHENTICATIONS_AT_ONCE, now_s)
+        if not session.authentication_bucket.try_take(now_s):
+            self._counters.authentications["rate_limited"] += 1
+            raise RateLimited("too many tokens in a short time", retry_after_ms=int(1000 / AUTHENTICATIONS_PER_S))
+        start_authentication(session, self._context, request)
 
     # -- limits and errors ----------------------------------------------------------------------------------
 

@@ -50,7 +50,8 @@ class MovingSession:
 
     Args:
         session: the session.
-        player_id: the player of its seat: a guest who came with a ticket has another id than its session.
+        player_id: the player of its seat: a guest who came with a ticket, or has logged in since, has another id than
+            its session.
 
     Attributes:
         joined: the Joined of the new room; None before it is sent.
@@ -64,7 +65,7 @@ class MovingSession:
         self.joined: Joined | None = None
         self.session_id = session.session_id
         self.player_id = player_id
-        self.is_guest = session.is_guest
+        self.is_guest = session.is_guest or player_id != session.player_id
         self.address = session.address
         self.schema_version = session.schema_version
         self._session = session

@@ -41,6 +41,7 @@ from tickwire.server.edge.services import (
     TransactionRunner,
 )
 from tickwire.server.edge.session_registry import SessionRegistry
+from tickwire.server.edge.session_token import TokenPolicy
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.edge.throttle import Throttle
 from tickwire.server.edge.trusted_proxies import TrustedProxies
@@ -65,6 +66,7 @@ class EdgeServices(msgspec.Struct, frozen=True, kw_only=True):
         session_locator: finds sessions that are not on this shard.
         bans: the banned players.
         reports: accepts the reports of players.
+        token_policy: what happens at the end of a player's token.
     """
 
     authenticator: Authenticator
@@ -74,6 +76,7 @@ class EdgeServices(msgspec.Struct, frozen=True, kw_only=True):
     session_locator: SessionLocator
     bans: BanList
     reports: ReportService = NoReportService()
+    token_policy: TokenPolicy = TokenPolicy()
 
 
 class EdgeEnvironment(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,6 +149,8 @@ class EdgeServer:
             session_locator=services.session_locator,
             bans=services.bans,
             reports=services.reports,
+            authenticator=services.authenticator,
+            token_policy=services.token_policy,
             now_s=self.now_s,
             now_us=self.now_us,
             spawn=self.spawn,

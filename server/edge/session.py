@@ -35,6 +35,7 @@ from tickwire.server.edge.generations import Generations
 from tickwire.server.edge.seat_moves import start_move
 from tickwire.server.edge.session_history import SessionHistory
 from tickwire.server.edge.session_messages import encode_message
+from tickwire.server.edge.session_token import SessionToken, renew_token
 from tickwire.server.edge.token_bucket import TokenBucket
 from tickwire.server.edge.unread_redirect import UnreadRedirect
 from tickwire.server.errors import Unavailable
@@ -82,6 +83,9 @@ class Session:
         join_bucket: limits its joins and match requests.
         list_bucket: limits its lists of rooms; None before the first.
         commands: runs its commands.
+        token: the times of the token that the player has authenticated with; None for a guest.
+        authenticating: the task that checks a token of a running session; None without one.
+        authentication_bucket: limits these checks; None before the first.
         is_redirected: whether its last join was redirected to another shard.
         unread_redirect: of its last move to another shard, while its client may not have received it.
     """
@@ -91,6 +95,8 @@ class Session:
         "_counters",
         "_last_room_id",
         "address",
+        "authenticating",
+        "authentication_bucket",
         "close_reason",
         "commands",
         "connection",
@@ -114,6 +120,7 @@ class Session:
         "seat_changes",
         "session_id",
         "state",
+        "token",
         "unread_redirect",
     )
 
@@ -122,6 +129,9 @@ class Session:
         self.player_id = identity.player_id
         self.is_guest = identity.is_guest
         self.schema_version = schema_version
+        self.token: SessionToken | None = renew_token(None, identity, context.now_us() / 1e6)
+        self.authenticating: asyncio.Task[None] | None = None
+        self.authentication_bucket: TokenBucket | None = None
         self.connection: Connection | None = None
         self.address = ""
         self.outbox = Outbox()
@@ -168,7 +178,14 @@ class Session:
             joins=self.joins,
             left_room_id=self.left_room_id,
             left_reason=self.left_reason,
+            token_expires_at_s=self.token.expires_at_s if self.token is not None else 0.0,
+            token_issued_at_s=self.token.issued_at_s if self.token is not None else 0.0,
         )
+
+    def set_player(self, player_id: str) -> None:
+        """Make the session of a guest that of a player who has logged in. Its seat keeps the id of the guest."""
+        self.player_id, self.is_guest = player_id, False
+        self.history.player_id = player_id
 
     def mark_restored(self) -> None:
         """Note that the session, which was on another shard, is on this one now."""
@@ -290,7 +307,7 @@ class Session:
         self._last_room_id = seat.room_id
         if seat.room_id == self.left_room_id:
             self.left_room_id = self.left_reason = ""
-        # A guest with a ticket has the player id of the ticket in the room.
+        # In the room, a guest with a ticket has the player id of the ticket.
         seat_player_id = seat.player_id if seat.player_id != self.player_id else ""
         self.note("seated", room_id=seat.room_id, seat_player_id=seat_player_id)
 
@@ -327,6 +344,8 @@ class Session:
         self.state = SessionState.CLOSED
         if self.joining is not None:
             self.joining.cancel()
+        if self.authenticating is not None:
+            self.authenticating.cancel()
         self._context.queue.dequeue(self)
         seat, self.seat = self.seat, None
         if seat is not None:

@@ -26,13 +26,16 @@ class SessionHistory:
 
     Args:
         session_id, player_id: the session and its player, which every log line contains.
+
+    Attributes:
+        player_id: the player.
     """
 
-    __slots__ = ("_entries", "_player_id", "_session_id")
+    __slots__ = ("_entries", "_session_id", "player_id")
 
     def __init__(self, session_id: str, player_id: str) -> None:
         self._session_id = session_id
-        self._player_id = player_id
+        self.player_id = player_id
         self._entries: list[_Entry] = []  # a deque would allocate space for 64 entries at once
 
     @property
@@ -50,7 +53,7 @@ class SessionHistory:
         """
         self._entries.append((at_us, event, {name: _truncated(value) for name, value in details.items()}))
         del self._entries[:-ENTRIES_MAX]
-        log.info(f"session_{event}", session_id=self._session_id, player_id=self._player_id, **details)
+        log.info(f"session_{event}", session_id=self._session_id, player_id=self.player_id, **details)
 
 
 def _truncated(value: Any) -> Any:

@@ -65,12 +65,28 @@ class SessionRegistry:
         Raises:
             AlreadyConnected: its player has a session already, and the policy is to refuse another one.
         """
-        for other in self._others_of_player(session):
+        self._admit(session, self._others_of_player(session))
+        self._insert(session)
+
+    def _admit(self, session: Session, others: list[Session]) -> None:
+        for other in others:
             if self._duplicate_sessions == "replace":
                 other.replace()
             elif self._duplicate_sessions == "refuse" and not other.end_if_redirected():
                 raise AlreadyConnected("the player has a session already, and may have only one")
-        self._insert(session)
+
+    def change_player(self, session: Session, player_id: str) -> None:
+        """Make the session of a guest that of a player who has logged in.
+
+        The policy for duplicate sessions applies as if the player had opened the session now.
+
+        Raises:
+            AlreadyConnected: the player has another session, and the policy is to refuse a second one.
+        """
+        self._admit(session, self.find_by_player(player_id))
+        self._remove_from_player(session)
+        session.set_player(player_id)
+        self._by_player[player_id] = (*self._by_player.get(player_id, ()), session)
 
     # -- sessions of other shards ---------------------------------------------------------------------------
 
@@ -175,12 +191,15 @@ class SessionRegistry:
         self.counters.ended[counted_as] += 1
         self._disconnected.discard(session)
         del self._by_id[session.session_id]
+        self._remove_from_player(session)
+        return True
+
+    def _remove_from_player(self, session: Session) -> None:
         others = self._others_of_player(session)
         if others:
             self._by_player[session.player_id] = tuple(others)
         else:
             del self._by_player[session.player_id]
-        return True
 
     def expire(self, now_s: float) -> None:
         """End the sessions that have been disconnected for longer than the resume window."""

@@ -9,6 +9,7 @@ from tickwire.server.edge.generations import Generations
 from tickwire.server.edge.reply_cache import ReplyCache
 from tickwire.server.edge.session import Session
 from tickwire.server.edge.session_history import SessionHistory
+from tickwire.server.edge.session_token import SessionToken
 from tickwire.server.rooms.checkpoint import SessionCheckpoint
 
 
@@ -27,6 +28,10 @@ def restore_session(checkpoint: SessionCheckpoint, context: SessionContext) -> S
     session.left_room_id, session.left_reason = checkpoint.left_room_id, checkpoint.left_reason
     session.from_shard = checkpoint.shard_id
     session.disconnected_since_s = context.now_s()
+    if not checkpoint.is_guest:
+        session.token = SessionToken(
+            checkpoint.token_expires_at_s, checkpoint.token_issued_at_s, context.now_us() / 1e6
+        )
     session.outbox.restore(checkpoint.last_event, checkpoint.frames, restored_at=checkpoint.events_restored_at)
     replies = ReplyCache(checkpoint.replies, evicted_id=checkpoint.forgotten_command_id)
     session.commands = CommandProcessor(context, replies)

@@ -90,6 +90,8 @@ _LABELLED = {
     "room_tasks": ("Coroutines of rooms that have ended, by result.", "result"),
     "slow_clients": ("Changes of the send rate of slow clients, by step.", "step"),
     "joins": ("Joins by result.", "result"),
+    "authentications": ("Tokens that running sessions have presented, by result.", "result"),
+    "token_expiries": ("Sessions whose token expired while they were connected, by policy.", "policy"),
     "transactions": ("Transactions by result.", "result"),
     "migrations": ("Room migrations to and from other shards, by result.", "result"),
     "redis_failures": ("Scripts on Redis that failed.", "reason"),

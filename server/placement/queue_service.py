@@ -115,7 +115,9 @@ class QueueService:
         self._join_service.check_options(mode.rules.room_type, room_options)
         player = SkillRequest(subscriber.player_id, room_options, is_guest=subscriber.is_guest)
         status = create_status(mode.name, QueueState.WAITING)
-        successor = QueuedSession(subscriber, mode.name, mode.default_skill, status, self._now_s())
+        successor = QueuedSession(
+            subscriber, player.player_id, player.is_guest, mode.name, mode.default_skill, status, self._now_s()
+        )
         if queued is not None and queued.lookup is not None:
             self._abandon_lookup(queued)
             self._look_up(successor, player, options)
@@ -214,8 +216,16 @@ class QueueService:
             log.warning("queue_position_lost", mode=position.mode, session_id=subscriber.session_id)
             return
         status = create_status(position.mode, QueueState.WAITING)
+        player_id = position.entry.player_id
         queued = QueuedSession(
-            subscriber, position.mode, position.skill, status, position.enqueued_ms / 1000, position.entry.entry_id
+            subscriber,
+            player_id,
+            subscriber.is_guest or player_id != subscriber.player_id,
+            position.mode,
+            position.skill,
+            status,
+            position.enqueued_ms / 1000,
+            position.entry.entry_id,
         )
         self._queued[subscriber.session_id] = queued
         self.results["received"] += 1
@@ -247,7 +257,7 @@ class QueueService:
         queued.expires_at_s = self._tickets.expiry_s()
         self.results["found"] += 1
         mode = self._queues.modes[queued.mode]
-        self._quota.spend(queued.subscriber.player_id, queued.subscriber.address, share=_room_share(mode))
+        self._quota.spend(queued.player_id, queued.subscriber.address, share=_room_share(mode))
         now_s = self._now_s()
         record_span("match", since_s=min(queued.since_s, now_s), until_s=now_s, mode=queued.mode)
         self._send_status(queued)
@@ -277,14 +287,13 @@ class QueueService:
         queued.unanswered_cancels = 0
 
     def _create_redirect(self, queued: QueuedSession, room: MatchRoom, team: int) -> Redirect:
-        subscriber = queued.subscriber
         ticket = Ticket(
             room_id=room.room_id,
-            player_id=subscriber.player_id,
+            player_id=queued.player_id,
             shard_id=room.shard_id,
             epoch=room.epoch,
             expires_at_s=self._tickets.expiry_s(),
-            is_guest=subscriber.is_guest,
+            is_guest=queued.is_guest,
             room_type=room.room_type,
             labels=from_pairs(room.labels),
             mode=queued.mode,
@@ -339,16 +348,16 @@ class QueueService:
         Raises:
             Unavailable: too many players wait on this shard.
         """
-        subscriber, agent = queued.subscriber, self._find_agent(queued.mode)
+        agent = self._find_agent(queued.mode)
         try:
             queued.entry_id = agent.enqueue(
-                subscriber.player_id,
+                queued.player_id,
                 QueueRequest(queued.skill, options.latencies, options.labels, options.party),
                 lambda notification: self._receive_notification(queued, notification),
             )
         except MatchmakerUnavailable as error:
             raise to_client_error(error) from error
-        self._queued[subscriber.session_id] = queued
+        self._queued[queued.subscriber.session_id] = queued
         self.results["enqueued"] += 1
         self._send_status(queued)
 

@@ -44,6 +44,7 @@ class QueuedSession(msgspec.Struct, eq=False):
     """A session that is in a queue, or has a match and has not taken its seat yet.
 
     Args:
+        player_id, is_guest: the player when the match was requested. A guest may log in while it waits.
         since_s: when the player was enqueued, UTC, seconds since 1970.
         entry_id: its entry in the queue.
         redirect: to the match; None before it is found.
@@ -55,6 +56,8 @@ class QueuedSession(msgspec.Struct, eq=False):
     """
 
     subscriber: Subscriber
+    player_id: str
+    is_guest: bool
     mode: str
     skill: float
     status: MatchStatus

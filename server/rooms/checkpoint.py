@@ -110,6 +110,7 @@ class SessionCheckpoint(msgspec.Struct, frozen=True):
         shard_id: the shard that the session comes from.
         joins: the number of seats that the session has taken.
         left_room_id, left_reason: the last room that has ended a seat of the session, and the reason.
+        token_expires_at_s, token_issued_at_s: of the player's token, UTC, seconds since 1970; 0 for a guest.
     """
 
     session_id: str
@@ -130,6 +131,8 @@ class SessionCheckpoint(msgspec.Struct, frozen=True):
     joins: int = 0
     left_room_id: str = ""
     left_reason: str = ""
+    token_expires_at_s: float = 0.0
+    token_issued_at_s: float = 0.0
 
 
 GONE = ("", 0)

@@ -15,6 +15,8 @@ from tests.csharp.conftest import run
 from tickwire.schemas.codec import decode_client, decode_server, encode_client, encode_server
 from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.messages import (
+    Authenticate,
+    Authenticated,
     Command,
     EndSession,
     Error,
@@ -46,6 +48,7 @@ from tickwire.schemas.messages import (
     RoomList,
     StateDescription,
     TableDescription,
+    TokenExpiring,
     Welcome,
 )
 from tickwire.schemas.payloads import decode_payload, encode_payload
@@ -72,12 +75,14 @@ SERVER: list[Message] = [
     Error(ErrorCode.RATE_LIMITED, "slow down", 1000, 4, True, 2),
     Goodbye(ErrorCode.KICKED, "bye", True, 5),
     Rate(2, True),
+    Authenticated("ann ü", MAX),
+    TokenExpiring(60_000),
     RoomList(4, (ListedRoom("a", 3, 8, encode_payload({"map": "höhle"})), ListedRoom("b"))),
 ]
 LABELS, OPTIONS = encode_payload({"map": "höhle"}), encode_payload({"skin": 7, "name": "Zoë"})
 CLIENT: list[Message] = [
-    Hello(4, "1.2", "t", "r", 9, 8, "a", 3),
-    Hello(4),
+    Hello(5, "1.2", "t", "r", 9, 8, "a", 3),
+    Hello(5),
     Join("arena"),
     Join("arena", "n", "ticket", OPTIONS, "i", "c", True, LABELS, "p", 3),
     Leave(),
@@ -92,6 +97,7 @@ CLIENT: list[Message] = [
     EndSession(),
     ListRooms(1, "arena", b"", 50),
     ListRooms(2, "arena", LABELS, 0),
+    Authenticate("a.b.c"),
 ]
 
 
@@ -123,7 +129,7 @@ def test_server_messages_are_decoded_with_all_their_fields(program: Path, tmp_pa
     done = run(program, "messages", _lines(tmp_path, [encode_server(message) for message in SERVER]))
     decoded = [json.loads(line) for line in done.stdout.splitlines()]
     assert decoded == [[type(message).__name__, *plain(message)] for message in SERVER], done.stderr
-    assert len({type(message) for message in SERVER}) == 12
+    assert len({type(message) for message in SERVER}) == 14
 
 
 def _with_shared_text(size: int) -> bytes:
@@ -171,7 +177,7 @@ def test_client_messages_are_read_by_the_server(program: Path) -> None:
     assert [decode_client(data) for data in encoded] == CLIENT, done.stderr
     for data, message in zip(encoded, CLIENT, strict=True):
         assert data == encode_client(message), f"{type(message).__name__} is not laid out as flatc's builder does"
-    assert len({type(message) for message in CLIENT}) == 11
+    assert len({type(message) for message in CLIENT}) == 12
 
 
 def test_changed_server_messages_are_malformed_or_read(program: Path, tmp_path: Path) -> None:

@@ -1,4 +1,6 @@
-"""Clients of both schema versions against real shards: in one room, through resumes, and with rooms that migrate."""
+"""Clients of the oldest and of the newest schema version against real shards: in one room, through
+resumes, and with rooms that migrate.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from tickwire.client.updates import InputAcknowledged, StateApplied, Update
 from tickwire.server.config import Settings
 from tickwire.server.shard import Shard
 
-OLD, NEW = VERSIONS
+OLD, *_, NEW = VERSIONS
 
 
 class VersionedClient:

@@ -50,6 +50,7 @@ from tickwire.server.edge.message_handlers import SessionReceiver
 from tickwire.server.edge.resume_tokens import ResumeTokens
 from tickwire.server.edge.session import Session, SessionState
 from tickwire.server.edge.session_registry import SessionRegistry
+from tickwire.server.edge.session_token import TokenPolicy
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.errors import NoSuchRoom, Unavailable
 from tickwire.server.migration.room_codec import decode_room, encode_room
@@ -140,6 +141,7 @@ class SimulatedShard:
         )
         self.join_service = self.session_locator = self
         self.authenticator = Account()
+        self.token_policy = TokenPolicy()
         self.queue, self.bans = NoPlayerQueue(), NoBanList()
         self.runtime: RoomRuntime | None = None
         self.is_expecting = False  # a room is on its way to this shard

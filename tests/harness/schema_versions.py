@@ -1,4 +1,4 @@
-"""Clients of both schema versions that a server accepts. The client core reads the messages of either."""
+"""Clients of all schema versions that a server accepts. The client core reads the messages of each."""
 
 from __future__ import annotations
 

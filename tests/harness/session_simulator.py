@@ -33,6 +33,7 @@ from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.handshake import SessionHandshake
 from tickwire.server.edge.resume_tokens import ResumeTokens
 from tickwire.server.edge.session_registry import SessionRegistry
+from tickwire.server.edge.session_token import TokenPolicy
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.rooms.seat import Seat, SeatRequest
@@ -54,6 +55,8 @@ class FakeSessionContext:
             self.tokens,
             get_context=lambda: self,  # type: ignore[arg-type, return-value]
         )
+        self.authenticator: Authenticator = GuestAuthenticator()
+        self.token_policy = TokenPolicy()
         self.join_service = self
         self.queue, self.session_locator, self.bans = NoPlayerQueue(), NoSessionLocator(), NoBanList()
         self.runtime: RoomRuntime = create_runtime(Diary)
@@ -97,7 +100,7 @@ class FakeConnection:
         self.receiver: Any = SessionHandshake(
             self._as_connection(),
             token="",
-            authenticator=authenticator or GuestAuthenticator(),
+            authenticator=authenticator or context.authenticator,
             sessions=context.registry,
             context=context,
         )
@@ -115,6 +118,9 @@ class FakeConnection:
         return True
 
     def charge(self, tokens: int) -> None: ...
+
+    def is_flooding(self, now_s: float) -> bool:
+        return False
 
     def close(self, code: int, reason: str) -> None:
         self.is_open = False

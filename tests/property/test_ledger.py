@@ -27,7 +27,7 @@ from tickwire.examples.market import PRICES, WAGE, Market, MarketSave
 from tickwire.schemas import SCHEMA_VERSION
 from tickwire.schemas.codec import encode_client
 from tickwire.schemas.messages import Command, ErrorCode, Event, Hello, Join, Joined, Reply, Welcome
-from tickwire.server.edge.auth.authenticator import Identity
+from tickwire.server.edge.auth.authenticator import GuestAuthenticator, Identity
 from tickwire.server.edge.context import create_session_id
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.message_handlers import SessionReceiver
@@ -35,6 +35,7 @@ from tickwire.server.edge.resume_tokens import ResumeTokens
 from tickwire.server.edge.session import Session
 from tickwire.server.edge.session_connections import attach_connection, detach_connection
 from tickwire.server.edge.session_registry import SessionRegistry
+from tickwire.server.edge.session_token import TokenPolicy
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.errors import Unavailable
 from tickwire.server.persistence.attempts import fence_key
@@ -268,6 +269,8 @@ class LedgerShard:
     session_locator = NoSessionLocator()
     queue = NoPlayerQueue()
     bans = NoBanList()
+    authenticator = GuestAuthenticator()
+    token_policy = TokenPolicy()
 
     def __init__(self, store: MongoStore, loop: asyncio.AbstractEventLoop, epoch: int, place: str) -> None:
         self.loop, self.store, self.epoch, self.place_name = loop, store, epoch, place

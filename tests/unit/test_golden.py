@@ -8,15 +8,16 @@ import msgspec
 import numpy as np
 import pytest
 
-from tests.golden import FOLDER, STRUCTS, held, made
+from tests.golden import AUTHENTICATION, FOLDER, STRUCTS, held, made
 from tickwire.client.core import ClientCore
-from tickwire.schemas.codec import decode_server, encode_server
+from tickwire.schemas.codec import decode_client, decode_server, encode_server
 from tickwire.schemas.messages import InputAck, Joined, StateDescription, Welcome
 
 pytestmark = pytest.mark.usefixtures("each_kernel")
 
 NAMES = sorted(str(path.relative_to(FOLDER)) for path in FOLDER.rglob("*.json"))
 ACKNOWLEDGEMENTS = f"{STRUCTS}acknowledgements.json"
+WITHOUT_FRAMES = (ACKNOWLEDGEMENTS, AUTHENTICATION)
 
 
 def test_encoder_output_equals_the_golden_vectors() -> None:
@@ -24,7 +25,7 @@ def test_encoder_output_equals_the_golden_vectors() -> None:
     assert {name: (FOLDER / name).read_bytes() for name in NAMES} == made()
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != ACKNOWLEDGEMENTS])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in WITHOUT_FRAMES])
 def test_client_has_the_golden_contents_after_every_frame(name: str) -> None:
     golden = json.loads((FOLDER / name).read_text())
     core = ClientCore()
@@ -47,6 +48,13 @@ def test_client_restores_the_golden_sequence_numbers() -> None:
     for step in json.loads((FOLDER / ACKNOWLEDGEMENTS).read_text())["steps"]:
         message = decode_server(bytes.fromhex(step["frame"]), last_seq=step["last_seq"])
         assert message == InputAck(step["tick"], step["seq"])
+
+
+def test_messages_of_version_5_are_decoded() -> None:
+    for step in json.loads((FOLDER / AUTHENTICATION).read_text())["steps"]:
+        decode = decode_client if step["side"] == "client" else decode_server
+        message = decode(bytes.fromhex(step["message"]))
+        assert (type(message).__name__, msgspec.to_builtins(message)) == (step["type"], step["fields"])
 
 
 def test_frames_of_version_3_are_those_of_version_4_as_tables() -> None:

@@ -62,6 +62,17 @@ namespace Tickwire.Tests
                 return new object[] { "Left", ((LeftMessage)message).Reason };
             }
 
+            if (message is AuthenticatedMessage)
+            {
+                var it = (AuthenticatedMessage)message;
+                return new object[] { "Authenticated", it.PlayerId, it.ExpiresInMs };
+            }
+
+            if (message is TokenExpiringMessage)
+            {
+                return new object[] { "TokenExpiring", ((TokenExpiringMessage)message).ExpiresInMs };
+            }
+
             if (message is RateMessage)
             {
                 var it = (RateMessage)message;
@@ -223,6 +234,7 @@ namespace Tickwire.Tests
                 encoder.EndSession(),
                 encoder.ListRooms(1, "arena", null, 50),
                 encoder.ListRooms(2, "arena", labels, 0),
+                encoder.Authenticate("a.b.c"),
             };
             foreach (byte[] message in messages)
             {

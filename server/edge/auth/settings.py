@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -30,6 +31,10 @@ class AuthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         leeway_s: the largest difference of clocks that is accepted.
         jwks_refresh_s: the interval at which the keys are read again.
         jwks_deadline_s: the longest time for reading the keys.
+        token_renewal_s: how long before its end a client is asked for a new token.
+        on_token_expired: the policy for a session whose token has expired: it continues (`keep`), or its connection
+            is closed and it can be resumed with a valid token (`end`).
+        token_grace_s: the time after the token's end, and after `leeway_s`, until the policy applies.
     """
 
     guests: bool = True
@@ -43,6 +48,9 @@ class AuthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     leeway_s: SecondsOrNone = 10.0
     jwks_refresh_s: Seconds = 300.0
     jwks_deadline_s: CallSeconds = 3.0
+    token_renewal_s: SecondsOrNone = 60.0
+    on_token_expired: Literal["keep", "end"] = "keep"  # noqa: S105 - a policy
+    token_grace_s: SecondsOrNone = 30.0
 
     def __repr__(self) -> str:
         shown = {name: getattr(self, name) for name in self.__struct_fields__}

@@ -12,7 +12,7 @@ const _S := 1_000_000
 func test_hello_asks_for_a_new_session_and_then_for_the_same_one() -> void:
 	var core := ClientCore.new()
 	var first := _hello(core)
-	equal([first.schema_version, first.build, first.resume_token, first.attempt], [4, "1.0", "", 1], "first")
+	equal([first.schema_version, first.build, first.resume_token, first.attempt], [5, "1.0", "", 1], "first")
 	_welcome(core, 1, "token")
 	_join(core, "room-1")
 	core.receive(_keyframe(70), 0)
@@ -263,6 +263,8 @@ func test_other_messages_become_updates() -> void:
 	check(core.receive(Codec.encode_server(rate), 0) is Updates.RateChanged, "RateChanged")
 	equal(core.rate.ticks_per_update, 2, "rate")
 	check(core.receive(Codec.encode_server(Messages.RoomList.new()), 0) is Updates.RoomsListed, "RoomsListed")
+	check(core.receive(Codec.encode_server(Messages.Authenticated.new()), 0) is Updates.SessionAuthenticated, "answer")
+	check(core.receive(Codec.encode_server(Messages.TokenExpiring.new()), 0) is Updates.TokenRequested, "request")
 	check(core.receive(Codec.encode_server(Messages.Goodbye.new()), 0) is Updates.Ended, "Ended")
 	equal(core.receive(PackedByteArray([7, 0, 0]), 0), null, "a struct of a newer server")
 	equal(core.unknown_messages, 1, "unknown")

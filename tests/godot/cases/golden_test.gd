@@ -14,6 +14,8 @@ func vector_golden(path: String) -> void:
 	var golden: Dictionary = read_json(path)
 	if "description" in golden:
 		_run_frames(golden)
+	elif golden.name == "authentication":
+		_run_messages(golden)
 	else:
 		_run_acknowledgements(golden)
 
@@ -34,6 +36,23 @@ func _run_frames(golden: Dictionary) -> void:
 		_compare_channels(core.world, step)
 		_compare_values(core.world, step.get("values", {}))
 	equal([core.mismatches, core.resyncs, core.outgoing.size()], [0, 0, 0], "mismatches, resyncs, outgoing")
+
+
+func _run_messages(golden: Dictionary) -> void:
+	for step: Dictionary in golden.steps:
+		var data: PackedByteArray = step.message.hex_decode()
+		var decoded := Codec.decode_client(data) if step.side == "client" else Codec.decode_server(data)
+		equal([Messages.name_of(decoded.message), decoded.message.to_dictionary()], [step.type, _whole(step.fields)], step.type)
+		var encoded := Codec.encode_client(decoded.message) if step.side == "client" else Codec.encode_server(decoded.message)
+		equal(encoded.hex_encode(), step.message, step.type)
+
+
+## JSON has no integers.
+func _whole(fields: Dictionary) -> Dictionary:
+	var whole := {}
+	for name: String in fields:
+		whole[name] = int(fields[name]) if fields[name] is float else fields[name]
+	return whole
 
 
 func _run_acknowledgements(golden: Dictionary) -> void:

@@ -6,7 +6,7 @@ import { encode as pack } from "./msgpack.js";
 import { encodeClientMessage, type WireField } from "./table_writer.js";
 import type { HelloFields, JoinOptions, MatchOptions } from "./types.js";
 
-export const SCHEMA_VERSION = 4;
+export const SCHEMA_VERSION = 5;
 /** The longest text, as UTF-8, that the server accepts in a message. */
 const TEXT_BYTES_MAX = 4096;
 const encoder = new TextEncoder();
@@ -88,6 +88,11 @@ export function matchCancel(): Uint8Array {
 /** Requests open rooms of a type; RoomList returns the id. */
 export function listRooms(id: number, roomType: string, labels: Readonly<Record<string, string>> | undefined, limit: number): Uint8Array {
   return encodeClientMessage(ClientBody.ListRooms, u32(id), text(roomType), map(labels), u16(limit));
+}
+
+/** Authenticates the player of the running session; Authenticated is the answer. */
+export function authenticate(token: string): Uint8Array {
+  return encodeClientMessage(ClientBody.Authenticate, text(token));
 }
 
 /** Ends the session, its seat and its queue entry. The server closes the connection with 1000. */

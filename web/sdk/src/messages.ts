@@ -4,6 +4,7 @@ import { ByteBuffer } from "flatbuffers";
 
 import { MalformedMessage } from "./errors.js";
 import { KINDS } from "./fields.js";
+import { Authenticated } from "./generated/tickwire/authenticated";
 import { ClientBody } from "./generated/tickwire/client-body";
 import { ErrorCode as WireErrorCode } from "./generated/tickwire/error-code";
 import { Error as WireError } from "./generated/tickwire/error";
@@ -28,6 +29,7 @@ import { ServerMessage as Wire } from "./generated/tickwire/server-message";
 import { StateFrameHead } from "./generated/tickwire/state-frame-head";
 import { StateHead } from "./generated/tickwire/state-head";
 import { StructKind } from "./generated/tickwire/struct-kind";
+import { TokenExpiring } from "./generated/tickwire/token-expiring";
 import { Welcome } from "./generated/tickwire/welcome";
 import { decode as unpack } from "./msgpack.js";
 import type {
@@ -170,6 +172,12 @@ function readBody(message: Wire): ServerMessage {
       const rate: Rate = message.body(new Rate());
       return { type: "rate", ticksPerUpdate: rate.ticksPerUpdate(), keyframesOnly: rate.keyframesOnly() };
     }
+    case ServerBody.Authenticated: {
+      const answer: Authenticated = message.body(new Authenticated());
+      return { type: "authenticated", playerId: text(answer.playerId()), expiresInMs: answer.expiresInMs() };
+    }
+    case ServerBody.TokenExpiring:
+      return { type: "tokenExpiring", expiresInMs: (message.body(new TokenExpiring()) as TokenExpiring).expiresInMs() };
     default:
       return { type: "unknown" };
   }

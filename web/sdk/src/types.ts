@@ -167,6 +167,14 @@ export interface RoomListMessage {
   readonly rooms: readonly OpenRoom[];
 }
 
+/** The answer to Authenticate: the session is this player's. */
+export interface AuthenticatedMessage {
+  readonly type: "authenticated";
+  readonly playerId: string;
+  /** The time until the token expires; 0 if it does not. */
+  readonly expiresInMs: number;
+}
+
 export type ServerMessage =
   | StateMessage
   | AckMessage
@@ -181,6 +189,8 @@ export type ServerMessage =
   | ErrorMessage
   | GoodbyeMessage
   | RoomListMessage
+  | AuthenticatedMessage
+  | { readonly type: "tokenExpiring"; readonly expiresInMs: number }
   | { readonly type: "rate"; readonly ticksPerUpdate: number; readonly keyframesOnly: boolean }
   | { readonly type: "unknown" };
 

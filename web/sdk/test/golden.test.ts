@@ -3,9 +3,14 @@
 import { readdirSync, readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 
+import { ByteBuffer } from "flatbuffers";
 import { describe, expect, it } from "vitest";
 
 import { BitReader } from "../src/bits.js";
+import { authenticate } from "../src/client_messages.js";
+import { Authenticate } from "../src/generated/tickwire/authenticate";
+import { ClientBody } from "../src/generated/tickwire/client-body";
+import { ClientMessage } from "../src/generated/tickwire/client-message";
 import { KINDS } from "../src/fields.js";
 import { decodeServer } from "../src/messages.js";
 import type { StateDescription } from "../src/types.js";
@@ -13,6 +18,7 @@ import { type Part, World } from "../src/world.js";
 
 const FOLDER = fileURLToPath(new URL("../../../schemas/golden/", import.meta.url));
 const ACKNOWLEDGEMENTS = "version_4/acknowledgements.json";
+const AUTHENTICATION = "version_5/authentication.json";
 const NAMES = readdirSync(FOLDER, { recursive: true, encoding: "utf8" }).filter((name) => name.endsWith(".json"));
 
 const GROUP_KINDS = ["vector", "quaternion"];
@@ -70,7 +76,7 @@ function hexOf(bytes: Uint8Array): string {
   return Array.from(bytes, (octet) => octet.toString(16).padStart(2, "0")).join("");
 }
 
-describe.each(NAMES.filter((name) => name !== ACKNOWLEDGEMENTS))("%s", (name) => {
+describe.each(NAMES.filter((name) => ![ACKNOWLEDGEMENTS, AUTHENTICATION].includes(name)))("%s", (name) => {
   const golden = JSON.parse(readFileSync(FOLDER + name, "utf8"));
   const world = new World(describedBy(golden.description));
   const steps: Step[] = golden.steps;
@@ -106,5 +112,26 @@ describe(ACKNOWLEDGEMENTS, () => {
   const { steps } = JSON.parse(readFileSync(FOLDER + ACKNOWLEDGEMENTS, "utf8"));
   it.each(steps as { frame: string; last_seq: number; tick: number; seq: number }[])("seq $seq", (step) => {
     expect(decodeServer(bytesOf(step.frame), 0, step.last_seq)).toEqual({ type: "ack", tick: step.tick, seq: step.seq });
+  });
+});
+
+/** The fields of a message in the names of the schema. */
+function inSchema({ type: _, ...fields }: any): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`), value]));
+}
+
+describe(AUTHENTICATION, () => {
+  const { steps } = JSON.parse(readFileSync(FOLDER + AUTHENTICATION, "utf8"));
+  it.each(steps.filter((step: any) => step.side === "server"))("$type $fields", (step: any) => {
+    const message = decodeServer(bytesOf(step.message));
+    expect(message.type.toLowerCase()).toBe(step.type.toLowerCase());
+    expect(inSchema(message)).toEqual(step.fields);
+  });
+  it.each(steps.filter((step: any) => step.side === "client"))("$type $fields", (step: any) => {
+    for (const data of [bytesOf(step.message), authenticate(step.fields.token)]) {
+      const message = ClientMessage.getRootAsClientMessage(new ByteBuffer(data));
+      expect(message.bodyType()).toBe(ClientBody.Authenticate);
+      expect((message.body(new Authenticate()) as Authenticate).token() ?? "").toBe(step.fields.token);
+    }
   });
 });

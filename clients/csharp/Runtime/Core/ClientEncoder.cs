@@ -8,7 +8,7 @@ namespace Tickwire
     /// <summary>Encodes messages, with a buffer that is reused.</summary>
     internal sealed class ClientEncoder
     {
-        public const ushort SchemaVersion = 4;
+        public const ushort SchemaVersion = 5;
         private readonly FlatBuilder builder = new FlatBuilder();
 
         public byte[] Hello(in HelloFields fields)
@@ -131,6 +131,15 @@ namespace Tickwire
         public byte[] EndSession()
         {
             return Empty(RequestType.EndSession);
+        }
+
+        public byte[] Authenticate(string token)
+        {
+            builder.Clear();
+            int tokenAt = builder.Text(token, "token");
+            builder.StartTable();
+            builder.AddOffset(0, tokenAt);
+            return builder.Finish(RequestType.Authenticate, builder.EndTable());
         }
 
         public byte[] ListRooms(uint id, string roomType, IReadOnlyDictionary<string, string> labels, int limit)

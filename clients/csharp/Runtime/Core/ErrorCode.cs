@@ -50,6 +50,7 @@ namespace Tickwire
         MatchCancel,
         EndSession,
         ListRooms,
+        Authenticate,
     }
 
     /// <summary>Converts codes between the wire, this client and the names that all clients share.</summary>

@@ -11,7 +11,7 @@ namespace Tickwire
         private const int DeltaFrameKind = 3;
         private const int InputAckKind = 5;
         private const int KindBits = 3;
-        private const int TagMax = 12;
+        private const int TagMax = 14;
         private readonly FlatReader reader = new FlatReader();
         private readonly StateFrame state = new StateFrame();
         private readonly InputAck ack = new InputAck();
@@ -160,8 +160,12 @@ namespace Tickwire
                     return ReadGoodbye(body);
                 case 11:
                     return new RateMessage { TicksPerUpdate = body.U8(0), KeyframesOnly = body.Bool(1) };
-                default:
+                case 12:
                     return ReadRoomList(body);
+                case 13:
+                    return new AuthenticatedMessage { PlayerId = body.Text(0), ExpiresInMs = body.U32(1) };
+                default:
+                    return new TokenExpiringMessage { ExpiresInMs = body.U32(0) };
             }
         }
 

@@ -248,4 +248,19 @@ namespace Tickwire
 
         public IReadOnlyList<OpenRoom> Rooms { get; internal set; } = new OpenRoom[0];
     }
+
+    /// <summary>The answer to Authenticate: the session is this player's.</summary>
+    public sealed class AuthenticatedMessage : ServerMessage
+    {
+        public string PlayerId { get; internal set; } = "";
+
+        /// <summary>The time until the token expires; 0 if it does not.</summary>
+        public uint ExpiresInMs { get; internal set; }
+    }
+
+    public sealed class TokenExpiringMessage : ServerMessage
+    {
+        /// <summary>The time until the token expires; 0 if it has expired.</summary>
+        public uint ExpiresInMs { get; internal set; }
+    }
 }

@@ -336,6 +336,12 @@ func _received(message: Messages.Message, now_us: int) -> Updates.Update:
 		var listed := Updates.RoomsListed.new()
 		listed.answer = message
 		return listed
+	if message is Messages.Authenticated:
+		var authenticated := Updates.SessionAuthenticated.new()
+		authenticated.answer = message
+		return authenticated
+	if message is Messages.TokenExpiring:
+		return Updates.TokenRequested.new()
 	var ended := Updates.Ended.new()
 	ended.goodbye = message
 	return ended

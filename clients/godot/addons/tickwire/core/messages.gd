@@ -5,19 +5,19 @@
 ## Godot has an enumeration and a class of these names.
 extends RefCounted
 
-const SCHEMA_VERSION := 4
+const SCHEMA_VERSION := 5
 const SUBPROTOCOL := "tickwire.1"
 
 ## The members of the union ClientBody; the tag of a member is its index plus one.
 const CLIENT_BODY: PackedStringArray = [
 	"Hello", "Join", "Leave", "InputMessage", "Command", "Resync", "Ping", "MatchRequest", "MatchCancel", "EndSession",
-	"ListRooms",
+	"ListRooms", "Authenticate",
 ]
 
 ## The members of the union ServerBody.
 const SERVER_BODY: PackedStringArray = [
 	"Welcome", "Joined", "Left", "Event", "Reply", "Pong", "Redirect", "MatchStatus", "ErrorMessage", "Goodbye",
-	"Rate", "RoomList",
+	"Rate", "RoomList", "Authenticated", "TokenExpiring",
 ]
 
 ## The fields of each table: name and encoding. A name of a table is that table, and [Table] a vector of them.
@@ -37,6 +37,7 @@ const TABLES := {
 	"MatchCancel": "",
 	"EndSession": "",
 	"ListRooms": "id:u32 room_type:text labels:bytes limit:u16",
+	"Authenticate": "token:text",
 	"FieldDescription": "name:text kind:u8 bits:u8 low:f64 high:f64 step:f64 labels:texts bytes_max:u16",
 	"GroupDescription": "name:text kind:u8 first:u16 size:u8",
 	"TableDescription": "name:text fields:[FieldDescription] groups:[GroupDescription]",
@@ -60,6 +61,8 @@ const TABLES := {
 	"Rate": "ticks_per_update:u8 keyframes_only:bool",
 	"ListedRoom": "room_id:text players:u32 players_max:u32 labels:bytes",
 	"RoomList": "id:u32 rooms:[ListedRoom]",
+	"Authenticated": "player_id:text expires_in_ms:u32",
+	"TokenExpiring": "expires_in_ms:u32",
 }
 
 enum ErrorCode {
@@ -112,6 +115,7 @@ static func _types() -> Dictionary:
 			"MatchCancel": MatchCancel,
 			"EndSession": EndSession,
 			"ListRooms": ListRooms,
+			"Authenticate": Authenticate,
 			"FieldDescription": FieldDescription,
 			"GroupDescription": GroupDescription,
 			"TableDescription": TableDescription,
@@ -129,6 +133,8 @@ static func _types() -> Dictionary:
 			"Rate": Rate,
 			"ListedRoom": ListedRoom,
 			"RoomList": RoomList,
+			"Authenticated": Authenticated,
+			"TokenExpiring": TokenExpiring,
 		}
 	return _types_by_name
 
@@ -243,6 +249,12 @@ class ListRooms:
 	var room_type: String
 	var labels: PackedByteArray
 	var limit: int
+
+
+## Authenticates the player of a running session, with a renewed token or as a guest who logs in.
+class Authenticate:
+	extends Message
+	var token: String
 
 
 ## One field, for clients; `low`, `high` and `step` for REAL, `labels` for ENUM, `bytes_max` for TEXT and BLOB.
@@ -409,3 +421,16 @@ class RoomList:
 	extends Message
 	var id: int
 	var rooms: Array[ListedRoom] = []
+
+
+## The answer to Authenticate. [member expires_in_ms] is 0 if the session's token does not expire.
+class Authenticated:
+	extends Message
+	var player_id: String
+	var expires_in_ms: int
+
+
+## The session's token expires in [member expires_in_ms]; 0 if it has expired.
+class TokenExpiring:
+	extends Message
+	var expires_in_ms: int

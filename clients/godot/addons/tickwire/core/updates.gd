@@ -140,6 +140,18 @@ class RoomsListed:
 	var answer: Messages.RoomList
 
 
+## The server answered Authenticate: the session is the player's.
+class SessionAuthenticated:
+	extends Update
+
+	var answer: Messages.Authenticated
+
+
+## The server requests a new token, because the session's token expires soon.
+class TokenRequested:
+	extends Update
+
+
 ## The server sent Goodbye, and closes the connection.
 class Ended:
 	extends Update

@@ -39,7 +39,7 @@ from tickwire.server.admin.service import AdminContext, AdminService
 from tickwire.server.admin.tuning_service import TuningService
 from tickwire.server.config import RedisSettings, Settings
 from tickwire.server.edge import static_files
-from tickwire.server.edge.auth.authenticator import create_authenticator
+from tickwire.server.edge.auth.authenticator import AccountAuthentication, create_authenticator
 from tickwire.server.edge.certificates import TlsCertificate
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.resume_tokens import ResumeTokens
@@ -83,6 +83,7 @@ from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.shard_identity import ShardIdentity
 from tickwire.server.storage import CallSettings, MongoStore, WriteBehind
 from tickwire.server.tick_load import TickLoad
+from tickwire.services.accounts.token_parts import TokenDatabase, create_token_decoder
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -251,11 +252,14 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
         BanEnforcer(store.bans, sessions, fleet_now_s, isolation),
         TuningService(store.tunings, host, identity.labels, fleet_now_s, isolation),
     )
+    authenticator = create_authenticator(
+        settings.auth, fleet_now_s, create_account_authentication(settings, store, fleet_now_s)
+    )
     edge = EdgeServer(
         settings.edge,
         sessions,
         EdgeServices(
-            authenticator=create_authenticator(settings.auth, fleet_now_s),
+            authenticator=authenticator,
             join_service=join_service,
             queue=queue_service,
             transactions=transactions,
@@ -300,6 +304,7 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
         metrics.set_gauge("ready", health.is_ready)
         metrics.set_gauge("tick_utilization", tick_load.share)
         collect_edge(metrics, edge)
+        metrics.set_totals("token_refusals", authenticator.refusals)
         collect_rooms(metrics, host)
         collect_recordings(metrics, recordings, reports)
         collect_storage(metrics, write_behind, transactions, saver)
@@ -348,6 +353,17 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
         admin_service=admin_service,
         operations=OperationsServer(scrape, health, admin, settings.operations.console),
     )
+
+
+def create_account_authentication(
+    settings: Settings, store: MongoStore, now_s: Callable[[], float]
+) -> AccountAuthentication:
+    """Return how access tokens of the accounts are verified: by the public keys in MongoDB."""
+    if not settings.auth.accounts:
+        return AccountAuthentication()
+    stored = TokenDatabase(store.database, store.calls, store.revocations)
+    decoder = create_token_decoder(stored, settings.accounts, leeway_s=settings.auth.leeway_s, now_s=now_s)
+    return AccountAuthentication(decoder)
 
 
 def create_shard_info(identity: ShardIdentity, settings: Settings, host: RoomHost) -> ShardInfo:

@@ -46,6 +46,7 @@ from tickwire.server.setting_types import (
     Secret,
     ShardName,
 )
+from tickwire.services.accounts.settings import AccountSettings
 
 LeaseSeconds = Annotated[float, Meta(ge=2, le=3600)]
 """Leases are renewed once a second: at least one renewal may fail before a room is lost."""
@@ -213,6 +214,7 @@ class Settings(Section, frozen=True):
     traces: Traces = Traces()
     recordings: RecordingSettings = RecordingSettings()
     api: ApiSettings = ApiSettings()
+    accounts: AccountSettings = AccountSettings()
 
 
 def load(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -248,6 +250,9 @@ def _contradictions(settings: Settings) -> Iterator[Contradiction]:
     yield from _contradictions_of_edge(settings)
     yield from _contradictions_of_api(settings)
     yield from auth_contradictions(settings.auth)
+    if settings.auth.accounts and settings.auth.issuer == settings.accounts.issuer:
+        keys = ("auth.issuer", "accounts.issuer")
+        yield keys, f"must not be accounts.issuer ({settings.accounts.issuer}), or tokens of both are mistaken"
     recordings = settings.recordings
     for low, high in (
         ("file_bytes_max", "directory_bytes_max"),

@@ -23,7 +23,7 @@ from tickwire.server.setting_types import TEXT_CHARACTERS_MAX, base_type, descri
 ENVIRONMENT_PREFIX = "TICKWIRE__"
 FILE_BYTES_MAX = 1024 * 1024
 SHOWN_CHARACTERS_MAX = 60
-_SECRETS = ("tickets", "auth.secret", "operations.token")
+_SECRETS = ("tickets", "auth.secret", "operations.token", "accounts.secret", "accounts.previous_secrets")
 """Keys whose values, and the values below them, are never shown."""
 
 

@@ -16,6 +16,7 @@ from tickwire.matchmaking.loop_timeout import LoopTimeout
 from tickwire.matchmaking.redis_connection import RedisConnection
 from tickwire.server import __version__
 from tickwire.server.admin.http_server import OperationsServer
+from tickwire.server.api.fleet_time import FleetTime
 from tickwire.server.api.server_info import server_info_routes
 from tickwire.server.assembly import create_redis_connection
 from tickwire.server.config import Settings
@@ -30,6 +31,8 @@ from tickwire.server.observability import logs
 from tickwire.server.observability.health import Health
 from tickwire.server.observability.metrics import Metrics
 from tickwire.server.storage import CallSettings, MongoStore
+from tickwire.services.accounts.key_controller import KeyController
+from tickwire.services.accounts.token_parts import TokenDatabase, create_token_parts
 
 
 class ApiContext(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -71,7 +74,28 @@ class ApiParts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 def create_services(context: ApiContext) -> Sequence[ApiService]:
     """Create the services of the API."""
-    return (ApiService(routes=server_info_routes(context.settings.api.player_url)),)
+    services = [ApiService(routes=server_info_routes(context.settings.api.player_url))]
+    if context.settings.accounts.secret:
+        services += _create_account_services(context)
+    return services
+
+
+def _create_account_services(context: ApiContext) -> Sequence[ApiService]:
+    time = FleetTime(context.redis)
+    store, settings = context.store, context.settings.accounts
+    tokens = create_token_parts(TokenDatabase(store.database, store.calls, store.revocations), settings, time.now_s)
+
+    def collect_tokens(metrics: Metrics) -> None:
+        metrics.set_totals("token_results", tokens.service.results)
+        metrics.set_totals("token_refusals", tokens.check.refusals)
+
+    return (
+        ApiService(
+            routes=HttpRoutes(handlers=[KeyController], dependencies={"signing_keys": tokens.keys}),
+            tasks={"fleet time": time.run, "signing keys": tokens.keys.run},
+            collect=collect_tokens,
+        ),
+    )
 
 
 def build_api(settings: Settings, *, process_id: str) -> ApiParts:

@@ -74,6 +74,8 @@ _COUNTERS = {
 }
 _LABELLED = {
     "rejected_messages": ("Messages rejected.", "reason"),
+    "token_refusals": ("Tokens of players that were refused, by reason.", "reason"),
+    "token_results": ("Tokens that were issued, renewed or refused by the player API, by result.", "result"),
     "refused_connections": ("Connections refused at the handshake.", "reason"),
     "closed_connections": ("Connections that the server closed.", "reason"),
     "throttled_connections": ("Pauses in reading from a connection, by the limit exceeded.", "limit"),

@@ -7,12 +7,13 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from tickwire.server.setting_types import Secret, Texts
+from tickwire.server.setting_types import Key, Secret
 
 AccessTokenSeconds = Annotated[float, Meta(ge=60, le=86_400)]
 RefreshTokenSeconds = Annotated[float, Meta(ge=600, le=400 * 86_400)]
 RotationSeconds = Annotated[float, Meta(ge=3600, le=90 * 86_400)]
 FamilyCount = Annotated[int, Meta(ge=1, le=1000)]
+PreviousSecrets = Annotated[list[Key], Meta(max_length=10, description="a list of at most 10 secrets")]
 Issuer = Annotated[
     str,
     Meta(pattern=r"\A[!-~]{1,256}\Z", description="a text of 1 to 256 ASCII characters without blanks"),
@@ -81,7 +82,7 @@ class AccountSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     secret: Secret = ""
-    previous_secrets: Texts = []
+    previous_secrets: PreviousSecrets = []
     issuer: Issuer = "tickwire"
     access_token_s: AccessTokenSeconds = 900.0
     refresh_token_s: RefreshTokenSeconds = 30 * 86_400.0

@@ -150,10 +150,11 @@ def test_every_other_setting_may_be_set_to_its_default() -> None:
     given: Object = {}
     for key in free:
         value: object = Settings()
-        for part in key.split("."):
-            value = getattr(value, part)
-        section, _, name = key.rpartition(".")
-        (given.setdefault(section, {}) if section else given)[name] = value
+        *sections, name = key.split(".")
+        inner = given
+        for section in sections:
+            value, inner = getattr(value, section), inner.setdefault(section, {})
+        inner[name] = getattr(value, name)
     assert rendered(REQUIRED, {"settings": given})
 
 

@@ -33,7 +33,7 @@ def keys(section: msgspec.Struct, where: str = "") -> Iterator[str]:
     for name in section.__struct_fields__:
         value = getattr(section, name)
         if isinstance(value, msgspec.Struct):
-            yield from keys(value, f"{name}.")
+            yield from keys(value, f"{where}{name}.")
         else:
             yield f"{where}{name}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_origin, get_type_hints
 
@@ -108,8 +109,7 @@ def bad_texts(setting: Setting) -> Iterator[str]:
 
 
 def value_of(settings: Settings, key: str) -> Any:
-    section, _, name = key.rpartition(".")
-    return getattr(getattr(settings, section) if section else settings, name)
+    return reduce(getattr, key.split("."), settings)
 
 
 def problems_of(path: Path | None, environ: dict[str, str]) -> list[str]:

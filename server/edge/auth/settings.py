@@ -23,6 +23,7 @@ class AuthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     Args:
         guests: whether players without a token are admitted.
+        accounts: whether access tokens of the accounts are accepted, which `tickwire api` issues.
         secret: the key for HS256, shared with the issuer of the tokens; at least 32 characters.
         jwks_file, jwks_url: the source of the public keys for other algorithms; at most one of the two.
         algorithms: the algorithms that a key of the JWKS may be used with.
@@ -38,6 +39,7 @@ class AuthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
     guests: bool = True
+    accounts: bool = False
     secret: Secret = ""
     jwks_file: str = ""
     jwks_url: HttpUrl = ""
@@ -66,9 +68,10 @@ def contradictions(settings: AuthSettings) -> Iterator[Contradiction]:
     if unknown or not settings.algorithms:
         words = ", ".join(sorted(PUBLIC_ALGORITHMS))
         yield ("auth.algorithms",), f"must be a list of at least one of {words}; got {', '.join(unknown) or 'none'}"
-    if not (settings.guests or settings.secret or settings.jwks_file or settings.jwks_url):
-        words = "must be true, or no player is admitted; or set auth.secret, auth.jwks_file or auth.jwks_url"
-        yield ("auth.guests", "auth.secret", "auth.jwks_file", "auth.jwks_url"), words
+    if not (settings.guests or settings.accounts or settings.secret or settings.jwks_file or settings.jwks_url):
+        others = ("auth.accounts", "auth.secret", "auth.jwks_file", "auth.jwks_url")
+        words = f"must be true, or no player is admitted; or set {', '.join(others[:-1])} or {others[-1]}"
+        yield ("auth.guests", *others), words
     if settings.jwks_url:
         parts = urlsplit(settings.jwks_url)
         if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):

@@ -69,6 +69,9 @@ def _value(kind: Any) -> Schema:
     if get_origin(base) is list:
         limits = {name.replace("Length", "Items"): value for name, value in _limits(kind)}
         return {"type": "array", "items": _value(get_args(base)[0]), **limits}
+    if get_origin(base) is dict:
+        limits = {name.replace("Length", "Properties"): value for name, value in _limits(kind)}
+        return {"type": "object", "additionalProperties": _value(get_args(base)[1]), **limits}
     if get_origin(base) is Literal:
         return {"enum": list(get_args(base))}
     return {"type": _TYPES[base], **dict(_limits(kind))}

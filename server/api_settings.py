@@ -7,7 +7,17 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from tickwire.server.setting_types import BindHost, Count, PlayerUrl, Port, Seconds, SecondsOrNone, Texts
+from tickwire.server.setting_types import (
+    BindHost,
+    Count,
+    PlayerUrl,
+    Port,
+    RequestLimit,
+    RequestLimits,
+    Seconds,
+    SecondsOrNone,
+    Texts,
+)
 
 BodyBytes = Annotated[int, Meta(ge=1024, le=16 * 1024 * 1024)]
 
@@ -25,6 +35,10 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         trusted_proxies: networks (CIDR) whose X-Forwarded-For is trusted.
         body_bytes_max: the largest request body; larger ones are refused with 413.
         connections_max: the most open connections; requests on further ones are refused with 503.
+        address_limit: the requests of one client address, such as "600/60s"; empty for no limit.
+        player_limit: the requests of one player, over all addresses.
+        operation_limits: limits of single operations by name, in place of those that the operations have.
+        answers_stored_s: how long answers to requests with an Idempotency-Key are stored.
         request_timeout_s: the longest time for a client to send a request, and for a handler to answer it.
         drain_delay_s: how long requests are still accepted after /readyz reports that this process stops, so that
             load balancers notice; 0 for none.
@@ -42,6 +56,10 @@ class ApiSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trusted_proxies: Texts = []
     body_bytes_max: BodyBytes = 64 * 1024
     connections_max: Count = 2000
+    address_limit: RequestLimit = "600/60s"
+    player_limit: RequestLimit = "300/60s"
+    operation_limits: RequestLimits = {}
+    answers_stored_s: Seconds = 86_400.0
     request_timeout_s: Seconds = 10.0
     drain_delay_s: SecondsOrNone = 0.0
     drain_timeout_s: SecondsOrNone = 10.0

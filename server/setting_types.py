@@ -104,6 +104,16 @@ Key = Annotated[
     str,
     Meta(min_length=TOKEN_CHARACTERS_MIN, description=f"a secret of at least {TOKEN_CHARACTERS_MIN} characters"),
 ]
+RequestLimit = Annotated[
+    str,
+    Meta(
+        pattern=r"\A([1-9][0-9]{0,6}/[1-9][0-9]{0,4}s)?\Z",
+        description="empty, or a limit such as 600/60s: 600 requests at once, and 600 more within 60 s",
+    ),
+]
+RequestLimits = Annotated[
+    dict[str, RequestLimit], Meta(max_length=100, description="a table of operations and their limits")
+]
 Keys = Annotated[dict[str, Key], Meta(max_length=100, description="a table of key ids and keys")]
 
 

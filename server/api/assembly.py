@@ -17,6 +17,7 @@ from tickwire.matchmaking.redis_connection import RedisConnection
 from tickwire.server import __version__
 from tickwire.server.admin.http_server import OperationsServer
 from tickwire.server.api.fleet_time import FleetTime
+from tickwire.server.api.request_rules import CallerRules, RequestRules
 from tickwire.server.api.server_info import server_info_routes
 from tickwire.server.assembly import create_redis_connection
 from tickwire.server.config import Settings
@@ -30,7 +31,7 @@ from tickwire.server.http.http_server import HttpServer
 from tickwire.server.observability import logs
 from tickwire.server.observability.health import Health
 from tickwire.server.observability.metrics import Metrics
-from tickwire.server.storage import CallSettings, MongoStore
+from tickwire.server.storage import CallSettings, MongoStore, StoredRequests
 from tickwire.services.accounts.key_controller import KeyController
 from tickwire.services.accounts.token_parts import TokenDatabase, create_token_parts
 
@@ -66,6 +67,7 @@ class ApiParts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     context: ApiContext
     services: Sequence[ApiService]
+    rules: RequestRules
     app: ASGIApp
     certificate: TlsCertificate | None
     server: HttpServer
@@ -118,11 +120,14 @@ def build_api(settings: Settings, *, process_id: str) -> ApiParts:
         ),
     )
     services = create_services(context)
-    app = create_application(_create_options(settings, metrics), [service.routes for service in services])
+    rules = _create_rules(context, CallerRules())
+    options = _create_options(settings, metrics, rules)
+    app = create_application(options, [service.routes for service in services])
     certificate = load_api_certificate(settings)
     return ApiParts(
         context=context,
         services=services,
+        rules=rules,
         app=app,
         certificate=certificate,
         server=HttpServer(
@@ -131,7 +136,7 @@ def build_api(settings: Settings, *, process_id: str) -> ApiParts:
             tls=None if certificate is None else certificate.context,
             limits=ConnectionLimits(settings.api.request_timeout_s, settings.api.connections_max),
         ),
-        operations=OperationsServer(_create_scrape(context, services), context.health),
+        operations=OperationsServer(_create_scrape(context, services, rules), context.health),
     )
 
 
@@ -149,7 +154,13 @@ def load_api_certificate(settings: Settings) -> TlsCertificate | None:
     return None
 
 
-def _create_options(settings: Settings, metrics: Metrics) -> HttpOptions:
+def _create_rules(context: ApiContext, callers: CallerRules) -> RequestRules:
+    settings, store = context.settings, context.store
+    requests = StoredRequests(store.database, store.calls, stored_s=settings.api.answers_stored_s)
+    return RequestRules(settings.api, context.redis, settings.redis.namespace, requests, callers)
+
+
+def _create_options(settings: Settings, metrics: Metrics, rules: RequestRules) -> HttpOptions:
     api = settings.api
     origins = OriginPolicy(api.origins)
     return HttpOptions(
@@ -160,14 +171,16 @@ def _create_options(settings: Settings, metrics: Metrics) -> HttpOptions:
         request_timeout_s=api.request_timeout_s,
         find_address=TrustedProxies(api.trusted_proxies).client_address,
         observe=metrics.observe_http_request,
+        middleware=rules.middleware,
     )
 
 
-def _create_scrape(context: ApiContext, services: Sequence[ApiService]) -> Callable[[], bytes]:
+def _create_scrape(context: ApiContext, services: Sequence[ApiService], rules: RequestRules) -> Callable[[], bytes]:
     def scrape() -> bytes:
         metrics = context.metrics
         metrics.set_gauge("ready", context.health.is_ready)
         metrics.set_total("log_lines_lost", logs.writer.lines_lost)
+        rules.collect(metrics)
         for service in services:
             service.collect(metrics)
         return metrics.render()

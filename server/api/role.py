@@ -107,6 +107,7 @@ class ApiRole:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await parts.operations.stop()
+        await parts.rules.aclose()
         await context.redis.aclose()
         context.store.close()
         log.info("api_stopped", process_id=self.process_id)

@@ -40,21 +40,8 @@ LOCAL_S = 1.0
 """After a failure, requests use the local buckets for this long without waiting for Redis."""
 IPV6_PREFIX = 64
 """A provider assigns a client a network of this size, so the addresses within it share a bucket."""
+_STATE = "tickwire_rate_limits"
 _LIMIT = re.compile(r"\A([1-9][0-9]{0,6})/([1-9][0-9]{0,4})s\Z")
-
-
-class RequestLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """The limits of an application.
-
-    Args:
-        address: of each client address; None for no limit.
-        player: of each player; None for no limit.
-        operations: of an operation by its name, in place of the limit that its handler declares; None for no limit.
-    """
-
-    address: BucketLimit | None = None
-    player: BucketLimit | None = None
-    operations: Mapping[str, BucketLimit | None] = {}
 
 
 def parse_limit(name: str, text: str) -> BucketLimit | None:
@@ -116,14 +103,31 @@ class FallbackTokenBuckets:
         return await self._local.take(identity, limits)
 
 
-class RateLimitMiddleware(ASGIMiddleware):
-    """Refuses requests of clients that exceed a limit, with 429.
+class LimitRules(msgspec.Struct, frozen=True, kw_only=True):
+    """Which identity a middleware limits, and how.
 
     Args:
-        limits: the limits.
+        identity: returns the identity of a request, such as its address or player; empty if it has none.
+        limit: of all requests of one identity; None for no limit.
+        counts_operation: returns whether the limit of the request's operation applies to this identity.
+        operations: the limits of operations by name, in place of those that handlers declare; None for no limit.
+    """
+
+    identity: Callable[[Scope], str]
+    limit: BucketLimit | None
+    counts_operation: Callable[[Scope], bool] = lambda scope: True
+    operations: Mapping[str, BucketLimit | None] = {}
+
+
+class RateLimitMiddleware(ASGIMiddleware):
+    """Refuses requests that exceed a limit, with 429.
+
+    An application may have one for addresses, outside of the authentication, and one for players, inside of it. The
+    fields of a response describe the buckets of both.
+
+    Args:
+        rules: which identity is limited, and how.
         buckets: takes the tokens.
-        client_address: returns the address of the client; see server/edge/trusted_proxies.py.
-        player_id: returns the player of the request's valid access token, or an empty text.
 
     Attributes:
         refusals: the number of refused requests by the bucket that was empty.
@@ -131,63 +135,51 @@ class RateLimitMiddleware(ASGIMiddleware):
 
     scopes = (ScopeType.HTTP,)
 
-    def __init__(
-        self,
-        limits: RequestLimits,
-        buckets: TokenBuckets,
-        *,
-        client_address: Callable[[Scope], str],
-        player_id: Callable[[Scope], str],
-    ) -> None:
-        self._limits = limits
+    def __init__(self, rules: LimitRules, buckets: TokenBuckets) -> None:
+        self._rules = rules
         self._buckets = buckets
-        self._client_address = client_address
-        self._player_id = player_id
         self.refusals: Counter[str] = Counter()
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Take the tokens of a request, and continue or refuse."""
-        states = await self._take(scope)
-        if not states:
+        identity, limits = self._rules.identity(scope), self._limits(scope)
+        if not identity or not limits:
             await next_app(scope, receive, send)
             return
-        headers = rate_limit_headers(states)
-
-        async def send_with_limits(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *headers]
-            await send(message)
-
-        empty = [(limit, state) for limit, state in states if state.retry_us]
-        if not empty:
-            await next_app(scope, receive, send_with_limits)
+        result = await self._buckets.take(identity, limits)
+        states = list(zip(limits, result.buckets, strict=True))
+        found: list[tuple[BucketLimit, BucketState]] | None = scope["state"].get(_STATE)
+        if found is None:
+            found = scope["state"][_STATE] = []
+            send = _send_with_limits(found, send)
+        found += states
+        if result.is_allowed:
+            await next_app(scope, receive, send)
             return
-        limit, state = max(empty, key=lambda one: one[1].retry_us)
+        limit, state = max(states, key=lambda one: one[1].retry_us)
         self.refusals[limit.name] += 1
         message = f"more than {limit.capacity} requests within {limit.window_s:g} s (limit {limit.name})"
         error = RateLimited(message, retry_after_ms=math.ceil(state.retry_us / 1000))
-        await send_problem(problem_from_error(error), send_with_limits)
+        await send_problem(problem_from_error(error), send)
 
-    async def _take(self, scope: Scope) -> list[tuple[BucketLimit, BucketState]]:
-        player, limits = self._player_id(scope), self._limits
-        of_operation = self._operation_limit(scope)
-        of_address = [] if player or of_operation is None else [of_operation]
-        of_player = [] if of_operation is None else [of_operation]
-        needed = [(f"a:{address_identity(self._client_address(scope))}", _present(limits.address, of_address))]
-        if player:
-            needed.append((f"p:{player}", _present(limits.player, of_player)))
-        needed = [(identity, buckets) for identity, buckets in needed if buckets]
-        results = await asyncio.gather(*(self._buckets.take(identity, buckets) for identity, buckets in needed))
-        pairs = zip(needed, results, strict=True)
-        return [pair for (_, buckets), result in pairs for pair in zip(buckets, result.buckets, strict=True)]
+    def _limits(self, scope: Scope) -> list[BucketLimit]:
+        limits = [] if self._rules.limit is None else [self._rules.limit]
+        if self._rules.counts_operation(scope):
+            handler = scope["route_handler"]
+            name = str(handler.handler_name)
+            declared = handler.opt.get(OPTION)
+            limit = self._rules.operations.get(name, declared and msgspec.structs.replace(declared, name=name))
+            limits += [] if limit is None else [limit]
+        return limits
 
-    def _operation_limit(self, scope: Scope) -> BucketLimit | None:
-        handler = scope["route_handler"]
-        name = handler.handler_name
-        if name in self._limits.operations:
-            return self._limits.operations[name]
-        limit = handler.opt.get(OPTION)
-        return None if limit is None else msgspec.structs.replace(limit, name=name)
+
+def _send_with_limits(found: Sequence[tuple[BucketLimit, BucketState]], send: Send) -> Send:
+    async def send_with_limits(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", ()), *rate_limit_headers(found)]
+        await send(message)
+
+    return send_with_limits
 
 
 def rate_limit_headers(states: Sequence[tuple[BucketLimit, BucketState]]) -> list[tuple[bytes, bytes]]:
@@ -214,7 +206,3 @@ def address_identity(address: str) -> str:
             return str(parsed.ipv4_mapped)
         return str(ip_network((parsed, IPV6_PREFIX), strict=False))
     return str(parsed)
-
-
-def _present(limit: BucketLimit | None, more: list[BucketLimit]) -> list[BucketLimit]:
-    return more if limit is None else [limit, *more]

@@ -88,7 +88,12 @@ class RequestLog:
 
 def get_client_address(connection: ASGIConnection[Any, Any, Any, Any]) -> str:
     """Return the address of the client of a request; behind trusted proxies the one that they report."""
-    return str(connection.scope["state"][_ADDRESS])
+    return find_client_address(connection.scope)
+
+
+def find_client_address(scope: Scope) -> str:
+    """Return the address of the client, as `get_client_address` does."""
+    return str(scope["state"][_ADDRESS])
 
 
 def _request_id(scope: Scope) -> str:

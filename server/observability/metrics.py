@@ -65,6 +65,7 @@ _COUNTERS = {
     "world_parts_quarantined": "Parts of saved worlds that did not fit their declaration, moved to the quarantine.",
     "storage_saves": "Worlds written.",
     "storage_bytes": "Bytes of worlds written: changed sections only.",
+    "rate_limit_fallbacks": "Requests limited by the process alone, because Redis did not answer.",
     "sessions_restored": "Sessions restored with their room from another shard or an earlier run.",
     "storage_failures": "Writes of worlds that failed.",
     "recording_keyframes": "Keyframes written for the last seconds of rooms.",
@@ -99,6 +100,8 @@ _LABELLED = {
     "redis_failures": ("Scripts on Redis that failed.", "reason"),
     "background_faults": ("Exceptions of single items in the shard's background tasks, by task.", "task"),
     "admin_calls": ("Requests to the admin API, by result.", "result"),
+    "rate_limited_requests": ("HTTP requests refused by a rate limit, by limit.", "limit"),
+    "idempotent_requests": ("HTTP requests with an Idempotency-Key, by result.", "result"),
     "queue_results": ("Queued players of this shard, by result.", "result"),
     "match_results": ("Matches made by this shard as the queue leader, by result.", "result"),
 }

@@ -53,6 +53,7 @@ def test_a_shard_reads_every_setting_that_the_chart_writes(tmp_path: Path) -> No
         "capacity": {"rooms_max": 500, "load_max": 0.55},
         "redis": {"deadline_s": 1.5, "lease_s": 12},
         "traces": {"sample_ratio": 0.001},
+        "api": {"operation_limits": {"login_device": "5/60s"}, "player_limit": ""},
     }
     toml = tmp_path / "tickwire.toml"
     toml.write_text(settings_of(rendered(REQUIRED, {"settings": given})))

@@ -48,3 +48,29 @@ async def test_role_is_not_ready_while_a_store_does_not_answer(shard_settings: S
         assert readiness(made.operations_port)[0] == 503
     finally:
         assert made.stop() == 0
+
+
+async def test_processes_of_the_role_share_a_limit_and_see_through_trusted_proxies(
+    shard_settings: Settings, tmp_path: Path
+) -> None:
+    environ = {"TICKWIRE__API__ADDRESS_LIMIT": "3/3600s", "TICKWIRE__API__TRUSTED_PROXIES": "127.0.0.1"}
+    processes = [ApiProcess(shard_settings, tmp_path, environ) for _ in range(2)]
+    try:
+        for process in processes:
+            await process.ready()
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
+
+            async def call(at: int, address: str) -> tuple[int, str]:
+                headers = {"X-Forwarded-For": f"6.6.6.{at}, {address}"}
+                async with session.get(f"{processes[at % 2].url}/v1/server", headers=headers) as response:
+                    return response.status, response.headers["RateLimit-Policy"]
+
+            calls = [await call(at, "10.1.1.1") for at in range(5)]
+            assert [status for status, _ in calls] == [200, 200, 200, 429, 429]
+            assert {policy for _, policy in calls} == {'"address";q=3;w=3600'}
+            assert (await call(5, "10.1.1.2"))[0] == 200
+        for process in processes:
+            refused = scrape(process.operations_port)['tickwire_rate_limited_requests_total{limit="address"}']
+            assert refused == 1
+    finally:
+        assert [process.stop() for process in processes] == [0, 0]

@@ -3,16 +3,22 @@
 {{/* A table of TOML and its inner tables. Helm's toToml writes every number as a float, and a shard refuses 20000.0 for
      a whole number. JSON has no such difference, and its numbers, texts, booleans and lists are TOML. */}}
 {{- define "tickwire.toml" -}}
-{{- range $key, $value := . }}
+{{- include "tickwire.tomlTable" (list "" .) }}
+{{- end }}
+
+{{/* (list PREFIX table): the prefix of the names of inner tables. */}}
+{{- define "tickwire.tomlTable" -}}
+{{- $prefix := index . 0 }}{{ $table := index . 1 }}
+{{- range $key, $value := $table }}
 {{- if not (kindIs "map" $value) }}
 {{ $key }} = {{ toRawJson $value }}
 {{- end }}
 {{- end }}
-{{- range $key, $value := . }}
+{{- range $key, $value := $table }}
 {{- if kindIs "map" $value }}
 
-[{{ $key }}]
-{{- include "tickwire.toml" $value }}
+[{{ $prefix }}{{ $key }}]
+{{- include "tickwire.tomlTable" (list (printf "%s%s." $prefix $key) $value) }}
 {{- end }}
 {{- end }}
 {{- end }}

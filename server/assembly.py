@@ -35,6 +35,7 @@ from tickwire.server.admin.collectors import (
 )
 from tickwire.server.admin.http_server import OperationsServer
 from tickwire.server.admin.operator_policy import OperatorPolicy
+from tickwire.server.admin.operators import Operators
 from tickwire.server.admin.service import AdminContext, AdminService
 from tickwire.server.admin.tuning_service import TuningService
 from tickwire.server.config import RedisSettings, Settings
@@ -298,7 +299,7 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
             load=lambda: tick_load.share,
         )
     )
-    admin = AdminApi(admin_service, settings.operations.token)
+    admin = AdminApi(admin_service, Operators(settings.operations.token))
 
     def scrape() -> bytes:
         metrics.set_gauge("ready", health.is_ready)

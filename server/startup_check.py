@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tickwire.server.admin import http_server
+from tickwire.server.admin.console import check_console
 from tickwire.server.assembly import create_matchmaker, load_certificate
 from tickwire.server.config import Settings
 from tickwire.server.edge import static_files
@@ -36,7 +36,7 @@ async def find_problems(settings: Settings) -> list[str]:
     attempt(lambda: load_certificate(settings))
     attempt(lambda: key_sources.check_file(settings.auth))
     attempt(lambda: static_files.load(settings.listen.pages))
-    attempt(lambda: http_server.check_console(settings.operations.console))
+    attempt(lambda: check_console(settings.operations.console))
     attempt(lambda: traces.check(settings.traces.endpoint))
     attempt(lambda: MongoStore(settings.mongo.url, settings.mongo.database).close())
     try:

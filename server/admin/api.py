@@ -1,39 +1,47 @@
-"""The admin API: serves the endpoints of server/admin/endpoints.py over HTTP.
+"""The admin API: the controllers below /v1, for authenticated operators.
 
-All endpoints are below /v1, use JSON except for the download of a recording, and require `Authorization: Bearer` with
-`operations.token`. Requests that change something are logged, with the operator's name from the header X-Operator.
-Errors have the form {"error": "a sentence"}.
+A request without a valid token receives 401, also for a path or a method that does not exist; the OpenAPI document
+and its page are public. Errors are problems (RFC 9457) with details for operators, such as the hosts of stores.
 """
 
 from __future__ import annotations
 
-import hmac
-import inspect
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
-import msgspec
-import structlog
-from aiohttp import web
+from litestar import Request, Response, Router
+from litestar.enums import ScopeType
+from litestar.exceptions import MethodNotAllowedException, NotFoundException
+from litestar.types import ASGIApp, ExceptionHandlersMap, Message, Receive, Scope, Send
+from litestar.utils import normalize_path
 
-from tickwire.schemas.errors import MalformedMessage
-from tickwire.schemas.payloads import decode_json
-from tickwire.server.admin.endpoints import ENDPOINTS, PREFIX, AdminRequest, Endpoint
-from tickwire.server.admin.openapi import create_openapi
+from tickwire.server.admin.change_log import ChangeLog
+from tickwire.server.admin.controllers.policy import BanController, TuningController
+from tickwire.server.admin.controllers.rooms import RecordingController, RoomController, RoomErrorController
+from tickwire.server.admin.controllers.sessions import QueueController, SessionController
+from tickwire.server.admin.controllers.shards import ShardController
+from tickwire.server.admin.operators import Operators
+from tickwire.server.admin.problems import handle_operator_error
+from tickwire.server.admin.roles import check_authenticated, check_role
 from tickwire.server.admin.views import AdminOperations
-from tickwire.server.errors import Malformed, TickwireError, Unavailable, VersionConflict
+from tickwire.server.errors import TickwireError
+from tickwire.server.http.application import HttpRoutes
+from tickwire.server.http.openapi import BEARER, DOCUMENT_PATH, PAGE_PATH, STYLE_PATH
+from tickwire.server.http.problems import handle_error
+from tickwire.server.http.query import refuse_unknown_query
 
-log = structlog.get_logger(__name__)
-
-OPERATOR_CHARACTERS_MAX = 64
-LOGGED_BYTES_MAX = 2000
-"""The most bytes of a request body in a log line."""
-_LOGGED_AS = {"shard_id": "target_shard_id"}
-"""Parameters of paths that have another name in a log line, where `shard_id` is the shard that writes it."""
-_AS_FILE = {"Content-Disposition": "attachment"}
-"""A browser stores the response instead of showing it."""
-_STATUS: dict[type[Exception], int] = {LookupError: 404, VersionConflict: 409, Malformed: 422, Unavailable: 503}
+PREFIX = "/v1"
+_PUBLIC = (DOCUMENT_PATH, PAGE_PATH, STYLE_PATH)
+CONTROLLERS = (
+    ShardController,
+    RoomController,
+    RoomErrorController,
+    RecordingController,
+    SessionController,
+    QueueController,
+    BanController,
+    TuningController,
+)
 
 
 class AdminApi:
@@ -41,120 +49,84 @@ class AdminApi:
 
     Args:
         operations: runs the requests.
-        token: the bearer token that requests must have; if empty, all requests are refused.
+        operators: authenticates them.
 
     Attributes:
-        results: requests by result: ok, refused (wrong token), failed.
+        results: requests by result: ok, refused (no operator, or the role does not suffice), failed.
     """
 
-    def __init__(self, operations: AdminOperations, token: str) -> None:
+    def __init__(self, operations: AdminOperations, operators: Operators) -> None:
         self.results: Counter[str] = Counter()
         self._operations = operations
-        self._token = token
-        self._resources: list[web.AbstractResource] = []
+        self._operators = operators
 
-    def add_to(self, app: web.Application) -> None:
-        """Add the routes to an application."""
-        for endpoint in ENDPOINTS:
-            # An id may contain any character but a slash.
-            path = endpoint.path.replace("}", ":[^/]+}")
-            route = app.router.add_route(endpoint.method, PREFIX + path, self._handler(endpoint))
-            if route.resource is not None and route.resource not in self._resources:
-                self._resources.append(route.resource)
-        app.router.add_get(f"{PREFIX}/openapi.json", self._document)
-        app.router.add_route("*", PREFIX + "/{rest:.*}", self._unknown)
+    @property
+    def routes(self) -> HttpRoutes:
+        """The routes of the API, for an application with EXCEPTION_HANDLERS."""
+        router = Router(
+            PREFIX,
+            route_handlers=CONTROLLERS,
+            guards=[check_role, refuse_unknown_query],
+            middleware=[ChangeLog()],
+            exception_handlers={Exception: handle_operator_error},
+            security=[{BEARER: []}],
+        )
+        return HttpRoutes(handlers=[router], dependencies={"admin": self._operations})
 
-    def _handler(self, endpoint: Endpoint) -> Callable[[web.Request], Any]:
-        async def handle(request: web.Request) -> web.Response:
-            if refusal := self._refusal(request):
-                self.results["refused"] += 1
-                return refusal
+    def authenticated(self, app: ASGIApp) -> ASGIApp:
+        """Return the application with authentication in front of it.
+
+        The operator, or the reason why there is none, is in the scope of each request below PREFIX. Guards and
+        handlers of exceptions raise the reason, so that no path is open because it was forgotten here.
+        """
+
+        async def authenticate(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] != ScopeType.HTTP or not _is_api(scope):
+                await app(scope, receive, send)
+                return
+
+            async def send_counted(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    self.results[_result_from_status(message["status"])] += 1
+                await send(message)
+
+            authorization = next((value for name, value in scope["headers"] if name == b"authorization"), b"")
             try:
-                response = await self._run(endpoint, request)
-            except (TickwireError, LookupError) as error:
-                self.results["failed"] += 1
-                return _error(_status_from_error(error), _message_from_error(error))
-            except web.HTTPException as error:  # raised by aiohttp, for example if the body is too large
-                self.results["failed"] += 1
-                return _error(error.status, error.reason)
-            except Exception:
-                self.results["failed"] += 1
-                log.exception("admin_request_failed", endpoint=f"{endpoint.method} {endpoint.path}")
-                return _error(500, "the request failed; the shard's log has the reason")
-            self.results["ok"] += 1
-            if isinstance(response, bytes):
-                return web.Response(body=response, content_type="application/octet-stream", headers=_AS_FILE)
-            return web.Response(body=msgspec.json.encode(response), content_type="application/json")
+                scope["user"] = await self._operators.authenticate(authorization)
+            except TickwireError as error:
+                scope["auth"] = error
+            await app(scope, receive, send_counted)
 
-        return handle
-
-    async def _run(self, endpoint: Endpoint, http_request: web.Request) -> Any:
-        unknown = set(http_request.query) - set(endpoint.query)
-        if unknown:
-            raise Malformed(f"unknown query parameters: {', '.join(sorted(unknown))}")
-        body = await _decode_body(endpoint, http_request)
-        request = AdminRequest(dict(http_request.match_info), dict(http_request.query), body)
-        response = endpoint.run(self._operations, request)
-        response = await response if inspect.isawaitable(response) else response
-        if endpoint.method != "GET":
-            log.info(
-                "admin_request_completed",
-                endpoint=f"{endpoint.method} {endpoint.path}",
-                operator=http_request.headers.get("X-Operator", "")[:OPERATOR_CHARACTERS_MAX],
-                request=msgspec.json.encode(request.body)[:LOGGED_BYTES_MAX].decode(errors="replace"),
-                **{_LOGGED_AS.get(name, name): value for name, value in request.path.items()},
-            )
-        return response
-
-    def _refusal(self, request: web.Request) -> web.Response | None:
-        if not self._token:
-            return _error(403, "the admin API is disabled: operations.token is not set")
-        authorization = request.headers.get("Authorization", "")
-        # aiohttp decodes bytes that are not UTF-8 to surrogates.
-        if hmac.compare_digest(authorization.encode(errors="surrogateescape"), f"Bearer {self._token}".encode()):
-            return None
-        response = _error(401, "missing or invalid bearer token")
-        response.headers["WWW-Authenticate"] = "Bearer"
-        return response
-
-    async def _unknown(self, request: web.Request) -> web.Response:
-        if refusal := self._refusal(request):
-            return refusal
-        allowed: set[str] = set()
-        for resource in self._resources:
-            _, methods = await resource.resolve(request)
-            allowed |= methods
-        if not allowed:
-            return _error(404, f"unknown endpoint; see {PREFIX}/openapi.json")
-        methods_text = ", ".join(sorted(allowed))
-        response = _error(405, f"method not allowed; use {methods_text}")
-        response.headers["Allow"] = methods_text
-        return response
-
-    async def _document(self, request: web.Request) -> web.Response:
-        return web.Response(body=msgspec.json.encode(create_openapi()), content_type="application/json")
+        return authenticate
 
 
-async def _decode_body(endpoint: Endpoint, request: web.Request) -> Any:
-    if endpoint.body is None:
-        return None
-    data = await request.read()
+def _is_api(scope: Scope) -> bool:
+    path = normalize_path(scope["path"])
+    return (path == PREFIX or path.startswith(f"{PREFIX}/")) and path not in _PUBLIC
+
+
+def _result_from_status(status: int) -> str:
+    return "ok" if status < 400 else "refused" if status in (401, 403) else "failed"
+
+
+def _handle_unknown(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+    """Answer a request for an unknown path or method; below PREFIX only operators learn that it is unknown."""
+    if not _is_api(request.scope):
+        return handle_error(request, error)
     try:
-        return decode_json(data or b"{}", endpoint.body)
-    except MalformedMessage as error:
-        raise Malformed(f"the request body is invalid: {error}") from error
+        check_authenticated(request)
+    except TickwireError as refusal:
+        return handle_operator_error(request, refusal)
+    if isinstance(error, MethodNotAllowedException):
+        allowed = (error.headers or {}).get("allow", "")
+        error = MethodNotAllowedException(detail=f"method not allowed; use {allowed}", headers=error.headers)
+    else:
+        error = NotFoundException(detail=f"unknown endpoint; see {DOCUMENT_PATH}")
+    return handle_operator_error(request, error)
 
 
-def _status_from_error(error: Exception) -> int:
-    return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 400)
-
-
-def _message_from_error(error: Exception) -> str:
-    """Return the message for operators, which has the host of a store and the reason; players never receive it."""
-    if isinstance(error, TickwireError):
-        return error.detail
-    return str(error.args[0] if error.args else error)  # the text of a KeyError has quotes around its message
-
-
-def _error(status: int, message: str) -> web.Response:
-    return web.json_response({"error": message}, status=status)
+EXCEPTION_HANDLERS: ExceptionHandlersMap = {
+    NotFoundException: _handle_unknown,
+    MethodNotAllowedException: _handle_unknown,
+}
+"""Of the application that has the routes: those of its router do not see the requests that no route matches."""

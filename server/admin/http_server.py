@@ -10,19 +10,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 
-from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST
-
-from tickwire.server.admin.api import AdminApi
-from tickwire.server.errors import ConfigError, listen_error
-from tickwire.server.http.security_headers import security_headers
+from tickwire.server.admin.api import EXCEPTION_HANDLERS, AdminApi
+from tickwire.server.admin.console import check_console, create_console
+from tickwire.server.admin.probes import create_probes
+from tickwire.server.http.application import HttpOptions, HttpRoutes, create_application
+from tickwire.server.http.http_server import HttpServer
 from tickwire.server.observability.health import Health
 
 STOP_S_MAX = 2.0
 BODY_BYTES_MAX = 256 * 1024
-_HEADERS = security_headers()
+REQUEST_S_MAX = 120.0
+"""Long enough for the download of a recording."""
 
 
 class OperationsServer:
@@ -41,19 +40,27 @@ class OperationsServer:
     def __init__(
         self, scrape: Callable[[], bytes], health: Health, admin: AdminApi | None = None, console: str = ""
     ) -> None:
-        self._scrape = scrape
-        self._health = health
-        app = web.Application(client_max_size=BODY_BYTES_MAX)
-        app.on_response_prepare.append(_add_headers)
-        app.router.add_get("/metrics", self._metrics)
-        app.router.add_get("/livez", self._livez)
-        app.router.add_get("/readyz", self._readyz)
+        check_console(console)
+        routes = [HttpRoutes(handlers=create_probes(scrape, health))]
         if admin is not None:
-            admin.add_to(app)
+            routes.append(admin.routes)
         if console:
-            self._add_console(app, Path(console))
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_S_MAX)
-        self.port = 0
+            routes.append(HttpRoutes(handlers=create_console(console)))
+        options = HttpOptions(
+            title="Tickwire admin API",
+            body_bytes_max=BODY_BYTES_MAX,
+            bearer="the token of an operator",
+            request_timeout_s=REQUEST_S_MAX,
+            is_log_quiet=True,
+            exception_handlers=EXCEPTION_HANDLERS,
+        )
+        app = create_application(options, routes)
+        self._server = HttpServer(app if admin is None else admin.authenticated(app), section="operations")
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on, once started."""
+        return self._server.port
 
     async def start(self, host: str, port: int) -> None:
         """Start listening.
@@ -61,62 +68,8 @@ class OperationsServer:
         Raises:
             ConfigError: the address is in use, or this machine does not have it.
         """
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
-        try:
-            await site.start()
-        except OSError as error:
-            await self._runner.cleanup()
-            raise listen_error("operations", host, port, error) from error
-        self.port = int(self._runner.addresses[0][1])
+        await self._server.start(host, port)
 
     async def stop(self) -> None:
         """Stop listening. Idempotent."""
-        await self._runner.cleanup()
-
-    def _add_console(self, app: web.Application, folder: Path) -> None:
-        check_console(str(folder))
-
-        async def index(request: web.Request) -> web.FileResponse:
-            return web.FileResponse(folder / "index.html")
-
-        async def to_index(request: web.Request) -> web.Response:
-            raise web.HTTPFound("/console/")
-
-        app.router.add_get("/console", to_index)
-        app.router.add_get("/console/", index)
-        app.router.add_static("/console/", folder)
-
-    async def _metrics(self, request: web.Request) -> web.Response:
-        return web.Response(body=self._scrape(), headers={"Content-Type": CONTENT_TYPE_LATEST})
-
-    async def _livez(self, request: web.Request) -> web.Response:
-        failures = self._health.failures
-        if failures:
-            return web.json_response({"alive": False, "reasons": failures}, status=503)
-        return web.Response(text="alive\n")
-
-    async def _readyz(self, request: web.Request) -> web.Response:
-        excluded = request.query.getall("exclude", [])
-        reasons = self._health.reasons_without(excluded)
-        response: dict[str, object] = {"ready": not reasons, "reasons": reasons}
-        if excluded:
-            all_reasons = self._health.reasons
-            response["excluded"] = {name: all_reasons[name] for name in all_reasons.keys() - reasons}
-        return web.json_response(response, status=503 if reasons else 200)
-
-
-async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers.update(_HEADERS)
-    response.headers.setdefault("Cache-Control", "no-cache" if request.path.startswith("/console") else "no-store")
-    response.headers["Server"] = "tickwire"  # aiohttp's default has the versions of aiohttp and Python
-
-
-def check_console(folder: str) -> None:
-    """Check that a folder has the console's files; an empty path means that no console is served.
-
-    Raises:
-        ConfigError: the folder has no index.html.
-    """
-    if folder and not (Path(folder) / "index.html").is_file():
-        raise ConfigError(f"operations.console: must be a directory with an index.html; got {folder}")
+        await self._server.stop(STOP_S_MAX)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -43,7 +44,7 @@ from tickwire.server.admin.views import (
     TuningView,
 )
 from tickwire.server.edge.server import EdgeServer
-from tickwire.server.errors import Malformed, Unavailable
+from tickwire.server.errors import Malformed, NotFound, Unavailable
 from tickwire.server.observability import logs
 from tickwire.server.observability.health import Health
 from tickwire.server.placement.client_errors import to_client_error
@@ -151,7 +152,7 @@ class AdminService:
         except MatchmakingError as error:
             raise to_client_error(error) from error
         if is_asked is None:
-            raise LookupError(f"shard {shard_id[:100]!r} does not exist in the directory")
+            raise NotFound(f"shard {shard_id[:100]!r} does not exist in the directory")
         return DrainRequested(int(is_asked))
 
     def set_log_level(self, request: LogLevel) -> Affected:
@@ -205,10 +206,11 @@ class AdminService:
 
     def record_room(self, room_id: str, request: RecordRoom) -> RecordingView:
         runtime = self._find_running_room(room_id)
-        if request.seconds:
-            name = self._recordings.start(runtime, request.seconds)
-        else:
-            name = self._recordings.write_last(runtime, request.last_s, "operator")
+        with _not_found():
+            if request.seconds:
+                name = self._recordings.start(runtime, request.seconds)
+            else:
+                name = self._recordings.write_last(runtime, request.last_s, "operator")
         return RecordingView(name, trigger_of(name))
 
     async def list_recordings(self) -> list[RecordingView]:
@@ -217,7 +219,8 @@ class AdminService:
         return running + [RecordingView(file.name, trigger_of(file.name), file.size, True) for file in files]
 
     async def read_recording(self, name: str) -> bytes:
-        return await self._recordings.read(name)
+        with _not_found():
+            return await self._recordings.read(name)
 
     def _find_running_room(self, room_id: str) -> RoomRuntime:
         runtime = self._find_room(room_id)
@@ -242,7 +245,7 @@ class AdminService:
     def kick_session(self, session_id: str, request: Kick) -> Affected:
         session = self._edge.registry.get(session_id)
         if session is None:
-            raise LookupError(f"session {session_id[:100]!r} does not exist on this shard")
+            raise NotFound(f"session {session_id[:100]!r} does not exist on this shard")
         session.kick(request.reason)
         return Affected(1)
 
@@ -254,13 +257,13 @@ class AdminService:
     async def get_queue(self, mode: str) -> dict[str, Any]:
         found = await self._queue_views.view(mode)
         if found is None:
-            raise LookupError(f"mode {mode[:100]!r} does not exist")
+            raise NotFound(f"mode {mode[:100]!r} does not exist")
         return found
 
     async def explain_wait(self, mode: str, player_id: str) -> dict[str, Any]:
         found = await self._queue_views.explain(mode, player_id)
         if found is None:
-            raise LookupError(f"player {player_id[:100]!r} is not in the queue of mode {mode[:100]!r}")
+            raise NotFound(f"player {player_id[:100]!r} is not in the queue of mode {mode[:100]!r}")
         return found
 
     # -- operator policy ------------------------------------------------------------------------------------
@@ -298,5 +301,14 @@ class AdminService:
         return to_tuning_view(await self._policy.tunings.roll_back(request.to))
 
 
-def _no_room(room_id: str) -> LookupError:
-    return LookupError(f"room {room_id[:100]!r} does not exist on this shard")
+@contextmanager
+def _not_found() -> Iterator[None]:
+    """Convert the LookupError of the recordings."""
+    try:
+        yield
+    except LookupError as error:
+        raise NotFound(str(error)) from error
+
+
+def _no_room(room_id: str) -> NotFound:
+    return NotFound(f"room {room_id[:100]!r} does not exist on this shard")

@@ -288,8 +288,8 @@ class RollBack(RequestBody, frozen=True):
 class AdminOperations(Protocol):
     """Runs the requests of the admin API on a shard.
 
-    Methods raise LookupError if the named item does not exist, and TickwireError if the request cannot be fulfilled.
-    The message is a sentence for the operator.
+    Methods raise NotFound if the named item does not exist, and another TickwireError if the request cannot be
+    fulfilled. The message is a sentence for the operator.
     """
 
     def get_shard(self) -> ShardDetail:

@@ -18,8 +18,8 @@ class _RoomSummary(msgspec.Struct):
     players: int
 
 
-class _Failure(msgspec.Struct):
-    error: str = ""
+class _Problem(msgspec.Struct):
+    detail: str = ""
 
 
 async def fetch_report(url: str, token: str, room_id: str) -> dict[str, Any]:
@@ -60,7 +60,7 @@ async def _fetch(session: aiohttp.ClientSession, url: str, kind: Any) -> Any:
         data = await answer.read()
         if answer.status == 200:
             return decode_json(data, kind)
-        raise LookupError(decode_json(data, _Failure).error or f"{url} answered with status {answer.status}")
+        raise LookupError(decode_json(data, _Problem).detail or f"{url} answered with status {answer.status}")
 
 
 def format_report(report: dict[str, Any]) -> str:

@@ -30,8 +30,8 @@ class _ListedRecording(msgspec.Struct):
     is_complete: bool = False
 
 
-class _AdminError(msgspec.Struct):
-    error: str = ""
+class _AdminProblem(msgspec.Struct):
+    detail: str = ""
 
 
 async def record_room(url: str, token: str, room_id: str, body: dict[str, float]) -> tuple[str, bytes]:
@@ -88,7 +88,7 @@ async def _request(session: aiohttp.ClientSession, method: str, url: str, body: 
         data = await answer.read()
         if answer.status == 200:
             return data
-        raise RecordFailed(decode_json(data, _AdminError).error or f"{url} answered with status {answer.status}")
+        raise RecordFailed(decode_json(data, _AdminProblem).detail or f"{url} answered with status {answer.status}")
 
 
 def save(file: Path, data: bytes) -> None:

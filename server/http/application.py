@@ -13,16 +13,27 @@ from typing import Any
 
 import msgspec
 import structlog
-from litestar import Litestar, Request
+from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.di import Provide
-from litestar.types import ASGIApp, ControllerRouterHandler, Message, Middleware, Receive, Scope, Send
+from litestar.types import (
+    ASGIApp,
+    ControllerRouterHandler,
+    ExceptionHandlersMap,
+    Message,
+    Middleware,
+    Receive,
+    Scope,
+    Send,
+)
 
-from tickwire.server.errors import Malformed, RequestTimeout, Unavailable
+from tickwire.server.errors import RequestTimeout, Unavailable
+from tickwire.server.http.encoded_paths import DecodedPathParameters, route_by_encoded_path
 from tickwire.server.http.idempotency import provide_operation_key
 from tickwire.server.http.openapi import create_document_handlers, create_openapi_config
 from tickwire.server.http.problems import handle_error, problem_from_error, send_problem
 from tickwire.server.http.request_log import FindAddress, Observe, RequestLog, operation_name
+from tickwire.server.http.requests import BoundedRequest
 from tickwire.server.http.security_headers import security_headers
 
 log = structlog.get_logger(__name__)
@@ -56,6 +67,8 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         find_address: returns the address of a client, from that of the socket and the values of X-Forwarded-For.
         observe: receives the operation, the status and the duration of each request.
         middleware: runs around every handler, the first outermost.
+        is_log_quiet: log requests at the level debug, because probes and scrapes are most of them.
+        exception_handlers: answer some exceptions in another way than handle_error does.
     """
 
     title: str
@@ -66,6 +79,8 @@ class HttpOptions(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     find_address: FindAddress = lambda peer, forwarded_for: peer
     observe: Observe = lambda operation, status, duration_s: None
     middleware: Sequence[Middleware] = ()
+    is_log_quiet: bool = False
+    exception_handlers: ExceptionHandlersMap = {}
 
 
 def create_application(options: HttpOptions, routes: Sequence[HttpRoutes]) -> ASGIApp:
@@ -85,29 +100,20 @@ def create_application(options: HttpOptions, routes: Sequence[HttpRoutes]) -> AS
         handlers,
         dependencies=dependencies,
         cors_config=None if options.allows_origin is None else _create_cors(options.allows_origin),
-        exception_handlers={Exception: handle_error},
+        exception_handlers={Exception: handle_error, **options.exception_handlers},
         logging_config=None,
-        middleware=list(options.middleware),
+        middleware=[DecodedPathParameters(), *options.middleware],
         openapi_config=create_openapi_config(options.title, options.bearer),
-        request_class=_Request,
+        request_class=BoundedRequest,
         request_max_body_size=options.body_bytes_max,
     )
-    return RequestLog(_Boundary(app, options.request_timeout_s), options.find_address, options.observe)
+    boundary = _Boundary(route_by_encoded_path(app), options.request_timeout_s)
+    return RequestLog(boundary, options.find_address, options.observe, is_quiet=options.is_log_quiet)
 
 
 def provide(service: object) -> Provide:
     """Return a dependency that is the same object for every request."""
     return Provide(lambda: service, use_cache=True, sync_to_thread=False)
-
-
-class _Request(Request[Any, Any, Any]):
-    """A request whose JSON may be nested too deeply, which is the client's fault."""
-
-    async def json(self) -> Any:
-        try:
-            return await super().json()
-        except RecursionError as error:
-            raise Malformed("the body is nested too deeply") from error
 
 
 class _Cors(CORSConfig):

@@ -42,9 +42,11 @@ class RequestLog:
         app: the application.
         find_address: returns the address of a client.
         observe: receives each request.
+        is_quiet: log at the level debug instead of info.
     """
 
-    def __init__(self, app: ASGIApp, find_address: FindAddress, observe: Observe) -> None:
+    def __init__(self, app: ASGIApp, find_address: FindAddress, observe: Observe, *, is_quiet: bool = False) -> None:
+        self._is_quiet = is_quiet
         self._app = app
         self._find_address = find_address
         self._observe = observe
@@ -76,7 +78,8 @@ class RequestLog:
                 traces.set_attributes(operation=operation, status=status)
                 duration_s = time.perf_counter() - started_s
                 self._observe(operation, status, duration_s)
-                log.info(
+                write = log.debug if self._is_quiet else log.info
+                write(
                     "http_request_completed",
                     operation=operation,
                     http_method=method,

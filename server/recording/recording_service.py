@@ -38,6 +38,8 @@ LATE_S_MAX = 30.0
 class RecordingsDisabled(TickwireError):
     """The shard writes no recordings, or the room does not keep its last seconds."""
 
+    code = "UNSUPPORTED"
+
 
 class RecordingEnvironment(msgspec.Struct, frozen=True, kw_only=True):
     """The clocks and the tasks that recordings receive from their shard.

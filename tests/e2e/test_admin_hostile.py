@@ -11,11 +11,11 @@ import msgspec
 import pytest
 import structlog
 
+from tests.harness.admin_endpoints import ENDPOINTS, Endpoint
 from tests.harness.shard_process import OPERATIONS_TOKEN, admin, running
 from tests.harness.tokens import AUTH, token_of
 from tickwire.client.client import connect
 from tickwire.matchmaking import MatchmakerUnavailable
-from tickwire.server.admin.endpoints import ENDPOINTS, Endpoint
 from tickwire.server.config import Settings
 from tickwire.server.errors import Unavailable
 from tickwire.server.shard import Shard
@@ -130,7 +130,7 @@ async def test_no_id_causes_a_server_error(guarded: Shard, endpoint: Endpoint) -
         )
         assert status < 500, (id, answer)
         if status not in (200, 400):  # 400: aiohttp refuses the request before the API
-            assert json.loads(answer)["error"]
+            assert json.loads(answer)["detail"]
     assert guarded.parts.health.is_ready
 
 

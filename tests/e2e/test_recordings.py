@@ -179,8 +179,8 @@ async def test_the_command_records_a_room_and_stores_the_file(recording_shard: S
     ("method", "path", "body", "status", "words"),
     [
         ("POST", "/rooms/none/record", {}, 404, "does not exist"),
-        ("POST", "/rooms/none/record", {"last_s": 0}, 422, "last_s"),
-        ("POST", "/rooms/none/record", {"seconds": 1e9}, 422, "seconds"),
+        ("POST", "/rooms/none/record", {"last_s": 0}, 400, "last_s"),
+        ("POST", "/rooms/none/record", {"seconds": 1e9}, 400, "seconds"),
         ("GET", "/recordings/..%2F..%2Fetc%2Fpasswd", None, 404, "does not exist"),
         ("GET", "/recordings/none.tickrec", None, 404, "does not exist"),
     ],

@@ -140,7 +140,7 @@ async def admin(port: int, method: str, path: str, body: Any = None, *, token: s
         session.request(method, f"http://127.0.0.1:{port}/v1{path}", json=body) as answer,
     ):
         found = await answer.json()
-        return found if answer.status == 200 else (answer.status, found["error"])
+        return found if answer.status == 200 else (answer.status, found["detail"])
 
 
 def scrape(port: int) -> dict[str, float]:

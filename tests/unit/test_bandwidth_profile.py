@@ -18,8 +18,10 @@ from tickwire.schemas.delta import decode_channel
 from tickwire.schemas.size_profile import profile_bits
 from tickwire.server.admin.api import AdminApi
 from tickwire.server.admin.http_server import OperationsServer
+from tickwire.server.admin.operators import Operators
 from tickwire.server.admin.views import AdminOperations
 from tickwire.server.cli.bandwidth import fetch_report, format_report
+from tickwire.server.errors import NotFound
 from tickwire.server.observability.health import Health
 from tickwire.server.replication.bandwidth import SAMPLE_TICKS, BandwidthProfile
 from tickwire.server.replication.columns import angle, boolean, real, text, uint
@@ -247,10 +249,10 @@ async def test_bandwidth_command_fetches_and_prints_the_report() -> None:
 
         def get_room_bandwidth(self, room_id: str) -> dict[str, Any]:
             if room_id != "b":
-                raise LookupError("the room does not exist on this shard")
+                raise NotFound("the room does not exist on this shard")
             return report
 
-    server = OperationsServer(lambda: b"", Health(), AdminApi(cast(AdminOperations, Two()), "t" * 32))
+    server = OperationsServer(lambda: b"", Health(), AdminApi(cast(AdminOperations, Two()), Operators("t" * 32)))
     await server.start("127.0.0.1", 0)
     url = f"http://127.0.0.1:{server.port}"
     try:

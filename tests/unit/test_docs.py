@@ -10,13 +10,14 @@ from typing import get_args
 import msgspec
 import pytest
 
+from tests.harness.admin_endpoints import ENDPOINTS
 from tickwire.loadtest.load_plan import Shape
 from tickwire.loadtest.metrics import TIMES
 from tickwire.loadtest.slo import CORRECT, COUNTS, SHARES
 from tickwire.loadtest.summary import EXIT_CODES
 from tickwire.schemas.messages import ErrorCode
 from tickwire.server import errors
-from tickwire.server.admin.endpoints import ENDPOINTS, PREFIX
+from tickwire.server.admin.api import PREFIX
 from tickwire.server.config import Settings
 from tickwire.server.edge.close_codes import SessionCloseCode
 from tickwire.server.observability.metrics import Metrics

@@ -139,4 +139,4 @@ async def test_every_response_has_security_headers(console: aiohttp.ClientSessio
         assert headers["X-Frame-Options"] == "DENY"
         assert headers["Referrer-Policy"] == "no-referrer"
         assert headers["Cache-Control"] == ("no-cache" if path.startswith("/console") else "no-store")
-        assert "aiohttp" not in headers["Server"], "versions are not disclosed"
+        assert "Server" not in headers, "versions are not disclosed"

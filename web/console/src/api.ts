@@ -136,6 +136,7 @@ async function send(path: string, method: string, body: unknown, timeoutMs: numb
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
   });
   if (answer.ok) return answer;
-  const { error } = await answer.json();
-  throw answer.status === 401 || answer.status === 403 ? new NotAllowed(error) : new Error(error);
+  const { detail, title } = (await answer.json()) as { detail?: string; title: string }; // RFC 9457
+  const message = detail || title;
+  throw answer.status === 401 || answer.status === 403 ? new NotAllowed(message) : new Error(message);
 }

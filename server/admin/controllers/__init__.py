@@ -1,0 +1,1 @@
+"""The controllers of the admin API, one module for each kind of resource."""

@@ -5,14 +5,14 @@ All types of the .NET libraries have their full names, because a class of the ga
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Iterable
 
 from tickwire.server.codegen import api_types
 from tickwire.server.codegen.api_types import ApiType
+from tickwire.server.codegen.descriptions import check_members as check_members_in
 from tickwire.server.codegen.descriptions import to_pascal_case
 from tickwire.server.codegen.game_api import EnumApi, FieldApi, GameApi, ObjectApi
-from tickwire.server.errors import ConfigError
 
 CLIENT = "global::Tickwire"
 WIRE = f"{CLIENT}.WireValues"
@@ -38,6 +38,8 @@ _OBJECT_MEMBERS = frozenset(
 )
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NOT_IN_IDENTIFIER = re.compile(r"[^A-Za-z0-9_]")
+
+check_members = functools.partial(check_members_in, "C#")
 
 
 def to_member_name(name: str, owner: str) -> str:
@@ -74,19 +76,6 @@ def _escape(character: str) -> str:
     if " " <= character <= "~":
         return character
     return f"\\U{ord(character):08x}"
-
-
-def check_members(owner: str, names: Iterable[str]) -> None:
-    """Check that the members of a class have different names.
-
-    Raises:
-        ConfigError: two members would have one name.
-    """
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise ConfigError(f"rooms: two members of {owner} would be called {name} in C#; rename a field")
-        seen.add(name)
 
 
 class CsharpTypes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -30,6 +30,19 @@ def check_type_names(language: str, names: Collection[str]) -> None:
     for name in names:
         if name in seen:
             raise ConfigError(f"rooms: two types in {language} would be called {name}; rename a class or a table")
+        seen.add(name)
+
+
+def check_members(language: str, owner: str, names: Iterable[str]) -> None:
+    """Check that the members of a class have different names.
+
+    Raises:
+        ConfigError: two members would have one name.
+    """
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ConfigError(f"rooms: two members of {owner} would be called {name} in {language}; rename a field")
         seen.add(name)
 
 

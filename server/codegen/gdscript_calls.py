@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from tickwire.server.codegen.api_types import NullType
-from tickwire.server.codegen.descriptions import to_literal
+from tickwire.server.codegen.descriptions import check_members, to_literal
 from tickwire.server.codegen.game_api import CommandApi, EventApi, FieldApi, RoomApi
 from tickwire.server.codegen.gdscript_names import OBJECT_METHODS, to_member
 from tickwire.server.codegen.gdscript_objects import describe_value, is_always_sent, to_nullable, to_sent
 from tickwire.server.codegen.gdscript_text import escape_tags, to_comment
 from tickwire.server.codegen.gdscript_types import ClassNames, has_literal_default, to_initial_value
 
-_VARIABLES = ("arguments", "reply")
-"""The local variables of a command's method."""
+_VARIABLES = ("arguments", "reply", "_room")
+"""The variables that a command's method uses."""
+_EVENT_MEMBERS = OBJECT_METHODS | {"_receive"}
+"""The names that a signal of an event cannot have."""
 
 
 def command_class_lines(room: RoomApi, names: ClassNames) -> Iterator[str]:
@@ -23,12 +25,14 @@ def command_class_lines(room: RoomApi, names: ClassNames) -> Iterator[str]:
     yield ""
     yield "func _init(joined: _Room) -> void:"
     yield "\t_room = joined"
-    methods = {to_member(command.name, OBJECT_METHODS) for command in room.commands}
-    reserved = methods.union(_VARIABLES)  # a parameter with the name of a method would be a warning of Godot
+    methods = [to_member(command.name, OBJECT_METHODS) for command in room.commands]
+    check_members("GDScript", f"the commands of {room.name}", ["_room", *methods])
+    reserved = {*methods, *_VARIABLES}  # a parameter with the name of a method would be a warning of Godot
     for command in room.commands:
         yield ""
         yield ""
         members = {each.name: to_member(each.name, reserved) for each in command.arguments}
+        check_members("GDScript", f"the command {command.name}", members.values())
         yield from _command_lines(command, names, members)
 
 
@@ -71,8 +75,10 @@ def _parameter(argument: FieldApi, names: ClassNames, member: str) -> str:
 
 def event_class_lines(events: tuple[EventApi, ...], names: ClassNames) -> Iterator[str]:
     """Yield the lines of the class with the events of a room as signals."""
+    signals = {event.name: to_member(event.name, _EVENT_MEMBERS) for event in events}
+    check_members("GDScript", "the events of a room", signals.values())
     for event in events:
-        yield f"signal {to_member(event.name, OBJECT_METHODS)}(payload: {names.to_annotation(event.payload)})"
+        yield f"signal {signals[event.name]}(payload: {names.to_annotation(event.payload)})"
     yield from ("", "") if events else ()
     yield "func _init(joined: _Room) -> void:"
     yield "\tjoined.event.connect(_receive)"
@@ -85,5 +91,4 @@ def event_class_lines(events: tuple[EventApi, ...], names: ClassNames) -> Iterat
     yield "\tmatch name:"
     for event in events:
         yield f"\t\t{to_literal(event.name)}:"
-        signal = to_member(event.name, OBJECT_METHODS)
-        yield f"\t\t\t{signal}.emit({names.to_conversion(event.payload, 'payload')})"
+        yield f"\t\t\t{signals[event.name]}.emit({names.to_conversion(event.payload, 'payload')})"

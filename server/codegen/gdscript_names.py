@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from tickwire.server.codegen.descriptions import to_pascal_case
+from tickwire.server.codegen.gdscript_classes import GODOT_CLASSES
 
 _KEYWORD_LIST = """
 and as assert await break breakpoint class class_name const continue elif else enum extends false for func if in
@@ -22,22 +23,16 @@ can_translate_messages tr tr_n get_translation_domain set_translation_domain is_
 script_changed property_list_changed script _init _to_string _notification _set _get _get_property_list
 _validate_property _property_can_revert _property_get_revert _iter_init _iter_next _iter_get
 """
-_CLASS_LIST = """
-AABB Array Basis Callable Color Dictionary Nil NodePath PackedByteArray Plane Projection Quaternion RID Rect2
-Rect2i Signal String StringName Transform2D Transform3D Variant Vector2 Vector2i Vector3 Vector3i Vector4
-Vector4i Animation Button Compositor Container Control Crypto Cubemap Curve Decal Engine Environment Expression
-Font Gradient Image Input Label Lightmapper Logger Marshalls Material Mesh Mutex Node Noise Object Panel
-Performance Popup Range RefCounted Resource Script Semaphore Separator Shader Shortcut Skin Sky Slider Texture
-Theme Thread Time Timer Translation Tree Tween Tweener Viewport Window Tickwire
-"""
-
-KEYWORDS = frozenset(_KEYWORD_LIST.split())
 OBJECT_METHODS = frozenset(_METHOD_LIST.split())
 """The members of RefCounted in Godot 4.6: a method of the same name would have to have the same parameters."""
 OBJECT_MEMBERS = frozenset({"fields", "made", "value", "from_value", "to_value"})
 """The names that the methods of generated classes use."""
-_CLASSES = frozenset(_CLASS_LIST.split())
-"""The types of Godot 4.6 whose names are one word, and the autoload. Godot refuses inner classes with these names."""
+_CLASSES = GODOT_CLASSES | {"Tickwire"}
+"""Godot refuses inner classes with these names. Tickwire is the autoload."""
+_NOT_MEMBERS = _CLASSES.union(
+    _KEYWORD_LIST.split(), ("bool", "int", "float", "script", "script_changed", "property_list_changed")
+)
+"""The names that no member of a class can have."""
 
 
 def to_class_name(name: str) -> str:
@@ -50,4 +45,4 @@ def to_member(name: str, reserved: Collection[str] = ()) -> str:
     """Return a name of the game as the name of a variable, a parameter, a signal or a method."""
     found = "".join(char if char.isascii() and (char.isalnum() or char == "_") else "_" for char in name)
     found = found if found and not found[0].isdigit() else f"_{found}"
-    return f"{found}_" if found in KEYWORDS or found in reserved else found
+    return f"{found}_" if found in _NOT_MEMBERS or found in reserved else found

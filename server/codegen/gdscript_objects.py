@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tickwire.server.codegen.descriptions import describe_field, to_literal
+from tickwire.server.codegen.descriptions import check_members, describe_field, to_literal
 from tickwire.server.codegen.game_api import EnumApi, FieldApi, ObjectApi
 from tickwire.server.codegen.gdscript_names import OBJECT_MEMBERS, to_class_name, to_member
 from tickwire.server.codegen.gdscript_text import to_class, to_comment
@@ -13,8 +13,9 @@ from tickwire.server.codegen.gdscript_types import INITIAL_VALUES, ClassNames, h
 
 def to_object_class(record: ObjectApi, names: ClassNames) -> list[str]:
     """Return the lines of the class of an object."""
-    lines = list(_object_members(record, names))
     name = to_class_name(record.name)
+    check_members("GDScript", name, map(_member, record.fields))
+    lines = list(_object_members(record, names))
     if record.is_from_server:
         lines += ["", "", *_from_value(record, name, names)]
     if record.is_from_client:
@@ -64,6 +65,7 @@ def _to_value(record: ObjectApi, names: ClassNames) -> Iterator[str]:
 
 def to_enum_class(enum: EnumApi) -> list[str]:
     """Return the lines of the class with the values of an enumeration."""
+    check_members("GDScript", to_class_name(enum.name), [to_member(name) for name, _ in enum.members])
     lines = [f"const {to_member(name)} := {to_literal(value)}" for name, value in enum.members]
     return to_class(to_class_name(enum.name), enum.doc, lines)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tickwire.server.codegen.api_types import ReferenceType
-from tickwire.server.codegen.descriptions import describe_column, to_literal, to_pascal_case
+from tickwire.server.codegen.descriptions import check_members, describe_column, to_literal, to_pascal_case
 from tickwire.server.codegen.game_api import ColumnApi, GroupApi, RoomApi, TableApi
 from tickwire.server.codegen.gdscript_calls import command_class_lines, event_class_lines
 from tickwire.server.codegen.gdscript_names import OBJECT_MEMBERS, OBJECT_METHODS, to_class_name, to_member
@@ -16,6 +16,8 @@ _TABLE_MEMBERS = OBJECT_METHODS.union(
     ("table", "size", "ids", "has", "number", "integer", "boolean", "text", "bytes", "vector")
 )
 """The members of the addon's `_TypedTable`."""
+_CONSTRUCTOR = ("joined",)
+"""The parameter of the constructor of all tables."""
 _COLUMN_TYPES = {
     "bool": ("bool", "boolean"),
     "uint": ("int", "integer"),
@@ -41,10 +43,10 @@ def room_declarations(room: RoomApi, names: ClassNames) -> Iterator[tuple[str, l
     prefix = to_pascal_case(room.name)
     yield f"{prefix}Room", to_class(f"{prefix}Room", room.doc, _room_lines(room, prefix))
     for table in room.tables:
-        name = f"{prefix}{to_pascal_case(table.name)}"
-        yield name, to_class(name, table.doc, _table_lines(table), base="_TypedTable")
+        name = to_class_name(f"{prefix} {table.name}")
+        yield name, to_class(name, table.doc, _table_lines(table, name), base="_TypedTable")
     yield f"{prefix}Tables", to_class(f"{prefix}Tables", "", _tables_lines(room, prefix))
-    yield f"{prefix}Inputs", to_class(f"{prefix}Inputs", "", _input_lines(room.inputs))
+    yield f"{prefix}Inputs", to_class(f"{prefix}Inputs", "", _input_lines(room.inputs, f"{prefix}Inputs"))
     yield f"{prefix}Commands", to_class(f"{prefix}Commands", "", command_class_lines(room, names))
     yield f"{prefix}Events", to_class(f"{prefix}Events", "", event_class_lines(room.events, names))
 
@@ -93,7 +95,11 @@ def _join_lines(room: RoomApi, prefix: str) -> Iterator[str]:
 
 
 def _tables_lines(room: RoomApi, prefix: str) -> Iterator[str]:
-    members = [(to_member(table.name), f"{prefix}{to_pascal_case(table.name)}", table.name) for table in room.tables]
+    members = [
+        (to_member(table.name, _CONSTRUCTOR), to_class_name(f"{prefix} {table.name}"), table.name)
+        for table in room.tables
+    ]
+    check_members("GDScript", f"{prefix}Tables", [member for member, _, _ in members])
     for member, kind, _ in members:
         yield f"var {member}: {kind}"
     yield from ("", "") if members else ()
@@ -103,9 +109,11 @@ def _tables_lines(room: RoomApi, prefix: str) -> Iterator[str]:
     yield from () if members else ("\tpass # the room has no tables",)
 
 
-def _table_lines(table: TableApi) -> Iterator[str]:
+def _table_lines(table: TableApi, owner: str) -> Iterator[str]:
     encoded = {name for group in table.groups if group.kind == "quaternion" for name in group.columns}
     columns = [column for column in table.columns if column.name not in encoded]
+    members = [column.name for column in columns] + [group.name for group in table.groups]
+    check_members("GDScript", owner, [to_member(name, _TABLE_MEMBERS) for name in members])
     if not columns and not table.groups:
         yield "pass"
     for index, column in enumerate(columns):
@@ -125,7 +133,8 @@ def _group_type(group: GroupApi) -> str:
     return "Quaternion" if group.kind == "quaternion" else f"Vector{len(group.columns)}"
 
 
-def _input_lines(inputs: tuple[ColumnApi, ...]) -> Iterator[str]:
+def _input_lines(inputs: tuple[ColumnApi, ...], owner: str) -> Iterator[str]:
+    check_members("GDScript", owner, [to_member(column.name, OBJECT_MEMBERS) for column in inputs])
     for column in inputs:
         kind, _ = _COLUMN_TYPES[column.kind]
         yield from to_comment([describe_column(column)])

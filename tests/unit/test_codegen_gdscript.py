@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -85,6 +86,17 @@ class Button(Event):
     label: str
 
 
+class Shape(StrEnum):
+    Node = "node"
+    int = "int"
+
+
+class ItemList(Event):
+    script: str
+    shape: Shape
+    float_: float = msgspec.field(name="float")
+
+
 class Things(Table):
     size = uint(bits=4)
     match = real(0, 1, step=1 / 4)
@@ -97,8 +109,9 @@ class ThingInput(Input):
 class Toolbox(Room):
     room_type = "2 tools"
     input_type = ThingInput
-    events = (Button,)
+    events = (Button, ItemList)
     things: Things
+    joined: Things
 
     @command
     def tool(self, player: Player, tool: str) -> None: ...
@@ -119,6 +132,11 @@ def test_names_that_godot_has_get_an_underscore() -> None:
     assert '\tfunc tool(tool_: String) -> _Reply:\n\t\tvar arguments := {"tool": tool_}\n' in text
     assert "signal button(payload: Button_)" in text
     assert "class Button_ extends RefCounted:\n\tvar class_: int = 0\n\tvar fields_: int = 0\n" in text
+    assert "signal item_list(payload: ItemList_)" in text
+    assert "class ItemList_ extends RefCounted:\n\tvar script_: String" in text
+    assert "\tvar float_: float = 0.0\n" in text
+    assert '\tconst Node_ := "node"\n\tconst int_ := "int"\n' in text
+    assert '\t\tjoined_ = _2ToolsJoined.new(joined, "joined")\n' in text
     assert "## Array" not in text.partition("class Button_")[2].partition("class ")[0]
 
 
@@ -146,3 +164,27 @@ def test_two_classes_with_one_name_are_refused() -> None:
 
     with pytest.raises(ConfigError, match="two types in GDScript would be called ToolboxRoom"):
         gdscript(Other)
+
+
+def test_two_members_with_one_name_are_refused() -> None:
+    class Twice(Event):
+        one: int = msgspec.field(name="a-b")
+        other: int = msgspec.field(name="a_b")
+
+    class ClashingMembers(Room):
+        room_type = "clashing"
+        events = (Twice,)
+
+    with pytest.raises(ConfigError, match="two members of Twice would be called a_b in GDScript"):
+        gdscript(ClashingMembers)
+
+
+def test_two_parameters_with_one_name_are_refused() -> None:
+    class ClashingParameters(Room):
+        room_type = "clashing"
+
+        @command
+        def go(self, player: Player, match: int, match_: int) -> None: ...
+
+    with pytest.raises(ConfigError, match="two members of the command go would be called match_ in GDScript"):
+        gdscript(ClashingParameters)

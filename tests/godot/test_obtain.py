@@ -74,6 +74,59 @@ def test_a_program_that_cannot_be_used_is_named_as_the_reason(
         godot.find_godot()
 
 
+def _unpack_fake(folder: Path, output: str) -> list[str]:
+    """Write a cached Godot, whose loader prints a version; return its command."""
+    libraries = folder / "tickwire" / "godot" / "root" / "usr" / "lib" / "x86_64-linux-gnu"
+    libraries.mkdir(parents=True)
+    _program(libraries, output)
+    (libraries / "godot").rename(libraries / "ld-linux-x86-64.so.2")
+    return godot._unpacked_command(folder / "tickwire" / "godot" / "root")
+
+
+def test_the_downloaded_program_is_used_if_that_of_the_path_is_too_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _program(tmp_path, "3.5.2.stable")
+    monkeypatch.delenv(godot.VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(godot.GodotMissing, match=r"is Godot 3.5; the tests need 4.5; .* has no Godot.*make godot"):
+        godot.find_godot()
+    command = _unpack_fake(tmp_path, "4.6.1.stable")
+    assert godot.find_godot() == [*command, "--headless"]
+
+
+def test_a_downloaded_program_that_does_not_start_is_downloaded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(godot.VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(godot.shutil, "which", lambda name: None if "godot" in name else f"/usr/bin/{name}")
+    monkeypatch.setattr(godot, "_sources", lambda: "")
+    command = _unpack_fake(tmp_path, "broken")
+    commands: list[str] = []
+
+    def run(name: str, arguments: list[str], **variables: str) -> None:
+        commands.append(name)
+        if name == "apt-get install":
+            (Path(variables["APT_CONFIG"]).parent / "cache/archives/godot.deb").touch()
+        elif name == "dpkg-deb --extract":
+            libraries = Path(arguments[-1]) / "usr/lib/x86_64-linux-gnu"
+            libraries.mkdir(parents=True)
+            _program(libraries, "4.6.1.stable")
+            (libraries / "godot").rename(libraries / "ld-linux-x86-64.so.2")
+
+    monkeypatch.setattr(godot, "_run", run)
+    assert godot.obtain_godot() == [*command, "--headless"]
+    assert godot.obtain_godot() == [*command, "--headless"]
+    assert commands == ["apt-get update", "apt-get install", "dpkg-deb --extract"]
+
+
+def test_a_package_that_cannot_be_unpacked_is_named_as_the_reason() -> None:
+    with pytest.raises(godot.GodotMissing, match="sh failed: the disk is full"):
+        godot._run("sh", ["sh", "-c", "echo the disk is full >&2; exit 2"])
+
+
 def test_without_a_program_the_reason_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(godot.VARIABLE, raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

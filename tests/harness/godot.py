@@ -59,22 +59,26 @@ def find_godot() -> list[str]:
     """Return the command that starts Godot without a display.
 
     Raises:
-        GodotMissing: there is none, or it does not start, or it is too old.
+        GodotMissing: there is none that starts and is new enough.
     """
-    named = os.environ.get(VARIABLE)
-    if named:
+    if named := os.environ.get(VARIABLE):
         return _checked([named])
+    reasons = []
     for name in ("godot", "godot4"):
         if found := shutil.which(name):
-            return _checked([found])
-    root = cache_folder() / "root"
-    if not root.exists():
-        raise GodotMissing(f"no Godot: set {VARIABLE} to its path, or run `make godot`")
-    return _checked(_unpacked_command(root))
+            try:
+                return _checked([found])
+            except GodotMissing as error:
+                reasons.append(str(error))
+    try:
+        return _checked_unpacked()
+    except GodotMissing as error:
+        reasons.append(f"{error}: set {VARIABLE} to the path of Godot, or run `make godot`")
+        raise GodotMissing("; ".join(reasons)) from error
 
 
 def obtain_godot() -> list[str]:
-    """Return the command that starts Godot; download it if this machine has none.
+    """Return the command that starts Godot; download it if this machine has none that starts.
 
     Raises:
         GodotMissing: it cannot be had here.
@@ -86,9 +90,11 @@ def obtain_godot() -> list[str]:
             raise
     folder = cache_folder()
     with _locked(folder):
-        if not (folder / "root").exists():
+        try:
+            return _checked_unpacked()  # another process has unpacked it
+        except GodotMissing:
             _unpack(folder)
-    return find_godot()
+    return _checked_unpacked()
 
 
 @contextlib.contextmanager
@@ -115,10 +121,14 @@ def _checked(command: list[str]) -> list[str]:
     return command
 
 
+def _checked_unpacked() -> list[str]:
+    return _checked(_unpacked_command(cache_folder() / "root"))
+
+
 def _unpacked_command(root: Path) -> list[str]:
     loaders = sorted(root.glob("usr/lib/*/ld-linux*.so.*"))
     if not loaders:
-        raise GodotMissing(f"{root} has no loader: delete it, and run `make godot`")
+        raise GodotMissing(f"{root} has no Godot")
     libraries = loaders[0].parent
     folders = [libraries, *sorted({path.parent for path in libraries.glob("*/*.so*")})]
     return [str(loaders[0]), "--library-path", ":".join(map(str, folders)), str(root / "usr/bin/godot")]
@@ -143,26 +153,31 @@ def _unpack(folder: Path) -> None:
     _run_apt(apt, "install", "--yes", "--download-only", "godot")
     root.mkdir()
     for package in sorted((apt / "cache/archives").glob("*.deb")):
-        subprocess.run(["dpkg-deb", "--extract", package, root], check=True)
+        _run("dpkg-deb --extract", ["dpkg-deb", "--extract", str(package), str(root)])
     for name in _UNUSED:
         shutil.rmtree(root / name, ignore_errors=True)
     shutil.rmtree(apt)
     _checked(_unpacked_command(root))
+    shutil.rmtree(folder / "root", ignore_errors=True)  # one that does not start
     root.rename(folder / "root")
 
 
 def _run_apt(folder: Path, *arguments: str) -> None:
     # Without this option, apt-get update succeeds although a list cannot be downloaded.
     command = ["apt-get", "--quiet", "--quiet", "--option", "APT::Update::Error-Mode=any", *arguments]
-    environment = os.environ | {"APT_CONFIG": str(folder / "apt.conf"), "LC_ALL": "C"}
+    _run(f"apt-get {arguments[0]}", command, APT_CONFIG=str(folder / "apt.conf"))
+
+
+def _run(name: str, command: list[str], **variables: str) -> None:
+    environment = os.environ | {"LC_ALL": "C"} | variables
     try:
         result = subprocess.run(
             command, env=environment, capture_output=True, text=True, check=False, timeout=DOWNLOAD_S_MAX
         )
     except subprocess.TimeoutExpired as error:
-        raise GodotMissing(f"apt-get {arguments[0]} took more than {DOWNLOAD_S_MAX} s") from error
+        raise GodotMissing(f"{name} took more than {DOWNLOAD_S_MAX} s") from error
     if result.returncode:
-        raise GodotMissing(f"apt-get {arguments[0]} failed: {(result.stderr or result.stdout).strip()[-500:]}")
+        raise GodotMissing(f"{name} failed: {(result.stderr or result.stdout).strip()[-500:]}")
 
 
 def _sources() -> str:

@@ -115,6 +115,7 @@ def run_script(godot: list[str], project: Path, script: str, *arguments: str, ti
 
 
 def _run(godot: list[str], project: Path) -> str:
+    shutil.rmtree(project, ignore_errors=True)  # of a test process that was stopped
     create_project(project)
     cases = list_cases()
     (project / "plan.json").write_text(json.dumps(msgspec.to_builtins(cases)))

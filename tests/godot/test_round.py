@@ -69,6 +69,17 @@ async def test_refused_connections_have_the_reason(
     ]
 
 
+async def test_close_while_the_storage_loads_and_a_file_that_cannot_be_saved(
+    godot: list[str], tmp_path: Path
+) -> None:
+    lines, output = await run_lines(godot, create_scripts_project(tmp_path), "storage.gd")
+    assert lines == [
+        {"open": [False, "Disconnected"]},
+        {"state": "closed", "calls": ["load", "clear", "closed: the connection is lost: closed"]},
+    ], output
+    assert "the session cannot be saved in user://folder.json" in output
+
+
 async def test_session_follows_its_room_to_another_shard(
     godot: list[str], tmp_path: Path, shard_settings: Settings
 ) -> None:

@@ -105,6 +105,7 @@ var _options: Dictionary
 var _room: _Room
 var _has_left_room := false
 var _transport: _Transport
+var _is_closed := false  # the game has called close
 var _is_connected := false  # the machine knows that the transport is open
 var _closing: Array[_Transport] = []
 var _calls: Dictionary = {}  # _Call by number
@@ -144,7 +145,10 @@ func open(url: String, options := {}) -> bool:
 	if machine_options.has_storage:
 		var text: Variant = await options.session_storage.load()
 		stored = text if text is String else ""
-	var outcome := await _wait(_machine.open(stored, _now_ms()))
+	var number := _machine.open(stored, _now_ms())
+	if _is_closed:  # while the storage was loading
+		_machine.close(_now_ms())
+	var outcome := await _wait(number)
 	return outcome.error == null
 
 
@@ -231,6 +235,7 @@ func send_input(values: Dictionary) -> int:
 ## Ends the session, and frees the seat and the queue entry.
 func close() -> void:
 	if _machine:
+		_is_closed = true
 		_machine.close(_now_ms())
 		_run()
 

@@ -19,12 +19,15 @@ func load() -> String:
 ## Saves a text. A file that is half written would be ignored by the client, and the session lost: it is replaced as a whole.
 func save(text: String) -> void:
 	var file := FileAccess.open(_path + ".new", FileAccess.WRITE)
-	if not file:
-		push_warning("tickwire: the session cannot be saved in %s: %s" % [_path, error_string(FileAccess.get_open_error())])
-		return
-	file.store_string(text)
-	file.close()
-	DirAccess.rename_absolute(_path + ".new", _path)
+	var result := FileAccess.get_open_error()
+	if file:
+		file.store_string(text)
+		result = file.get_error()
+		file.close()
+	if not result:
+		result = DirAccess.rename_absolute(_path + ".new", _path)
+	if result:
+		push_warning("tickwire: the session cannot be saved in %s: %s" % [_path, error_string(result)])
 
 
 ## Deletes the saved text.

@@ -70,7 +70,7 @@ func _fetch_names() -> void:
 func _say(words: String) -> void:
 	_words.clear()
 	_words.release_focus()
-	if not words.strip_edges():
+	if not arena or not words.strip_edges():
 		return
 	var reply := await arena.commands.say(words)
 	if not reply.is_ok:

@@ -14,7 +14,7 @@ func _initialize() -> void:
 
 
 func _play(tickwire: Node, url: String, room_name: String) -> void:
-	var client: Node = await tickwire.connect_to_url(url, {"token": func() -> String: return ""})
+	var client: Node = await tickwire.connect_to_url(url, {"token": func() -> String: return "", "reconnect_s": INF})
 	if not client:
 		return _print({"error": str(tickwire.last_error)})
 	client.state.connect(func(tick: int) -> void: _print({"tick": tick, "crc": client.world.checksum()}))

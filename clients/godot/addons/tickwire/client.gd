@@ -125,7 +125,8 @@ func _init() -> void:
 ## Connects. Returns whether the session is open. [param options] may have:
 ## [br][code]token[/code]: the player's token, or a Callable that returns it, which may be a coroutine; it is called for each connection;
 ## [br][code]build[/code]: the game's version, for the server's logs;
-## [br][code]reconnect_s[/code]: how long the client tries to reconnect, 60 by default; 0 disables reconnecting;
+## [br][code]reconnect_s[/code]: how long the client tries to reconnect, 60 by default; 0 disables reconnecting, and INF has no
+## limit;
 ## [br][code]session_storage[/code]: a SessionFile, or an object with the same methods: the session then survives a restart;
 ## [br][code]tls[/code]: TLSOptions for wss.
 func open(url: String, options := {}) -> bool:
@@ -136,7 +137,7 @@ func open(url: String, options := {}) -> bool:
 	var machine_options := {
 		"url": url,
 		"build": options.get("build", _DEFAULT_BUILD),
-		"reconnect_ms": roundi(options.get("reconnect_s", 60) * 1000),
+		"reconnect_ms": roundf(options.get("reconnect_s", 60.0) * 1000),
 		"has_storage": options.get("session_storage") != null,
 	}
 	_machine = _Machine.new(machine_options, _random.randf)

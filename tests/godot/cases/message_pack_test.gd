@@ -56,6 +56,14 @@ func test_values_without_a_form_are_refused() -> void:
 	equal(MessagePack.encode(deep[0]).error, "", "64 levels")
 
 
+func test_a_list_that_contains_itself_is_refused() -> void:
+	var list := []
+	for count in 1000:
+		list.append(list)
+	check(MessagePack.encode(list).error != "", "a cycle")
+	list.clear()
+
+
 func test_other_bytes_are_refused() -> void:
 	for hex: String in [
 		"c1", "92c0", "81a161", "a2c3", "a1ff", "a3eda080", "d4ff00", "c70101ff", "d6fe00000000", "c703ff000000",

@@ -81,6 +81,8 @@ class _Writer:
 		stream.big_endian = true
 
 	func write(value: Variant, depth: int) -> void:
+		if error:
+			return
 		if depth > DEPTH_MAX:
 			error = "a value has more than %d levels" % DEPTH_MAX
 			return

@@ -144,6 +144,8 @@ def to_environment(settings: Settings) -> dict[str, str]:
         "TICKWIRE__RECORDINGS__DIRECTORY": settings.recordings.directory,
         "TICKWIRE__OPERATIONS__TOKEN": settings.operations.token,
         "TICKWIRE__OPERATIONS__CONSOLE": settings.operations.console,
+        "TICKWIRE__ACCOUNTS__SECRET": settings.accounts.secret,
+        "TICKWIRE__AUTH__ACCOUNTS": str(settings.auth.accounts).lower(),
         "TICKWIRE__LISTEN__PLAINTEXT": "true",
         "TICKWIRE__LISTEN__PAGES": settings.listen.pages,
         "TICKWIRE__EDGE__ORIGINS": ",".join(settings.edge.origins),

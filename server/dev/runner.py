@@ -30,7 +30,7 @@ from tickwire.server.dev.code_watch import GameCode
 from tickwire.server.dev.deferred_signals import STOP_SIGNALS
 from tickwire.server.dev.error_report import print_room_error
 from tickwire.server.dev.local_stores import LocalStores
-from tickwire.server.dev.player_api import running_api
+from tickwire.server.dev.player_api import read_account_secret, running_api
 from tickwire.server.dev.reloader import reload_shard, watch
 from tickwire.server.edge.origins import LOOPBACK
 from tickwire.server.errors import ConfigError
@@ -108,7 +108,7 @@ def run_dev(
 
 
 def settings_for(services: LocalStores, settings: Settings, data_dir: Path) -> Settings:
-    """Return the settings for local use: with the URLs of the stores, without TLS, and with a token for the API.
+    """Return the settings for local use: with the URLs of the stores, accounts, a token for operators, and no TLS.
 
     Recordings are stored in the data directory.
 
@@ -139,6 +139,10 @@ def settings_for(services: LocalStores, settings: Settings, data_dir: Path) -> S
         mongo=msgspec.structs.replace(settings.mongo, url=services.mongo_url, migrate=True),
         capacity=msgspec.structs.replace(settings.capacity, load_max=100.0),
         api=api,
+        accounts=msgspec.structs.replace(
+            settings.accounts, secret=settings.accounts.secret or read_account_secret(data_dir)
+        ),
+        auth=msgspec.structs.replace(settings.auth, accounts=True),
     )
 
 

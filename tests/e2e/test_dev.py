@@ -21,6 +21,7 @@ from tests.harness.polling import eventually
 from tickwire.schemas import SUBPROTOCOL
 from tickwire.server.config import Operations
 from tickwire.server.dev.local_stores import free_port
+from tickwire.server.dev.player_api import SECRET_FILE, read_account_secret
 from tickwire.server.dev.runner import ACCESS_FILE, BOTS_LOOKS_MAX, _BotReport, count_bots, read_access
 from tickwire.server.errors import ConfigError
 
@@ -63,6 +64,9 @@ async def test_player_api_runs_and_names_the_shard(tmp_path: Path) -> None:
         ):
             assert (await response.json())["player_url"] == f"ws://127.0.0.1:{running.port}"
             assert response.headers["Access-Control-Allow-Origin"] == "http://localhost:5173"
+        secret = tmp_path / "data" / SECRET_FILE
+        assert secret.stat().st_mode & 0o077 == 0
+        assert read_account_secret(tmp_path / "data") == secret.read_text(), "logins outlast a restart"
         running.process.send_signal(signal.SIGTERM)
         assert await running.exit_code() == 0, running.text
 

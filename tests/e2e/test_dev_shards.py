@@ -63,6 +63,8 @@ def test_settings_for_local_use_reach_the_processes_of_the_shards(monkeypatch: p
         "redis.url": "redis://127.0.0.1:7000/0",
         "mongo.url": "mongodb://127.0.0.1:7001/?replicaSet=rs0",
         "operations.token": "t" * 40,
+        "accounts.secret": "s" * 40,
+        "auth.accounts": True,
         "listen.plaintext": True,
         "edge.origins": ["https://game.example", "loopback"],
         "mongo.migrate": True,

@@ -73,9 +73,9 @@ def kinds(objects: list[Object], kind: str) -> list[Object]:
 
 
 def pods(objects: list[Object]) -> Iterator[Object]:
-    """Yield the pod specification of each StatefulSet, Job and Pod."""
+    """Yield the pod specification of each StatefulSet, Deployment, Job and Pod."""
     for one in objects:
-        if one["kind"] in ("StatefulSet", "Job"):
+        if one["kind"] in ("StatefulSet", "Deployment", "Job"):
             yield one["spec"]["template"]["spec"]
         elif one["kind"] == "Pod":
             yield one["spec"]

@@ -38,7 +38,7 @@ def test_turning_autoscaling_on_ends_no_shard(kind: str) -> None:
 
 def test_the_blue_group_of_the_production_example_is_scaled_and_the_green_one_is_not() -> None:
     objects = rendered(values_of(CHART / "examples" / "production.yaml"))
-    assert set(scalers(objects)) == {"tickwire-blue"}
+    assert set(scalers(objects)) == {"tickwire-blue", "tickwire-api"}
     assert shard_of(objects, "blue")["spec"]["replicas"] == 8
     assert shard_of(objects, "green")["spec"]["replicas"] == 0
 

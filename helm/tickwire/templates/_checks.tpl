@@ -6,6 +6,7 @@
 {{- include "tickwire.checkScaling" . }}
 {{- include "tickwire.checkSettings" . }}
 {{- include "tickwire.checkKeys" . }}
+{{- include "tickwire.checkApi" . }}
 {{- $t := .Values.termination }}
 {{- $sum := add $t.preStopSeconds $t.drainTimeoutSeconds $t.shutdownTimeoutSeconds $t.flushSeconds | int }}
 {{- if lt (int $t.gracePeriodSeconds) $sum }}
@@ -27,7 +28,7 @@
 {{- end }}
 {{- if not $v.tickets.existingSecret }}{{ fail "tickets.existingSecret must be set: without shared keys no player can resume on another shard. Create the Secret with: kubectl create secret generic tickwire-tickets --from-literal=current=$(openssl rand -hex 32)" }}{{ end }}
 {{- if not (has $v.tickets.current $v.tickets.ids) }}{{ fail "tickets.current must be one of tickets.ids" }}{{ end }}
-{{- if not (or $v.auth.guests $v.auth.jwksUrl $v.auth.existingSecret) }}{{ fail "auth: no player could connect; set auth.jwksUrl, auth.existingSecret or auth.guests" }}{{ end }}
+{{- if not (or $v.auth.guests $v.auth.jwksUrl $v.auth.existingSecret $v.auth.accounts) }}{{ fail "auth: no player could connect; set auth.jwksUrl, auth.existingSecret, auth.accounts or auth.guests" }}{{ end }}
 {{- if and (eq $v.routing.api "gateway") (not $v.routing.gateway.parentRefs) }}{{ fail "routing.gateway.parentRefs: name the Gateway, as in --set routing.gateway.parentRefs[0].name=public; or set routing.api=ingress" }}{{ end }}
 {{- end }}
 
@@ -37,7 +38,7 @@
 {{- range $g := $v.groups }}
 {{- if has $g.name $names }}{{ fail (printf "groups: two groups have the name %s" $g.name) }}{{ end }}
 {{- if regexMatch "-[0-9]+$" $g.name }}{{ fail (printf "groups: the name %s must not end in a number, as names of shards do" $g.name) }}{{ end }}
-{{- if has $g.name (list "loadtest") }}{{ fail (printf "groups: the name %s is used by the chart" $g.name) }}{{ end }}
+{{- if has $g.name (list "loadtest" "api") }}{{ fail (printf "groups: the name %s is used by the chart" $g.name) }}{{ end }}
 {{- if gt (int $g.replicas) (int $v.maxShards) }}{{ fail (printf "groups: %s has more replicas than maxShards (%d)" $g.name (int $v.maxShards)) }}{{ end }}
 {{- $names = append $names $g.name }}
 {{- end }}
@@ -66,7 +67,7 @@
 {{- range initial $path }}{{ $section = index $section . | default dict }}{{ end }}
 {{- if hasKey $section (last $path) }}{{ fail (printf "settings.%s: must not be set here; %s" $key $instead) }}{{ end }}
 {{- $variable := printf "TICKWIRE__%s" ($key | replace "." "__" | upper) }}
-{{- range concat $v.extraEnv $v.migrate.extraEnv }}
+{{- range concat $v.extraEnv $v.migrate.extraEnv $v.api.extraEnv }}
 {{- if or (eq (upper .name) $variable) (hasPrefix (printf "%s__" $variable) (upper .name)) }}{{ fail (printf "extraEnv: %s must not be set here; %s" .name $instead) }}{{ end }}
 {{- end }}
 {{- end }}
@@ -81,6 +82,7 @@
 {{- $containers := concat $v.initContainers $v.extraContainers }}
 {{- range $one := list
   (dict "value" "extraEnv" "key" "name" "entries" $v.extraEnv "known" (list "POD_INDEX"))
+  (dict "value" "api.extraEnv" "key" "name" "entries" $v.api.extraEnv "known" list)
   (dict "value" "migrate.extraEnv" "key" "name" "entries" $v.migrate.extraEnv "known" list)
   (dict "value" "extraVolumes" "key" "name" "entries" $v.extraVolumes "known" (list "settings" "tmp" "recordings"))
   (dict "value" "extraVolumeMounts" "key" "mountPath" "entries" $v.extraVolumeMounts "known" (list "/etc/tickwire" "/tmp" "/var/lib/tickwire"))

@@ -35,6 +35,11 @@
   "tickets" (dict "current" (lower $v.tickets.current))
   "auth" (dict "guests" $v.auth.guests "jwks_url" $v.auth.jwksUrl "audience" $v.auth.audience "issuer" $v.auth.issuer)
   "logging" (dict "format" "json") -}}
+{{- if $v.auth.accounts }}{{ $_ := set $own.auth "accounts" true }}{{ end }}
+{{- if $v.api.enabled }}
+{{- $_ := set $own "api" (dict "host" "0.0.0.0" "port" 8090 "operations_port" 9091 "plaintext" true
+  "player_url" (printf "wss://%s" $v.host) "drain_timeout_s" $v.api.drainTimeoutSeconds) }}
+{{- end }}
 {{- if $v.recordings.enabled }}
 {{- $bytes := mul (int $v.recordings.sizeMiB) 1048576 }}
 {{- $_ := set $own "recordings" (dict "directory" "/var/lib/tickwire/recordings" "directory_bytes_max" $bytes) }}

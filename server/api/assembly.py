@@ -32,6 +32,8 @@ from tickwire.server.observability import logs
 from tickwire.server.observability.health import Health
 from tickwire.server.observability.metrics import Metrics
 from tickwire.server.storage import CallSettings, MongoStore, StoredRequests
+from tickwire.services.accounts.account_parts import create_player_accounts
+from tickwire.services.accounts.bearer import find_caller, needs_caller
 from tickwire.services.accounts.key_controller import KeyController
 from tickwire.services.accounts.token_parts import TokenDatabase, create_token_parts
 
@@ -74,29 +76,54 @@ class ApiParts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     operations: OperationsServer
 
 
-def create_services(context: ApiContext) -> Sequence[ApiService]:
+class ApiServices(msgspec.Struct, frozen=True, eq=False):
+    """The services of one process.
+
+    Args:
+        services: what each adds to the role.
+        callers: how requests are authenticated.
+    """
+
+    services: Sequence[ApiService]
+    callers: CallerRules = CallerRules()
+
+
+def create_services(context: ApiContext) -> ApiServices:
     """Create the services of the API."""
-    services = [ApiService(routes=server_info_routes(context.settings.api.player_url))]
-    if context.settings.accounts.secret:
-        services += _create_account_services(context)
-    return services
+    server_info = ApiService(routes=server_info_routes(context.settings.api.player_url))
+    if not context.settings.accounts.secret:
+        return ApiServices([server_info])
+    accounts = _create_account_services(context)
+    return msgspec.structs.replace(accounts, services=[server_info, *accounts.services])
 
 
-def _create_account_services(context: ApiContext) -> Sequence[ApiService]:
+def _create_account_services(context: ApiContext) -> ApiServices:
     time = FleetTime(context.redis)
-    store, settings = context.store, context.settings.accounts
-    tokens = create_token_parts(TokenDatabase(store.database, store.calls, store.revocations), settings, time.now_s)
+    store, settings = context.store, context.settings
+    token_database = TokenDatabase(store.database, store.calls, store.revocations)
+    tokens = create_token_parts(token_database, settings.accounts, time.now_s)
+    accounts = create_player_accounts(store, tokens, settings.accounts, settings.api.player_url, time.now_s)
 
     def collect_tokens(metrics: Metrics) -> None:
         metrics.set_totals("token_results", tokens.service.results)
         metrics.set_totals("token_refusals", tokens.check.refusals)
 
-    return (
-        ApiService(
-            routes=HttpRoutes(handlers=[KeyController], dependencies={"signing_keys": tokens.keys}),
-            tasks={"fleet time": time.run, "signing keys": tokens.keys.run},
-            collect=collect_tokens,
-        ),
+    def collect_accounts(metrics: Metrics) -> None:
+        metrics.set_operation_totals("account_operations", accounts.counters.operations)
+        metrics.set_totals("login_lockouts", accounts.counters.locked_out)
+        metrics.set_totals("bearer_results", accounts.bearer.results)
+        metrics.set_total("password_hashes_refused", accounts.hasher.refused)
+
+    return ApiServices(
+        [
+            ApiService(
+                routes=HttpRoutes(handlers=[KeyController], dependencies={"signing_keys": tokens.keys}),
+                tasks={"fleet time": time.run, "signing keys": tokens.keys.run},
+                collect=collect_tokens,
+            ),
+            ApiService(routes=accounts.routes, tasks={"accounts": accounts.run}, collect=collect_accounts),
+        ],
+        CallerRules([accounts.bearer], find_caller, needs_caller),
     )
 
 
@@ -119,8 +146,9 @@ def build_api(settings: Settings, *, process_id: str) -> ApiParts:
             calls=CallSettings(settings.mongo.deadline_s, LoopTimeout, metrics.observe_mongo),
         ),
     )
-    services = create_services(context)
-    rules = _create_rules(context, CallerRules())
+    created = create_services(context)
+    services = created.services
+    rules = _create_rules(context, created.callers)
     options = _create_options(settings, metrics, rules)
     app = create_application(options, [service.routes for service in services])
     certificate = load_api_certificate(settings)

@@ -61,6 +61,7 @@ _COUNTERS = {
     "leases_lost": "Rooms closed because another shard owns them.",
     "directory_calls_lost": "Updates of seats that did not reach Redis; the room's lease renewal repeats them.",
     "log_lines_lost": "Log lines that could not be written, for example because the disk is full.",
+    "password_hashes_refused": "Logins with a password that were refused because too many waited.",
     "redis_calls": "Scripts run on Redis.",
     "world_parts_quarantined": "Parts of saved worlds that did not fit their declaration, moved to the quarantine.",
     "storage_saves": "Worlds written.",
@@ -102,6 +103,8 @@ _LABELLED = {
     "admin_calls": ("Requests to the admin API, by result.", "result"),
     "rate_limited_requests": ("HTTP requests refused by a rate limit, by limit.", "limit"),
     "idempotent_requests": ("HTTP requests with an Idempotency-Key, by result.", "result"),
+    "login_lockouts": ("Logins refused by a budget of failed logins: address, pair, account, client.", "budget"),
+    "bearer_results": ("Requests that need an access token, by result: accepted, missing, refused.", "result"),
     "queue_results": ("Queued players of this shard, by result.", "result"),
     "match_results": ("Matches made by this shard as the queue leader, by result.", "result"),
 }
@@ -190,6 +193,14 @@ class Metrics:
             name: Histogram(f"tickwire_match_{name}", text, ["mode"], buckets=buckets, registry=self.registry)
             for name, (text, buckets) in _MATCH.items()
         }
+        self._operations = {
+            "account_operations": Counter(
+                "tickwire_account_operations",
+                "Operations on accounts, by operation and result: ok, or the code of the error.",
+                ["operation", "result"],
+                registry=self.registry,
+            )
+        }
         self._http_requests = Counter(
             "tickwire_http_requests",
             "Requests to the player API, by operation and class of the status.",
@@ -261,6 +272,11 @@ class Metrics:
         """Raise a counter with one label to the totals of plain counters."""
         for label, total in totals.items():
             self._labelled[name].labels(label).inc(self._increase(name, label, total))
+
+    def set_operation_totals(self, name: str, totals: Mapping[tuple[str, str], int]) -> None:
+        """Raise a counter to the totals of plain counters by operation and result."""
+        for labels, total in totals.items():
+            self._operations[name].labels(*labels).inc(self._increase(name, "/".join(labels), total))
 
     def set_field_totals(self, name: str, totals: Mapping[tuple[str, str, str], float]) -> None:
         """Raise a counter to the totals of plain counters by room type, table and field."""

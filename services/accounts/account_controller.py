@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Controller, Request, delete, get, post
-from litestar.di import NamedDependency
+from litestar.di import NamedDependency, Provide
 from litestar.params import JSONBody, PathParameter, SkipValidation
 from litestar.response import Stream
 
@@ -16,7 +16,7 @@ from tickwire.server.http.request_log import get_client_address
 from tickwire.services.accounts.account import LinkedIdentity
 from tickwire.services.accounts.account_service import AccountService
 from tickwire.services.accounts.account_store import now_utc
-from tickwire.services.accounts.bearer import AUTHENTICATED
+from tickwire.services.accounts.bearer import AUTHENTICATED, provide_caller
 from tickwire.services.accounts.identities import DEVICE, digest_secret
 from tickwire.services.accounts.messages import (
     AccountMerge,
@@ -30,6 +30,7 @@ from tickwire.services.accounts.password_service import ClientOrigin, PasswordSe
 from tickwire.services.accounts.ports import TokenHolder
 
 SECURITY = [{"bearer": list[str]()}]
+CALLER = {"caller": Provide(provide_caller)}
 
 
 class OwnAccountParts(msgspec.Struct, frozen=True):
@@ -59,6 +60,7 @@ class AccountController(Controller):
     tags = ("account",)
     security = SECURITY
     opt = AUTHENTICATED
+    dependencies = CALLER
 
     @get("/", summary="Show the account and its identities")
     async def get_account(self, account_parts: Parts, caller: Caller) -> AccountView:
@@ -102,7 +104,7 @@ class AccountController(Controller):
         passwords = (data.old, data.new)
         await account_parts.accounts.change_password(caller, passwords, origin, email=data.email)
 
-    @post("/merge", summary="Merge another account into this one", status_code=200)
+    @post("/merge", summary="Merge another account into this one", status_code=200, opt=IDEMPOTENT)
     async def merge_account(self, account_parts: Parts, caller: Caller, data: JSONBody[AccountMerge]) -> AccountView:
         """Move all holdings and identities of another account to this one; the other account ends."""
         return view_account(await account_parts.accounts.merge(caller.player_id, data.refresh_token))

@@ -42,7 +42,7 @@ class BearerMiddleware(ASGIMiddleware):
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
         """Verify the token of a request whose handler needs one."""
-        if scope["route_handler"].opt.get(OPTION):
+        if needs_caller(scope):
             scope["state"][_STATE] = await self._verify(scope)
         await next_app(scope, receive, send)
 
@@ -67,6 +67,11 @@ def find_bearer(scope: Scope) -> str:
         return ""
     scheme, _, token = values[0].decode("latin-1").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def needs_caller(scope: Scope) -> bool:
+    """Return whether the handler of a request needs an access token."""
+    return bool(scope["route_handler"].opt.get(OPTION))
 
 
 def find_caller(scope: Scope) -> str:

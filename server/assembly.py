@@ -36,6 +36,7 @@ from tickwire.server.admin.collectors import (
 from tickwire.server.admin.http_server import OperationsServer
 from tickwire.server.admin.operator_policy import OperatorPolicy
 from tickwire.server.admin.operators import Operators
+from tickwire.server.admin.revocation_enforcer import RevocationEnforcer
 from tickwire.server.admin.service import AdminContext, AdminService
 from tickwire.server.admin.tuning_service import TuningService
 from tickwire.server.config import RedisSettings, Settings
@@ -84,6 +85,7 @@ from tickwire.server.rooms.runtime import RoomRuntime
 from tickwire.server.shard_identity import ShardIdentity
 from tickwire.server.storage import CallSettings, MongoStore, WriteBehind
 from tickwire.server.tick_load import TickLoad
+from tickwire.server.tokens.access_tokens import AccessTokenDecoder
 from tickwire.services.accounts.token_parts import TokenDatabase, create_token_decoder
 
 
@@ -251,10 +253,15 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
     )
     operator_policy = OperatorPolicy(
         BanEnforcer(store.bans, sessions, fleet_now_s, isolation),
+        RevocationEnforcer(store.revocations, sessions, fleet_now_s, isolation),
         TuningService(store.tunings, host, identity.labels, fleet_now_s, isolation),
     )
     authenticator = create_authenticator(
-        settings.auth, fleet_now_s, create_account_authentication(settings, store, fleet_now_s)
+        settings.auth,
+        fleet_now_s,
+        AccountAuthentication(
+            create_account_decoder(settings, store, fleet_now_s), operator_policy.revocations.check
+        ),
     )
     edge = EdgeServer(
         settings.edge,
@@ -356,15 +363,14 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
     )
 
 
-def create_account_authentication(
+def create_account_decoder(
     settings: Settings, store: MongoStore, now_s: Callable[[], float]
-) -> AccountAuthentication:
-    """Return how access tokens of the accounts are verified: by the public keys in MongoDB."""
+) -> AccessTokenDecoder | None:
+    """Create the verification of access tokens by the public keys in MongoDB; None if the settings accept none."""
     if not settings.auth.accounts:
-        return AccountAuthentication()
+        return None
     stored = TokenDatabase(store.database, store.calls, store.revocations)
-    decoder = create_token_decoder(stored, settings.accounts, leeway_s=settings.auth.leeway_s, now_s=now_s)
-    return AccountAuthentication(decoder)
+    return create_token_decoder(stored, settings.accounts, leeway_s=settings.auth.leeway_s, now_s=now_s)
 
 
 def create_shard_info(identity: ShardIdentity, settings: Settings, host: RoomHost) -> ShardInfo:

@@ -180,6 +180,7 @@ class Session:
             left_reason=self.left_reason,
             token_expires_at_s=self.token.expires_at_s if self.token is not None else 0.0,
             token_issued_at_s=self.token.issued_at_s if self.token is not None else 0.0,
+            token_family_id=self.token.family_id if self.token is not None else "",
         )
 
     def set_player(self, player_id: str) -> None:
@@ -408,6 +409,12 @@ class Session:
         """End the session of a player who is banned for a while."""
         self.send_message(Goodbye(ErrorCode.BANNED, reason))
         self.terminate(SessionCloseCode.BANNED, reason, counted_as="banned")
+
+    def revoke(self) -> None:
+        """End the session because its token was revoked. The player must log in again."""
+        reason = "the login has ended; log in again"
+        self.send_message(Goodbye(ErrorCode.UNAUTHORIZED, reason))
+        self.terminate(SessionCloseCode.UNAUTHORIZED, reason, counted_as="token_revoked")
 
     def end_with_goodbye(self, goodbye: Goodbye) -> None:
         """End the session because the server stops. Goodbye says whether the client should reconnect."""

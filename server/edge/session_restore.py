@@ -30,7 +30,10 @@ def restore_session(checkpoint: SessionCheckpoint, context: SessionContext) -> S
     session.disconnected_since_s = context.now_s()
     if not checkpoint.is_guest:
         session.token = SessionToken(
-            checkpoint.token_expires_at_s, checkpoint.token_issued_at_s, context.now_us() / 1e6
+            checkpoint.token_expires_at_s,
+            checkpoint.token_issued_at_s,
+            context.now_us() / 1e6,
+            checkpoint.token_family_id,
         )
     session.outbox.restore(checkpoint.last_event, checkpoint.frames, restored_at=checkpoint.events_restored_at)
     replies = ReplyCache(checkpoint.replies, evicted_id=checkpoint.forgotten_command_id)

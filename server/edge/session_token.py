@@ -48,16 +48,18 @@ class SessionToken:
         expires_at_s: its end, UTC, seconds since 1970; 0 if it has none.
         issued_at_s: when it was issued, UTC, seconds since 1970; 0 if that is unknown.
         received_at_s: when the session received it, UTC, seconds since 1970.
+        family_id: the login that it belongs to, if it is a token of the accounts.
 
     Attributes:
-        expires_at_s, issued_at_s: as passed.
+        expires_at_s, issued_at_s, family_id: as passed.
         reported: the state that the client knows, or that the policy was applied to.
     """
 
-    __slots__ = ("expires_at_s", "issued_at_s", "received_at_s", "reported")
+    __slots__ = ("expires_at_s", "family_id", "issued_at_s", "received_at_s", "reported")
 
-    def __init__(self, expires_at_s: float, issued_at_s: float, received_at_s: float) -> None:
+    def __init__(self, expires_at_s: float, issued_at_s: float, received_at_s: float, family_id: str = "") -> None:
         self.expires_at_s = expires_at_s
+        self.family_id = family_id
         self.issued_at_s = issued_at_s
         self.received_at_s = received_at_s
         self.reported = TokenState.VALID
@@ -92,7 +94,7 @@ def renew_token(held: SessionToken | None, identity: Identity, now_s: float) -> 
         return held
     if held is not None and _lifetime(held.expires_at_s) >= _lifetime(identity.expires_at_s):
         return held
-    return SessionToken(identity.expires_at_s, identity.issued_at_s, now_s)
+    return SessionToken(identity.expires_at_s, identity.issued_at_s, now_s, identity.family_id)
 
 
 def _lifetime(expires_at_s: float) -> float:

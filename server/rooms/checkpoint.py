@@ -111,6 +111,7 @@ class SessionCheckpoint(msgspec.Struct, frozen=True):
         joins: the number of seats that the session has taken.
         left_room_id, left_reason: the last room that has ended a seat of the session, and the reason.
         token_expires_at_s, token_issued_at_s: of the player's token, UTC, seconds since 1970; 0 for a guest.
+        token_family_id: the login that the token belongs to; empty for a guest.
     """
 
     session_id: str
@@ -133,6 +134,7 @@ class SessionCheckpoint(msgspec.Struct, frozen=True):
     left_reason: str = ""
     token_expires_at_s: float = 0.0
     token_issued_at_s: float = 0.0
+    token_family_id: str = ""
 
 
 GONE = ("", 0)

@@ -22,7 +22,7 @@ ENVIRON = {
 }
 
 
-class AccountClient:
+class AccountCaller:
     """A client that calls the processes in turn."""
 
     def __init__(self, session: aiohttp.ClientSession, urls: list[str]) -> None:
@@ -65,12 +65,12 @@ async def processes(shard_settings: Settings, tmp_path: Path) -> AsyncIterator[l
 
 
 @pytest.fixture
-async def client(processes: list[ApiProcess]) -> AsyncIterator[AccountClient]:
+async def client(processes: list[ApiProcess]) -> AsyncIterator[AccountCaller]:
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session:
-        yield AccountClient(session, [process.url for process in processes])
+        yield AccountCaller(session, [process.url for process in processes])
 
 
-async def test_a_player_lives_through_all_operations(client: AccountClient, processes: list[ApiProcess]) -> None:
+async def test_a_player_lives_through_all_operations(client: AccountCaller, processes: list[ApiProcess]) -> None:
     phone, tablet = await client.device("phone"), await client.device("tablet")
     assert phone["is_new"]
     assert phone["player_url"] == "wss://play.game.example"
@@ -126,7 +126,7 @@ async def test_a_player_lives_through_all_operations(client: AccountClient, proc
     assert count == 1
 
 
-async def test_a_logout_ends_the_tokens(client: AccountClient) -> None:
+async def test_a_logout_ends_the_tokens(client: AccountCaller) -> None:
     phone = await client.device("phone")
     other = await client.device("phone")
     await client.call("POST", "/v1/logout", {"refresh_token": phone["refresh_token"]}, status=204)
@@ -152,7 +152,7 @@ BAD_BODIES: tuple[tuple[str, Any], ...] = (
 BAD_TOKENS = ("", "x", "a.b.c", "x" * 5000, "eyJhbGciOiJub25lIn0.eyJzdWIiOiJwLTEifQ.")
 
 
-async def test_bad_bodies_and_bad_tokens_are_refused(client: AccountClient) -> None:
+async def test_bad_bodies_and_bad_tokens_are_refused(client: AccountCaller) -> None:
     for path, body in BAD_BODIES:
         problem = await client.call("POST", path, body, status=400)
         assert problem["code"] in ("INVALID_ARGUMENT", "MALFORMED")
@@ -163,7 +163,7 @@ async def test_bad_bodies_and_bad_tokens_are_refused(client: AccountClient) -> N
             assert problem["code"] == "UNAUTHORIZED"
 
 
-async def test_too_many_failures_lock_strangers_out_and_not_the_owner(client: AccountClient) -> None:
+async def test_too_many_failures_lock_strangers_out_and_not_the_owner(client: AccountCaller) -> None:
     email = {"email": "ann@x.example", "password": "correct horse"}
     owner = await client.call("POST", "/v1/login/email", email | {"create": True})
     wrong = email | {"password": "wrong horse"}

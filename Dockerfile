@@ -69,10 +69,11 @@ LABEL org.opencontainers.image.title="tickwire" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=environment /opt/tickwire /opt/tickwire
-EXPOSE 8080 9090
+# serve: 8080 for players, 9090 for operations. api: 8090 and 9091.
+EXPOSE 8080 9090 8090 9091
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9090/livez', timeout=2)"]
-# The shard is process 1: it receives SIGTERM itself, and has no child processes to reap.
+    CMD ["python", "-c", "import socket, urllib.request; port = next(p for p in (9090, 9091) if socket.socket().connect_ex(('127.0.0.1', p)) == 0); urllib.request.urlopen(f'http://127.0.0.1:{port}/livez', timeout=2)"]
+# The process of a role is process 1: it receives SIGTERM itself, and has no child processes to reap.
 ENTRYPOINT ["tickwire"]
 CMD ["serve"]

@@ -143,6 +143,16 @@ ROWS: dict[str, list[tuple[str, str, Queries]]] = {
             percentile(0.5, "mode", "tickwire_match_skill_spread"),
         ),
     ],
+    "The player API": [
+        ("How many requests? By operation", "ops", per("operation", "tickwire_http_requests_total")),
+        ("Do requests succeed? By class of the status", "ops", per("status", "tickwire_http_requests_total")),
+        (
+            "How long do requests take? 99th percentile",
+            "s",
+            percentile(0.99, "operation", "tickwire_http_request_duration_seconds"),
+        ),
+        ("Which requests are limited? By limit", "ops", per("limit", "tickwire_rate_limited_requests_total")),
+    ],
 }
 
 

@@ -6,6 +6,7 @@ their parameters, and its background tasks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -134,6 +135,7 @@ def build_api(settings: Settings, *, process_id: str) -> ApiParts:
         ConfigError: a setting cannot be used.
     """
     metrics = Metrics(__version__)
+    metrics.set_gauge("ready", math.nan)  # it is no shard
     context = ApiContext(
         process_id=process_id,
         settings=settings,
@@ -206,7 +208,7 @@ def _create_options(settings: Settings, metrics: Metrics, rules: RequestRules) -
 def _create_scrape(context: ApiContext, services: Sequence[ApiService], rules: RequestRules) -> Callable[[], bytes]:
     def scrape() -> bytes:
         metrics = context.metrics
-        metrics.set_gauge("ready", context.health.is_ready)
+        metrics.set_gauge("api_ready", context.health.is_ready)
         metrics.set_total("log_lines_lost", logs.writer.lines_lost)
         rules.collect(metrics)
         for service in services:

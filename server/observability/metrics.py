@@ -5,6 +5,7 @@ Hot paths increment plain counters; `set_total` and `set_totals` copy their valu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -32,7 +33,8 @@ _GAUGES = {
     "storage_waiting_worlds": "Worlds queued for writing.",
     "redis_evicts": "1 if Redis evicts keys when its memory is full, 0 if not, NaN if unknown.",
     "recording_memory_bytes": "Memory of the last seconds of all rooms, and of recordings that are not written yet.",
-    "ready": "1 if this shard accepts players, else 0.",
+    "ready": "1 if this shard accepts players, else 0; NaN for a process of another role.",
+    "api_ready": "1 if this process of the role api accepts requests, else 0; NaN for a process of another role.",
 }
 _COUNTERS = {
     "ticks": "Ticks of all rooms.",
@@ -140,6 +142,7 @@ class Metrics:
         self._gauges = {
             name: Gauge(f"tickwire_{name}", text, registry=self.registry) for name, text in _GAUGES.items()
         }
+        self.set_gauge("api_ready", math.nan)
         self._counters = {
             name: Counter(f"tickwire_{name}", text, registry=self.registry) for name, text in _COUNTERS.items()
         }

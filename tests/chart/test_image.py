@@ -81,6 +81,11 @@ def test_image_runs_on_a_read_only_root(image: str) -> None:
     assert "listen" in inside(image, "check", environ=["TICKWIRE__LISTEN__PLAINTEXT=true"])
 
 
+def test_image_runs_both_roles(image: str) -> None:
+    for role in ("serve", "api"):
+        assert "--config" in inside(image, role, "--help")
+
+
 def test_image_has_the_native_kernel(image: str) -> None:
     assert "kernel: native" in inside(image, "version")
 

@@ -35,11 +35,12 @@ from tickwire.server.admin.collectors import (
 )
 from tickwire.server.admin.http_server import OperationsServer
 from tickwire.server.admin.operator_policy import OperatorPolicy
+from tickwire.server.admin.operator_tokens import OperatorTokens
 from tickwire.server.admin.operators import Operators
 from tickwire.server.admin.revocation_enforcer import RevocationEnforcer
 from tickwire.server.admin.service import AdminContext, AdminService
 from tickwire.server.admin.tuning_service import TuningService
-from tickwire.server.config import RedisSettings, Settings
+from tickwire.server.config import Operations, RedisSettings, Settings
 from tickwire.server.edge import static_files
 from tickwire.server.edge.auth.authenticator import AccountAuthentication, create_authenticator
 from tickwire.server.edge.certificates import TlsCertificate
@@ -306,7 +307,7 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
             load=lambda: tick_load.share,
         )
     )
-    admin = AdminApi(admin_service, Operators(settings.operations.token))
+    admin = AdminApi(admin_service, create_operators(settings.operations, fleet_now_s))
 
     def scrape() -> bytes:
         metrics.set_gauge("ready", health.is_ready)
@@ -371,6 +372,17 @@ def create_account_decoder(
         return None
     stored = TokenDatabase(store.database, store.calls, store.revocations)
     return create_token_decoder(stored, settings.accounts, leeway_s=settings.auth.leeway_s, now_s=now_s)
+
+
+def create_operators(settings: Operations, now_s: Callable[[], float]) -> Operators:
+    """Return the operators that the settings name.
+
+    Args:
+        settings: the section `operations`.
+        now_s: the clock: UTC, seconds since 1970.
+    """
+    tokens = OperatorTokens(settings.oidc, now_s) if settings.oidc_issuer else None
+    return Operators(settings.token, settings.operators, tokens)
 
 
 def create_shard_info(identity: ShardIdentity, settings: Settings, host: RoomHost) -> ShardInfo:

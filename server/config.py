@@ -23,12 +23,15 @@ from tickwire.server.edge.origins import OriginPolicy
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.edge.trusted_proxies import TrustedProxies
 from tickwire.server.errors import ConfigError
+from tickwire.server.operator_settings import OperatorOidc, OperatorTable
+from tickwire.server.operator_settings import find_problems as operator_problems
 from tickwire.server.recording_settings import RecordingSettings
 from tickwire.server.setting_sources import add_environment, add_overrides, build, read_file, redacted
 from tickwire.server.setting_types import (
     BindHost,
     Build,
     CallSeconds,
+    Claim,
     Count,
     DatabaseName,
     HttpUrl,
@@ -88,17 +91,34 @@ class Operations(Section, frozen=True):
 
     Args:
         console: a directory with the built console (web/console), served at /console/; empty disables it.
-        token: the bearer token of the admin API, at least 32 characters, the same for all shards of a fleet; empty
-            disables the API.
+        token: a bearer token that all operators share, with the role admin; at least 32 characters, the same for all
+            shards of a fleet. The admin API is disabled if no operator is configured.
+        operators: the operators with a token of their own, by name.
+        oidc_issuer: the URL of an OpenID Connect issuer whose tokens operators may use.
+        oidc_audience: the value of `aud` that these tokens must have.
+        oidc_role_claim: the claim with the operator's role, or a list of roles.
+        oidc_name_claim: the claim with the operator's name.
     """
 
     host: BindHost = "127.0.0.1"
     port: Port = 9090
     console: str = ""
     token: Secret = ""
+    operators: OperatorTable = {}
+    oidc_issuer: HttpUrl = ""
+    oidc_audience: str = ""
+    oidc_role_claim: Claim = "role"
+    oidc_name_claim: Claim = "sub"
+
+    @property
+    def oidc(self) -> OperatorOidc:
+        """The settings of the issuer."""
+        return OperatorOidc(self.oidc_issuer, self.oidc_audience, self.oidc_role_claim, self.oidc_name_claim)
 
     def __repr__(self) -> str:
-        return f"Operations(host={self.host!r}, port={self.port}, token={'***' if self.token else ''!r})"
+        shown = {name: getattr(self, name) for name in self.__struct_fields__}
+        shown["token"] = "***" if self.token else ""
+        return f"Operations({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
 class RedisSettings(Section, frozen=True):
@@ -248,6 +268,8 @@ def _contradictions(settings: Settings) -> Iterator[Contradiction]:
     """Yield the combinations of settings that are invalid: the keys, the one to change first, and the reason."""
     yield from _contradictions_of_listeners(settings)
     yield from _contradictions_of_edge(settings)
+    operations = settings.operations
+    yield from operator_problems(operations.token, operations.operators, operations.oidc)
     yield from _contradictions_of_api(settings)
     yield from auth_contradictions(settings.auth)
     if settings.auth.accounts and settings.auth.issuer == settings.accounts.issuer:

@@ -23,7 +23,14 @@ from tickwire.server.setting_types import TEXT_CHARACTERS_MAX, base_type, descri
 ENVIRONMENT_PREFIX = "TICKWIRE__"
 FILE_BYTES_MAX = 1024 * 1024
 SHOWN_CHARACTERS_MAX = 60
-_SECRETS = ("tickets", "auth.secret", "operations.token", "accounts.secret", "accounts.previous_secrets")
+_SECRETS = (
+    "tickets",
+    "auth.secret",
+    "operations.token",
+    "operations.operators",
+    "accounts.secret",
+    "accounts.previous_secrets",
+)
 """Keys whose values, and the values below them, are never shown."""
 
 
@@ -137,6 +144,10 @@ def _put(values: dict[str, Any], keys: list[str], value: Any) -> None:
 
 def _convert(known: dict[str, Any], key: str, value: Any, kind: Any, path: str) -> Iterator[str]:
     """Add a value of the declared type to `known`, or yield the problem."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct) and isinstance(value, Mapping):
+        known[key], problems = build(kind, value, f"{path}.")
+        yield from problems
+        return
     if get_origin(base_type(kind)) is dict and isinstance(value, Mapping):
         entries = known[key] = {}
         for name, text in value.items():

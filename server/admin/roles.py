@@ -9,15 +9,15 @@ Each handler of the admin API declares the lowest role that may call it: `role="
 
 from __future__ import annotations
 
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import msgspec
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
 from tickwire.server.errors import Forbidden, TickwireError, Unauthorized
+from tickwire.server.operator_settings import Role
 
-Role = Literal["read", "support", "admin"]
 ROLES: tuple[Role, ...] = get_args(Role)
 """All roles; each has the rights of those before it."""
 UNDECLARED: Role = "admin"

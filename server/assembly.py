@@ -307,7 +307,7 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
             load=lambda: tick_load.share,
         )
     )
-    admin = AdminApi(admin_service, create_operators(settings.operations, fleet_now_s))
+    admin = AdminApi(admin_service, create_operators(settings.operations, fleet_now_s), store.audit, fleet_now_s)
 
     def scrape() -> bytes:
         metrics.set_gauge("ready", health.is_ready)

@@ -6,7 +6,9 @@ and its page are public. Errors are problems (RFC 9457) with details for operato
 
 from __future__ import annotations
 
+import time
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 from litestar import Request, Response, Router
@@ -15,7 +17,8 @@ from litestar.exceptions import MethodNotAllowedException, NotFoundException
 from litestar.types import ASGIApp, ExceptionHandlersMap, Message, Receive, Scope, Send
 from litestar.utils import normalize_path
 
-from tickwire.server.admin.change_log import ChangeLog
+from tickwire.server.admin.audit_trail import AuditTrail
+from tickwire.server.admin.controllers.audit import AuditController
 from tickwire.server.admin.controllers.policy import BanController, TuningController
 from tickwire.server.admin.controllers.rooms import RecordingController, RoomController, RoomErrorController
 from tickwire.server.admin.controllers.sessions import QueueController, SessionController
@@ -29,6 +32,7 @@ from tickwire.server.http.application import HttpRoutes
 from tickwire.server.http.openapi import BEARER, DOCUMENT_PATH, PAGE_PATH, STYLE_PATH
 from tickwire.server.http.problems import handle_error
 from tickwire.server.http.query import refuse_unknown_query
+from tickwire.server.storage import AuditStore
 
 PREFIX = "/v1"
 _PUBLIC = (DOCUMENT_PATH, PAGE_PATH, STYLE_PATH)
@@ -41,6 +45,7 @@ CONTROLLERS = (
     QueueController,
     BanController,
     TuningController,
+    AuditController,
 )
 
 
@@ -50,15 +55,25 @@ class AdminApi:
     Args:
         operations: runs the requests.
         operators: authenticates them.
+        audit: records them; None to write the log only.
+        now_s: the clock of the audit trail: UTC, seconds since 1970.
 
     Attributes:
         results: requests by result: ok, refused (no operator, or the role does not suffice), failed.
     """
 
-    def __init__(self, operations: AdminOperations, operators: Operators) -> None:
+    def __init__(
+        self,
+        operations: AdminOperations,
+        operators: Operators,
+        audit: AuditStore | None = None,
+        now_s: Callable[[], float] = time.time,
+    ) -> None:
         self.results: Counter[str] = Counter()
         self._operations = operations
         self._operators = operators
+        self._audit = audit
+        self._now_s = now_s
 
     @property
     def routes(self) -> HttpRoutes:
@@ -67,11 +82,11 @@ class AdminApi:
             PREFIX,
             route_handlers=CONTROLLERS,
             guards=[check_role, refuse_unknown_query],
-            middleware=[ChangeLog()],
+            middleware=[AuditTrail(self._audit, self._now_s)],
             exception_handlers={Exception: handle_operator_error},
             security=[{BEARER: []}],
         )
-        return HttpRoutes(handlers=[router], dependencies={"admin": self._operations})
+        return HttpRoutes(handlers=[router], dependencies={"admin": self._operations, "audit": self._audit})
 
     def authenticated(self, app: ASGIApp) -> ASGIApp:
         """Return the application with authentication in front of it.

@@ -9,7 +9,6 @@ import structlog
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
-from tickwire.server.admin.change_log import endpoint_from_request
 from tickwire.server.errors import TickwireError, VersionConflict
 from tickwire.server.http.problems import ProblemDetails, problem_from_error, problem_response
 
@@ -37,3 +36,13 @@ def _problem_for_operators(error: Exception) -> ProblemDetails:
         fields = "; ".join(f"{one.field}: {one.message}" for one in problem.errors)
         return msgspec.structs.replace(problem, detail=f"{problem.detail}: {fields}")
     return problem
+
+
+def status_from_error(error: Exception) -> int:
+    """Return the status with which an exception is answered."""
+    return _problem_for_operators(error).status
+
+
+def endpoint_from_request(request: Request[Any, Any, Any]) -> str:
+    """Return the method and the path of the endpoint of a request, with the names of its parameters."""
+    return f"{request.method} {request.scope.get('path_template', '').removeprefix('/v1')}"

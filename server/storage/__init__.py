@@ -5,6 +5,7 @@ imported in this package only.
 """
 
 from tickwire.server.storage import export_import
+from tickwire.server.storage.audit import AuditEntry, AuditFilter, AuditStore
 from tickwire.server.storage.bans import CLOCKS_APART, Ban, BanStore
 from tickwire.server.storage.idempotent_requests import StoredRequests
 from tickwire.server.storage.ledger import Ledger
@@ -24,6 +25,9 @@ from tickwire.server.storage.write_behind import WriteBehind
 __all__ = [
     "CLOCKS_APART",
     "VERSION",
+    "AuditEntry",
+    "AuditFilter",
+    "AuditStore",
     "Ban",
     "BanStore",
     "CallSettings",

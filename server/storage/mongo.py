@@ -20,6 +20,7 @@ from pymongo.errors import PyMongoError
 from tickwire.server.errors import ConfigError, Unavailable
 from tickwire.server.fault_isolation import FaultIsolation
 from tickwire.server.storage import mongo_checks
+from tickwire.server.storage.audit import AuditStore
 from tickwire.server.storage.bans import BanStore
 from tickwire.server.storage.holdings_transfer import HoldingsTransfer
 from tickwire.server.storage.ledger import Ledger
@@ -110,6 +111,7 @@ class MongoStore:
         isolation = isolation or FaultIsolation()
         self.bans = BanStore(self.database, self.calls, isolation)
         self.revocations = RevocationStore(self.database, self.calls, isolation)
+        self.audit = AuditStore(self.database, self.calls)
         self.tunings = TuningStore(self.database, self.calls, isolation)
         self.quarantine = Quarantine(self.database, self.calls)
         self.ledger = Ledger(self.client, self.database, self.calls, self.stale_transactions)

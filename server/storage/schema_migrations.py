@@ -17,6 +17,7 @@ from pymongo import IndexModel
 from pymongo.errors import CollectionInvalid
 
 from tickwire.server.storage.account_collections import create_account_collections
+from tickwire.server.storage.audit import create_audit_collection
 from tickwire.server.storage.idempotent_requests import create_idempotent_requests
 from tickwire.server.storage.mongo_calls import MongoCalls
 from tickwire.server.storage.token_collections import create_token_collections
@@ -104,6 +105,7 @@ STEPS: tuple[Step, ...] = (
     create_idempotent_requests,
     create_account_collections,
     create_token_collections,
+    create_audit_collection,
 )
 VERSION = len(STEPS)
 

@@ -24,7 +24,8 @@ class Endpoint(NamedTuple):
 
 def _list_endpoints() -> list[Endpoint]:
     found = []
-    app = Litestar(CONTROLLERS, dependencies={"admin": provide(None)}, openapi_config=None)
+    dependencies = {name: provide(None) for name in ("admin", "audit", "players")}
+    app = Litestar(CONTROLLERS, dependencies=dependencies, openapi_config=None)
     for route in app.routes:
         assert isinstance(route, HTTPRoute)
         for method, (handler, _) in route.route_handler_map.items():

@@ -12,6 +12,7 @@ import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from enum import Enum
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -28,6 +29,7 @@ from tickwire.schemas.terminal_text import escape_controls
 from tickwire.server import __version__
 from tickwire.server.admin.views import LAST_S_MAX, RECORD_S_MAX, DrainRequested
 from tickwire.server.api.process import run_api
+from tickwire.server.api.settings_check import find_api_problems
 from tickwire.server.cli.bandwidth import fetch_report, format_report
 from tickwire.server.cli.data import export_reader, migrate_schema, with_store, write_export
 from tickwire.server.cli.dev_shards import DevShards, run_dev_shards
@@ -96,6 +98,15 @@ def _finite(number: float) -> float:
 
 ID_CHARACTERS_MAX = 1024
 SETTINGS_FILE = Path("tickwire.toml")
+
+
+class ProcessRole(Enum):
+    """The role of a process."""
+
+    SHARD = "shard"
+    API = "api"
+
+
 Config = Annotated[
     Path | None,
     typer.Option("--config", "-c", help=f"a TOML file of settings; by default {SETTINGS_FILE}, if it exists"),
@@ -171,12 +182,19 @@ def new_game(
 
 
 @app.command()
-def check(config: Config = None, rooms: Rooms = "", port: Port = None) -> None:
-    """Print the settings without secrets, and check everything that a shard needs except its stores."""
+def check(
+    config: Config = None,
+    rooms: Rooms = "",
+    port: Port = None,
+    role: Annotated[
+        ProcessRole, typer.Option(help="the role of the process: shard (tickwire serve), or api")
+    ] = ProcessRole.SHARD,
+) -> None:
+    """Print the settings without secrets, and check everything that a process needs except its stores."""
     settings = _settings(config, rooms, port)
     for name in settings.__struct_fields__:
         typer.echo(f"{name} = {getattr(settings, name)!r}")
-    problems = asyncio.run(find_problems(settings))
+    problems = asyncio.run((find_api_problems if role is ProcessRole.API else find_problems)(settings))
     if problems:
         _fail("\n".join(problems), EXIT_USAGE)
 

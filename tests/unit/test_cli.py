@@ -132,6 +132,17 @@ def test_check_reports_all_problems_at_once() -> None:
     assert [line.split(":")[1].strip() for line in lines_of(result)] == ["rooms", "mongo.url", "redis.url"]
 
 
+def test_check_of_the_role_api_reports_all_problems_at_once(tmp_path: Path) -> None:
+    environ = {"REDIS__URL": "redis://h/x", "MONGO__URL": "mongodb://h:x", "ACCOUNTS__SECRET": ""}
+    result = run("check", "--role", "api", **environ)
+    assert result.exit_code == EXIT_USAGE
+    keys = [line.split(":")[1].strip() for line in lines_of(result)]
+    assert keys == ["api.certificate", "mongo.url", "accounts.secret", "redis.url"]
+    result = run("check", "--role", "api", API__PLAINTEXT="true", ACCOUNTS__SECRET="x" * 32, ROOMS="no.such.game")
+    assert (result.exit_code, result.stderr) == (0, ""), "the role api runs no rooms"
+    assert "x" * 32 not in result.stdout
+
+
 def test_check_of_valid_settings_prints_nothing_on_standard_error() -> None:
     result = run("check")
     assert (result.exit_code, result.stderr) == (0, "")

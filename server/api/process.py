@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 
-from tickwire.server.api.assembly import load_api_certificate
 from tickwire.server.api.role import ApiRole
+from tickwire.server.api.startup_check import find_api_problems
 from tickwire.server.config import Settings
+from tickwire.server.errors import ConfigError
 from tickwire.server.observability import logs, traces
 from tickwire.server.process import EXIT_FAILED, EXIT_STOPPED, stop_events
 
@@ -20,10 +21,12 @@ async def run_api(settings: Settings) -> int:
     """Run the player API until a signal or a failure ends it; return the exit code.
 
     Raises:
-        ConfigError: the settings are invalid.
+        ConfigError: the settings are invalid; one line for each problem.
     """
     stopping, hurried = stop_events(2)
-    load_api_certificate(settings)
+    problems = await find_api_problems(settings)
+    if problems:
+        raise ConfigError("\n".join(problems))
     role = ApiRole(settings, on_failed=stopping.set)
     logs.configure(format=settings.logging.format, level=settings.logging.level, process_id=role.process_id)
     stop_traces = traces.start(settings.traces.endpoint, settings.traces.sample_ratio, role.process_id)

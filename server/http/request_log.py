@@ -69,13 +69,13 @@ class RequestLog:
         method = str(scope["method"])  # type: ignore[typeddict-item]  # the server refuses WebSockets
         with (
             structlog.contextvars.bound_contextvars(request_id=request_id),
-            traces.span("http_request", method=method, request_id=request_id),
+            traces.span("http_request", http_method=method, request_id=request_id),
         ):
             try:
                 await self._app(scope, receive, send_with_id)
             finally:
                 operation = operation_name(scope)
-                traces.set_attributes(operation=operation, status=status)
+                traces.set_attributes(operation=operation, http_status=status)
                 duration_s = time.perf_counter() - started_s
                 self._observe(operation, status, duration_s)
                 write = log.debug if self._is_quiet else log.info

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
+import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import pytest
+from cryptography import x509
 
 from tests.harness.api_process import ApiProcess
+from tests.harness.dev_process import run_command
 from tests.harness.polling import eventually
 from tests.harness.shard_process import readiness, scrape
+from tests.unit.test_certificates import pair, write
 from tickwire.server.config import Settings
+from tickwire.server.process import EXIT_USAGE
 
 
 @pytest.fixture
@@ -37,6 +43,69 @@ async def test_role_answers_and_stops_in_order(api: ApiProcess) -> None:
     assert math.isnan(metrics["tickwire_ready"]), "alerts on shards do not count it"
     assert api.stop() == 0
     assert "api_stopped" in api.log.read_text()
+
+
+async def test_role_accepts_requests_while_load_balancers_learn_of_its_stop(
+    shard_settings: Settings, tmp_path: Path
+) -> None:
+    made = ApiProcess(shard_settings, tmp_path, {"TICKWIRE__API__DRAIN_DELAY_S": "600"})
+    try:
+        await made.ready()
+        made.terminate()
+        await eventually(lambda: readiness(made.operations_port)[0] == 503, what="not ready")
+        assert "draining" in readiness(made.operations_port)[1]["reasons"]
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session,
+            session.get(f"{made.url}/v1/server") as response,
+        ):
+            assert response.status == 200
+        made.terminate()  # ends the wait
+        assert await asyncio.to_thread(made.process.wait, 40) == 0
+    finally:
+        made.process.kill()
+
+
+async def test_new_connections_receive_a_renewed_certificate(shard_settings: Settings, tmp_path: Path) -> None:
+    files = {"TICKWIRE__API__CERTIFICATE": tmp_path / "tls.crt", "TICKWIRE__API__KEY": tmp_path / "tls.key"}
+
+    def renew() -> int:
+        new = pair()
+        for path, data in zip(files.values(), (new.certificate, new.key), strict=True):
+            write(path, data)
+        return new.serial
+
+    async def serial() -> int:
+        text = await asyncio.to_thread(ssl.get_server_certificate, ("127.0.0.1", made.port))
+        return x509.load_pem_x509_certificate(text.encode()).serial_number
+
+    first = renew()
+    environ = {name: str(path) for name, path in files.items()} | {"TICKWIRE__API__PLAINTEXT": "false"}
+    made = ApiProcess(shard_settings, tmp_path, environ)
+    try:
+        await made.ready()
+        assert await serial() == first
+        second = renew()
+
+        async def is_renewed() -> bool:
+            return await serial() == second
+
+        await eventually(is_renewed)
+        trusted = ssl.create_default_context(cafile=str(files["TICKWIRE__API__CERTIFICATE"]))
+        connector = aiohttp.TCPConnector(ssl=trusted)
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=20)) as session,
+            session.get(f"https://localhost:{made.port}/v1/server") as response,
+        ):
+            assert response.status == 200
+        assert made.stop() == 0
+    finally:
+        made.process.kill()
+
+
+def test_all_problems_of_the_settings_are_reported_at_once() -> None:
+    done = run_command("api", TICKWIRE__API__PORT="0", TICKWIRE__REDIS__URL="redis://127.0.0.1/x")
+    assert done.returncode == EXIT_USAGE
+    assert {line.split(": ")[1] for line in done.stderr.splitlines()} == {"api.certificate", "redis.url"}
 
 
 async def test_role_is_not_ready_while_a_store_does_not_answer(shard_settings: Settings, tmp_path: Path) -> None:

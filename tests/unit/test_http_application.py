@@ -16,6 +16,9 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from tests.harness.polling import eventually
 from tickwire.matchmaking.errors import MatchmakerUnavailable
@@ -25,13 +28,22 @@ from tickwire.server.http.application import HttpOptions, HttpRoutes, create_app
 from tickwire.server.http.connection import HEAD_BYTES_MAX, ConnectionLimits
 from tickwire.server.http.http_server import HttpServer
 from tickwire.server.http.request_log import get_client_address
+from tickwire.server.observability import traces
 
 ORIGIN = "https://game.example"
 CONNECTIONS_MAX = 5
 
 
-class Greeted(msgspec.Struct, frozen=True):
-    name: Annotated[str, Meta(min_length=1, max_length=10)]
+class Greeted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whom to greet.
+
+    Args:
+        name: the name, of letters
+            and digits.
+        times: how often.
+    """
+
+    name: Annotated[str, Meta(min_length=1, max_length=10, pattern=r"\A[a-z0-9]+\Z")]
     times: Annotated[int, Meta(ge=1, le=5)] = 1
 
 
@@ -186,7 +198,11 @@ async def test_document_has_the_operations_with_their_bounds(http: aiohttp.Clien
         document = await response.json(content_type=None)
     assert document["openapi"].startswith("3.1")
     assert document["info"]["title"] == "Greetings"
-    times = document["components"]["schemas"]["Greeted"]["properties"]["times"]
+    schema = document["components"]["schemas"]["Greeted"]
+    assert schema["description"] == "Whom to greet."
+    assert schema["additionalProperties"] is False
+    name, times = schema["properties"]["name"], schema["properties"]["times"]
+    assert (name["pattern"], name["description"]) == ("^[a-z0-9]+$", "the name, of letters and digits.")
     assert (times["minimum"], times["maximum"]) == (1, 5)
     OpenAPIV31SpecValidator(document).validate()
     for item in document["paths"].values():
@@ -288,6 +304,27 @@ async def test_each_request_is_one_line_without_path_query_and_body(
     assert (done[0]["request_id"], done[0]["address"]) == ("r-1", "203.0.113.9")
     assert "hunter" not in str(lines)
     assert greeter.observed == [("greet", 200), ("unknown", 404)]
+
+
+async def test_each_request_is_a_span_with_its_operation(
+    http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(traces, "_tracer", provider.get_tracer("test"))
+    async with http.get("/v1/nothing", headers={"X-Request-ID": "r-1"}):
+        pass
+    async with http.get("/v1/address"):
+        pass
+    await eventually(lambda: len(exporter.get_finished_spans()) == 2)
+    first, second = (dict(span.attributes or {}) for span in exporter.get_finished_spans())
+    assert first == {
+        "tickwire.http_method": "GET",
+        "tickwire.request_id": "r-1",
+        "tickwire.operation": "unknown",
+        "tickwire.http_status": 404,
+    }
+    assert second["tickwire.operation"] == "show_address"
 
 
 async def test_handlers_receive_the_address_that_a_trusted_proxy_reports(http: aiohttp.ClientSession) -> None:

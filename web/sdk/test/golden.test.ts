@@ -121,14 +121,20 @@ function inSchema({ type: _, ...fields }: any): Record<string, unknown> {
 }
 
 describe(AUTHENTICATION, () => {
-  const { steps } = JSON.parse(readFileSync(FOLDER + AUTHENTICATION, "utf8"));
-  it.each(steps.filter((step: any) => step.side === "server"))("$type $fields", (step: any) => {
+  interface Step {
+    side: string;
+    type: string;
+    fields: Record<string, unknown>;
+    message: string;
+  }
+  const steps: Step[] = JSON.parse(readFileSync(FOLDER + AUTHENTICATION, "utf8")).steps;
+  it.each(steps.filter(({ side }) => side === "server"))("$type $fields", (step) => {
     const message = decodeServer(bytesOf(step.message));
     expect(message.type.toLowerCase()).toBe(step.type.toLowerCase());
     expect(inSchema(message)).toEqual(step.fields);
   });
-  it.each(steps.filter((step: any) => step.side === "client"))("$type $fields", (step: any) => {
-    for (const data of [bytesOf(step.message), authenticate(step.fields.token)]) {
+  it.each(steps.filter(({ side }) => side === "client"))("$type $fields", (step) => {
+    for (const data of [bytesOf(step.message), authenticate(String(step.fields.token))]) {
       const message = ClientMessage.getRootAsClientMessage(new ByteBuffer(data));
       expect(message.bodyType()).toBe(ClientBody.Authenticate);
       expect((message.body(new Authenticate()) as Authenticate).token() ?? "").toBe(step.fields.token);

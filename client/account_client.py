@@ -20,7 +20,7 @@ from urllib.parse import quote
 import msgspec
 
 from tickwire.client.account_errors import ApiError
-from tickwire.client.api_calls import ApiCalls
+from tickwire.client.api_calls import ApiCalls, decode_body
 from tickwire.client.client import Client, connect
 from tickwire.client.login import Login
 from tickwire.client.session_storage import SessionStorage
@@ -268,13 +268,13 @@ class AccountClient:
         await self._authorized("POST", "/v1/account/merge", {"refresh_token": other._login.saved.refresh_token})
         await other._login.end(is_ended=True)
 
-    async def export(self) -> dict[str, Any]:
-        """Return all data that the server stores about the player.
+    async def export(self) -> str:
+        """Return all data that the server stores about the player, as JSON lines.
 
         Raises:
             NotLoggedIn, ApiError: as `token`.
         """
-        return dict(await self._authorized("GET", "/v1/account/export"))
+        return (await self._fetch("GET", "/v1/account/export")).decode()
 
     async def delete(self) -> None:
         """Delete the account and all data of the player permanently, and the login and the device's credentials here.
@@ -291,12 +291,16 @@ class AccountClient:
         await self._authorized("POST", f"/v1/account/identities/{provider}", body)
 
     async def _authorized(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Call as `_fetch` does, and return the decoded JSON."""
+        return decode_body(await self._fetch(method, path, body))
+
+    async def _fetch(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> bytes:
         """Call with the access token; renew the token once if the server refuses it, as after a revocation."""
         token = await self.token()
         try:
-            return await self._calls.call(method, path, body, token=token)
+            return await self._calls.fetch(method, path, body, token=token)
         except ApiError as error:
             if error.status != 401 or error.code != "UNAUTHORIZED":
                 raise
         self._login.discard_token(token)
-        return await self._calls.call(method, path, body, token=await self.token())
+        return await self._calls.fetch(method, path, body, token=await self.token())

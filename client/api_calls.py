@@ -45,7 +45,11 @@ class ApiCalls:
         self.url = url.rstrip("/")
 
     async def call(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, token: str = "") -> Any:
-        """Make one call, with repetitions while the API is not available.
+        """Make one call as `fetch` does; return the decoded JSON, and None for an empty response."""
+        return decode_body(await self.fetch(method, path, body, token=token))
+
+    async def fetch(self, method: str, path: str, body: Mapping[str, Any] | None = None, *, token: str = "") -> bytes:
+        """Make one call, with repetitions while the API is not available, and return the body of the response.
 
         Args:
             method: the HTTP method.
@@ -53,16 +57,11 @@ class ApiCalls:
             body: sent as JSON; None sends none.
             token: the access token; empty sends none.
 
-        Returns:
-            The decoded JSON; None for an empty response.
-
         Raises:
             ApiError: the API has refused the call.
             ApiUnreachable: the API does not answer.
         """
-        headers = {"Accept": "application/json"}
-        if token:
-            headers["Authorization"] = f"Bearer {token}"
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
         if method != "GET":
             headers["Idempotency-Key"] = secrets.token_urlsafe(16)
         backoff = Backoff(random.random)
@@ -78,7 +77,7 @@ class ApiCalls:
 
     async def _call_once(
         self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]
-    ) -> Any:
+    ) -> bytes:
         timeout = aiohttp.ClientTimeout(total=DEADLINE_S)
         data = None if body is None else msgspec.json.encode(body)
         headers = headers if data is None else {**headers, "Content-Type": "application/json"}
@@ -92,10 +91,9 @@ class ApiCalls:
                 contents = await _read(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiUnreachable(f"the API does not answer: {error or type(error).__name__}") from error
-        decoded = _decode(contents)
         if response.status >= 300:
-            raise error_from_response(response.status, decoded, response.headers.get("Retry-After", ""))
-        return decoded
+            raise error_from_response(response.status, decode_body(contents), response.headers.get("Retry-After", ""))
+        return contents
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -107,8 +105,8 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
     return contents
 
 
-def _decode(contents: bytes) -> Any:
-    """Return the decoded JSON; None if it is empty or not JSON, as a proxy's error page is."""
+def decode_body(contents: bytes) -> Any:
+    """Return the decoded JSON of a response; None if it is empty or not JSON, as a proxy's error page is."""
     try:
         return msgspec.json.decode(contents) if contents else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -65,6 +65,8 @@ class Api:
                     "known_client": "k" if request.path.endswith("email") else "",
                 }
             )
+        if request.path == "/v1/account/export":
+            return web.Response(text='{"kind":"player"}\n{}\n', content_type="application/jsonl")
         if request.path == "/v1/account" and request.method == "GET":
             return web.json_response({"player_id": "p-1", "created_at": "2026-01-01T00:00:00Z", "identities": []})
         return web.Response(status=204)
@@ -225,6 +227,12 @@ async def test_a_merge_and_a_deletion_end_the_saved_logins(api: Api) -> None:
     assert other.player_id == ""
     await client.delete()
     assert storage.text is None
+
+
+async def test_an_export_is_json_lines(api: Api) -> None:
+    client = AccountClient(api.url)
+    await client.login_device()
+    assert await client.export() == '{"kind":"player"}\n{}\n'
 
 
 async def test_subjects_are_quoted_in_paths(api: Api) -> None:

@@ -146,9 +146,9 @@ export class AccountClient {
     await other.login.end({ isEnded: true });
   }
 
-  /** Resolves with all data that the server stores about the player. */
-  async export(): Promise<Record<string, unknown>> {
-    return (await this.authorized("GET", "/export")) as Record<string, unknown>;
+  /** Resolves with all data that the server stores about the player, as JSON lines. */
+  export(): Promise<string> {
+    return this.withToken((token) => this.calls.text("GET", "/v1/account/export", undefined, token));
   }
 
   /** Deletes the account and all data of the player permanently, and what is saved here. */
@@ -161,15 +161,19 @@ export class AccountClient {
     await this.authorized("POST", `/identities/${provider}`, body);
   }
 
+  private authorized(method: string, path: string, body?: object): Promise<unknown> {
+    return this.withToken((token) => this.calls.call(method, `/v1/account${path}`, body, token));
+  }
+
   /** Calls with the access token, which is renewed once if the server refuses it, as after a revocation. */
-  private async authorized(method: string, path: string, body?: object): Promise<unknown> {
+  private async withToken<T>(call: (token: string) => Promise<T>): Promise<T> {
     const token = await this.token();
     try {
-      return await this.calls.call(method, `/v1/account${path}`, body, token);
+      return await call(token);
     } catch (error) {
       if (!(error instanceof ApiError && error.status === 401 && error.code === "UNAUTHORIZED")) throw error;
     }
     this.login.discardToken(token);
-    return this.calls.call(method, `/v1/account${path}`, body, await this.token());
+    return call(await this.token());
   }
 }

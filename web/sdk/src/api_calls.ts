@@ -28,11 +28,18 @@ export class ApiCalls {
     this.url = url.replace(/\/+$/, "");
   }
 
-  /** Returns the decoded JSON; null for an empty response.
+  /** Returns the decoded JSON of the response; null for an empty one.
    *
    * @throws ApiError, ApiUnreachable. */
   async call(method: string, path: string, body?: object, token = ""): Promise<unknown> {
-    const headers: Record<string, string> = { Accept: "application/json" };
+    return parse(await this.text(method, path, body, token));
+  }
+
+  /** Returns the body of the response.
+   *
+   * @throws ApiError, ApiUnreachable. */
+  async text(method: string, path: string, body?: object, token = ""): Promise<string> {
+    const headers: Record<string, string> = {};
     if (token) headers.Authorization = `Bearer ${token}`;
     if (body) headers["Content-Type"] = "application/json";
     if (method !== "GET") headers["Idempotency-Key"] = randomText(16);
@@ -49,7 +56,7 @@ export class ApiCalls {
     }
   }
 
-  private async callOnce(path: string, request: RequestInit): Promise<unknown> {
+  private async callOnce(path: string, request: RequestInit): Promise<string> {
     const aborter = new AbortController();
     const timer = setTimeout(() => aborter.abort(), DEADLINE_MS);
     try {
@@ -61,9 +68,8 @@ export class ApiCalls {
         signal: aborter.signal,
       });
       const text = await response.text();
-      const decoded = parse(text);
-      if (!response.ok) throw toError(response, decoded);
-      return decoded;
+      if (!response.ok) throw toError(response, parse(text));
+      return text;
     } catch (error) {
       if (error instanceof ApiError) throw error;
       throw new ApiUnreachable(`the API does not answer: ${aborter.signal.aborted ? "timeout" : String(error)}`);

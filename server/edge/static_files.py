@@ -18,7 +18,7 @@ from tickwire.server.http.security_headers import security_headers
 
 INDEX = "index.html"
 BYTES_MAX = 16 * 1024 * 1024
-_HEADERS = security_headers(connect="'self' ws: wss:")
+_HEADERS = security_headers(connect="'self' ws: wss: http: https:")
 """The headers of all files. Scripts may connect to any host, because a client may be redirected to any shard."""
 
 

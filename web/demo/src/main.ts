@@ -1,7 +1,8 @@
-/** The demo page: one session, one game at a time, a name, a chat and the network panel. */
+/** The demo page: one session, one game at a time, a name, an account, a chat and the network panel. */
 
 import { browserStorage, type Client, ClientError, connect, type Room } from "tickwire";
 
+import { AccountPanel, apiUrl, hasSavedLogin } from "./account.js";
 import { arena } from "./arena.js";
 import { cards } from "./cards.js";
 import type { Game, Rooms, RunningGame } from "./game.js";
@@ -19,6 +20,7 @@ const panel = new Panel(by("panel"), conditions);
 const query = new URLSearchParams(location.search);
 let playing: RunningGame | null = null;
 let client: Client<Rooms> | null = null;
+let account: AccountPanel | null = null;
 let turns = 0; // counts calls of `play`: a call that is superseded while it connects stops
 
 function serverUrl(): string {
@@ -73,6 +75,7 @@ async function enter<T extends keyof Rooms>(game: T, isCurrent: () => boolean): 
   const name = by<HTMLInputElement>("name").value.trim() || "pilot";
   const mine = await connect<Rooms>(serverUrl(), {
     build: "demo",
+    token: async () => (await account?.token()) ?? "",
     socket: createSocket(conditions),
     sessionStorage: browserStorage("tickwire", () => sessionStorage), // each tab is a player
   });
@@ -137,4 +140,6 @@ declare global {
   }
 }
 window.tickwire = () => client; // for the console, and for tests
-void play();
+const opening = AccountPanel.open(apiUrl(query), () => void play()).then((panel) => (account = panel));
+if (hasSavedLogin()) void opening.then(play);
+else void play();

@@ -189,6 +189,22 @@ class Client:
         """
         await self._session.wait_for(predicate, timeout_s)
 
+    async def authenticate(self, token: str) -> str:
+        """Log in during the session, or renew its token, without a new connection. Return the player's id.
+
+        A guest's session becomes that of the token's player, who keeps its seat. The room knows the player by the
+        guest's id until the next join. The client uses the token for later connections, too, until the function that
+        was passed as `token` returns another one than before. The client renews the token itself, if such a function
+        was passed: the server requests it some time before the token expires.
+
+        Raises:
+            Refused: the token is invalid or another player's (UNAUTHORIZED), the player is banned (BANNED) or has a
+                session elsewhere (ALREADY_CONNECTED), or the server is older (UNSUPPORTED). The session goes on.
+            Disconnected, TimeoutError, MessageTooLarge: as `join`; after a TimeoutError the outcome is unknown.
+        """
+        player_id: str = await self._session.call(lambda now: self._machine.authenticate(token, now))
+        return player_id
+
     # -- rooms ----------------------------------------------------------------------------------------------
 
     # Keywords, not a struct: a first program imports nothing but `connect`.

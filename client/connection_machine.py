@@ -105,6 +105,7 @@ class ConnectionMachine:
         refusal: the newest Error on it.
         close_code: the close code of the last connection; None while it is open, or without a close.
         close_reason: why the last connection ended.
+        login_token: of an Authenticate without an answer: Hello has it, because the server may have adopted it.
     """
 
     def __init__(  # noqa: PLR0913 - the parts of one machine
@@ -133,7 +134,11 @@ class ConnectionMachine:
         self._plan = ReconnectPlan(options.url, reconnect_ms=options.reconnect_ms, random=random)
         self._is_first = True
         self._visited_url = ""
+        self.login_token = ""
         self._token = ""
+        self._given_token = ""  # the application's newest one
+        self._adopted_token = ""  # of the last login
+        self._replaced_token: str | None = None  # which the application had given before
         self._ping_ms = 0
         self._stored: StoredSession | None = None
         self._saved: StoredSession | None = None  # the newest StoreSession
@@ -241,7 +246,7 @@ class ConnectionMachine:
         """Connect with this token."""
         if self.phase is not Phase.TOKEN:
             return
-        self._token = token
+        self._token = self._pick_token(token)
         if self._stored is not None:
             self._restore(self._stored, now_ms)
         self.phase = Phase.OPENING
@@ -254,6 +259,26 @@ class ConnectionMachine:
         if self.phase is Phase.TOKEN:
             self._failed(Disconnected(reason), now_ms)
 
+    def _pick_token(self, token: str) -> str:
+        """Return the token to use: the application may still give that which a login has replaced."""
+        self._given_token = token
+        return self._adopted_token if token == self._replaced_token else token
+
+    def renewed_token(self, token: str) -> str:
+        """Return the token with which the session can be renewed; empty if the application has no other one."""
+        token = self._pick_token(token)
+        return "" if token == self._token else token
+
+    def authenticated(self, token: str) -> None:
+        """Use the token with which the session has authenticated from now on."""
+        self._token = self._adopted_token = token
+        self._replaced_token = self._given_token
+        self.store()
+
+    def request_token(self) -> None:
+        """Ask the application for a token while the connection is open."""
+        self._commands.append(RequestToken())
+
     def connected(self, now_ms: float) -> None:
         """Send Hello: the WebSocket is open."""
         if self.phase is not Phase.OPENING:
@@ -261,7 +286,7 @@ class ConnectionMachine:
         self.phase = Phase.HELLO
         self._deadlines.set(ATTEMPT, now_ms + HELLO_MS_MAX)
         try:
-            data = self._core.hello(build=self._options.build, token=self._token)
+            data = self._core.hello(build=self._options.build, token=self.login_token or self._token)
         except ClientError as error:  # the token is too large
             self._commands.append(CloseSocket(RECONNECT, "no Hello"))
             self._failed(Disconnected(str(error)), now_ms)

@@ -6,7 +6,11 @@ ATTEMPT = -1
 """The end of the pause before an attempt, or of a step of the attempt."""
 HEARTBEAT = -2
 COMMANDS = -3
-"""A command is due. Keys above 0 are the numbers of calls; 0 is a move to another room."""
+"""A command is due."""
+RENEWAL = -4
+"""A new token is requested again, or the renewal of the token has no answer.
+
+Keys above 0 are the numbers of calls; 0 is a move to another room."""
 
 
 class Deadlines:

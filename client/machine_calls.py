@@ -18,6 +18,8 @@ JOIN_MS_MAX = 30_000
 to reach a shard. A dead shard leaves the directory within some seconds."""
 CANCEL_MS_MAX = 5_000
 """How long the queue may take to decide between a cancellation and a match."""
+RENEWAL_MS = 10_000
+"""The time after which a new token is requested again, if there was none."""
 MOVE = 0
 """The number of the call with which the machine itself follows a move to another room."""
 
@@ -32,6 +34,9 @@ class CallKind(enum.Enum):
     MATCH = "match"
     LIST_ROOMS = "list_rooms"
     COMMAND = "command"
+    AUTHENTICATE = "authenticate"
+    RENEWAL = "renewal"
+    """The machine itself renews the token of the session."""
 
 
 class SeatStep(enum.Enum):
@@ -67,6 +72,7 @@ class PendingCall(msgspec.Struct, eq=False):
         mode, timeout_ms: of a match.
         is_late, is_cancelled: a match is over its time; a MatchCancel must be sent.
         command_id, name: of a command.
+        token: with which the session authenticates.
     """
 
     number: int
@@ -86,3 +92,4 @@ class PendingCall(msgspec.Struct, eq=False):
     is_cancelled: bool = False
     command_id: int = 0
     name: str = ""
+    token: str = ""

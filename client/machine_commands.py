@@ -11,7 +11,10 @@ import msgspec
 
 
 class RequestToken(msgspec.Struct, frozen=True):
-    """Get the player's token, and answer with `token_received` or `token_failed`. It replaces an earlier request."""
+    """Get the player's token, and answer with `token_received` or `token_failed`. It replaces an earlier request.
+
+    It is requested for an attempt to connect, and on an open connection when the session's token expires.
+    """
 
 
 class Connect(msgspec.Struct, frozen=True):
@@ -49,7 +52,8 @@ class Resolve(msgspec.Struct, frozen=True):
 
     Args:
         call: its number.
-        value: a Joined (join, match), a RoomList (list_rooms), a Reply (command), or None.
+        value: a Joined (join, match), a RoomList (list_rooms), a Reply (command), the player id (authenticate), or
+            None.
     """
 
     call: int

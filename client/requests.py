@@ -17,10 +17,12 @@ from tickwire.client.updates import (
     RoomsListed,
     SeatLost,
     SeatTaken,
+    SessionAuthenticated,
     Update,
     Welcomed,
 )
 from tickwire.schemas.messages import (
+    Authenticate,
     Error,
     ErrorCode,
     Join,
@@ -31,7 +33,9 @@ from tickwire.schemas.messages import (
     to_request_type,
 )
 
-Answer: TypeAlias = SeatTaken | SeatLost | Redirected | QueueChanged | RoomsListed | ErrorReceived
+Answer: TypeAlias = (
+    SeatTaken | SeatLost | Redirected | QueueChanged | RoomsListed | SessionAuthenticated | ErrorReceived
+)
 
 _NO_ANSWER = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.UNSUPPORTED, ErrorCode.RESYNC})
 """Errors that answer no request, for servers that do not set `request_type`."""
@@ -48,7 +52,7 @@ class Request(msgspec.Struct, frozen=True, eq=False):
     """One pending request.
 
     Args:
-        type: Join, Leave, MatchRequest or ListRooms.
+        type: Join, Leave, MatchRequest, ListRooms or Authenticate.
         data: the message.
         id: of a ListRooms.
     """
@@ -74,6 +78,8 @@ class Request(msgspec.Struct, frozen=True, eq=False):
                 return update if self.type is (MatchRequest if is_match else Join) else None
             case RoomsListed(answer):
                 return update if self.type is ListRooms and answer.id == self.id else None
+            case SessionAuthenticated():
+                return update if self.type is Authenticate else None
             case QueueChanged(is_end=True):
                 return update if self.type is MatchRequest else None
             case _:

@@ -16,6 +16,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
+
 from tickwire.client.connection_machine import (
     NORMAL,
     PROTOCOL_ERROR,
@@ -26,7 +28,7 @@ from tickwire.client.connection_machine import (
 )
 from tickwire.client.connection_state import ConnectionState
 from tickwire.client.core import ClientCore
-from tickwire.client.deadlines import ATTEMPT, COMMANDS, HEARTBEAT, Deadlines
+from tickwire.client.deadlines import ATTEMPT, COMMANDS, HEARTBEAT, RENEWAL, Deadlines
 from tickwire.client.errors import (
     ClientError,
     CommandFailed,
@@ -36,7 +38,7 @@ from tickwire.client.errors import (
     Refused,
     SessionLost,
 )
-from tickwire.client.machine_calls import CALL_MS_MAX, CANCEL_MS_MAX, MOVE, CallKind, PendingCall
+from tickwire.client.machine_calls import CALL_MS_MAX, CANCEL_MS_MAX, MOVE, RENEWAL_MS, CallKind, PendingCall
 from tickwire.client.machine_commands import Emit, MachineCommand, Reject, Resolve, Send, SetTimer
 from tickwire.client.options import JoinOptions, MatchOptions
 from tickwire.client.requests import Answer, Request, is_answer
@@ -54,12 +56,14 @@ from tickwire.client.updates import (
     RoomsListed,
     SeatLost,
     SeatTaken,
+    SessionAuthenticated,
     StateApplied,
+    TokenRequested,
     Update,
     Welcomed,
 )
 from tickwire.schemas.errors import MalformedMessage
-from tickwire.schemas.messages import Join, ListRooms, MatchRequest, Redirect, Reply
+from tickwire.schemas.messages import Authenticate, Error, Join, ListRooms, MatchRequest, Redirect, Reply
 
 MATCH_MS_MAX = 300_000
 """How long `match` waits, unless the caller chooses another time."""
@@ -102,6 +106,8 @@ class SessionMachine:
         self._open: PendingCall | None = None
         self._match: PendingCall | None = None
         self._lists: list[PendingCall] = []
+        self._authentications: list[PendingCall] = []  # the first one has been sent
+        self._renewal_until_ms = 0.0  # when the token of the session expires
         self._by_command: dict[int, PendingCall] = {}
         self._move: Redirect | None = None  # from the Redirect of a move until the room's Left
         self._seated_call = 0  # the call that got the newest seat
@@ -206,7 +212,14 @@ class SessionMachine:
         if self._encode(call, encode) is not None:
             self._lists.append(call)
             if len(self._lists) == 1:
-                self._begin_list(call)
+                self._begin(call)
+        return call.number
+
+    def authenticate(self, token: str, now_ms: float) -> int:
+        """Log in during the session, or renew its token. One token is checked at a time."""
+        self._now_ms = now_ms
+        call = self._new_call(CallKind.AUTHENTICATE)
+        self._add_authentication(call, token)
         return call.number
 
     def command(self, name: str, payload: Any, timeout_ms: float, now_ms: float) -> int:
@@ -282,7 +295,10 @@ class SessionMachine:
     def token_received(self, token: str, now_ms: float) -> None:
         """Answer RequestToken."""
         self._now_ms = now_ms
-        self.connection.token_received(token, now_ms)
+        if self.is_connected:
+            self._renew(token)
+        else:
+            self.connection.token_received(token, now_ms)
 
     def token_failed(self, reason: str, now_ms: float) -> None:
         """Answer RequestToken: the application's function failed."""
@@ -339,7 +355,7 @@ class SessionMachine:
         elif update is not None:
             if isinstance(update, ErrorReceived) and self.connection.phase is Phase.HELLO:
                 self._emit("refused", Refused(update.error))
-                self.connection.refused(update.error, now_ms)
+                self.connection.refused(self._login_refused(update.error), now_ms)
             else:
                 self._handle(update)
         if self.core.outgoing:
@@ -380,6 +396,9 @@ class SessionMachine:
                 self._emit("match", status)
             case PongReceived():
                 self._emit("pong", update)
+            case TokenRequested(expires_in_ms):
+                self._renewal_until_ms = self._now_ms + expires_in_ms
+                self._request_renewal()
             case Ended(goodbye):
                 self.connection.goodbye = goodbye
         self._answer(update)
@@ -399,6 +418,9 @@ class SessionMachine:
         self.resumes += update.has_resumed
         self.sessions_lost += update.has_lost_session
         self._flush()
+        self._deadlines.cancel(RENEWAL)
+        if (renewal := self._calls.get(RENEWAL)) is not None:  # Hello had a token
+            self._end(renewal, is_failure=False)
         if self._has_reported_loss:
             self._has_reported_loss = False
             self._emit("reconnected", update.has_resumed)
@@ -433,8 +455,9 @@ class SessionMachine:
             self.send(match.request.data)
             if match.is_cancelled:
                 self.send(self.core.match_cancel())
-        if self._lists and self._lists[0].request is not None:
-            self.send(self._lists[0].request.data)
+        for calls in (self._lists, self._authentications):
+            if calls and calls[0].request is not None:
+                self.send(calls[0].request.data)
 
     def _moved(self, url: str) -> None:
         if self.connection.is_downgrade(url):
@@ -478,6 +501,11 @@ class SessionMachine:
                 self.resolve(call, answer.answer)
         elif call.kind is CallKind.MATCH:
             self._match_answered(call, answer)
+        elif isinstance(answer, ErrorReceived):
+            self.reject(call, Refused(answer.error))
+        elif isinstance(answer, SessionAuthenticated):
+            self.connection.authenticated(call.token)
+            self.resolve(call, answer.answer.player_id)
 
     def _match_answered(self, call: PendingCall, answer: Answer) -> None:
         if isinstance(answer, ErrorReceived):
@@ -512,6 +540,7 @@ class SessionMachine:
         self._seats.clear()
         self._deadlines.clear()
         self._lists.clear()
+        self._authentications.clear()
         for call in list(self._calls.values()):
             self.reject(call, error if call.kind is CallKind.OPEN else self.connection.disconnected())
         self._emit("closed", self.connection.disconnected())
@@ -530,6 +559,8 @@ class SessionMachine:
                 self._send_commands()
             elif key in self._calls:
                 self._call_due(self._calls[key])
+            elif key == RENEWAL and self.is_connected:
+                self._request_renewal()
         self._flush()
 
     def _call_due(self, call: PendingCall) -> None:
@@ -543,6 +574,42 @@ class SessionMachine:
             self.send(self.core.match_cancel())
         else:
             self.reject(call, TimeoutError("no answer in time"))
+
+    # -- tokens ---------------------------------------------------------------------------------------------
+
+    def _add_authentication(self, call: PendingCall, token: str) -> None:
+        if (data := self._encode(call, lambda: self.core.authenticate(token))) is not None:
+            call.request, call.token = Request(Authenticate, data), token
+            self._authentications.append(call)
+            if len(self._authentications) == 1:
+                self._begin_authentication(call)
+
+    def _begin_authentication(self, call: PendingCall) -> None:
+        if call.kind is CallKind.AUTHENTICATE:
+            self.connection.login_token = call.token
+        self._begin(call)
+
+    def _login_refused(self, error: Error) -> Error:
+        """Return the Error that answers a Hello. One with the token of a login ends the login, not the session."""
+        if error.retryable or not self.connection.login_token:
+            return error
+        self.reject(self._authentications[0], Refused(error))
+        return msgspec.structs.replace(error, retryable=True)
+
+    def _request_renewal(self) -> None:
+        """Request a new token, now and after a pause, until the token of the session expires."""
+        self.connection.request_token()
+        self._try_renewal_later(RENEWAL_MS)
+
+    def _try_renewal_later(self, pause_ms: float) -> None:
+        if self._now_ms + pause_ms < self._renewal_until_ms:
+            self._deadlines.set(RENEWAL, self._now_ms + pause_ms)
+
+    def _renew(self, token: str) -> None:
+        token = self.connection.renewed_token(token)
+        if token and RENEWAL not in self._calls:
+            call = self._calls[RENEWAL] = PendingCall(RENEWAL, CallKind.RENEWAL)
+            self._add_authentication(call, token)
 
     # -- parts ----------------------------------------------------------------------------------------------
 
@@ -567,7 +634,7 @@ class SessionMachine:
             self.reject(call, error)
             return None
 
-    def _begin_list(self, call: PendingCall) -> None:
+    def _begin(self, call: PendingCall) -> None:
         self._deadlines.set(call.number, self._now_ms + CALL_MS_MAX)
         if call.request is not None:
             self.send(call.request.data)
@@ -608,17 +675,21 @@ class SessionMachine:
         """End a call with its result."""
         if call.kind in (CallKind.JOIN, CallKind.MATCH):
             self._seated_call = call.number
-        if call.kind is not CallKind.MOVE:
+        if call.kind not in (CallKind.MOVE, CallKind.RENEWAL):
             self._commands.append(Resolve(call.number, value))
         self._end(call, is_failure=False)
 
     def reject(self, call: PendingCall, error: Exception) -> None:
-        """End a call with an error. A move has no caller: its error is reported."""
+        """End a call with an error. A move has no caller: its error is reported. A renewal is tried again."""
         if call.kind is CallKind.MOVE:
             self._emit("error", error)
-        else:
+        elif call.kind is not CallKind.RENEWAL:
             self._commands.append(Reject(call.number, error))
         self._end(call, is_failure=not isinstance(error, NotMatched))
+        is_refused = isinstance(error, Refused) and not error.error.retryable
+        if call.kind is CallKind.RENEWAL and self.is_connected and not is_refused:
+            retry_after_ms = error.error.retry_after_ms if isinstance(error, Refused) else 0
+            self._try_renewal_later(max(RENEWAL_MS, retry_after_ms))
 
     def _end(self, call: PendingCall, *, is_failure: bool) -> None:
         """Remove a call, and begin the next of its kind.
@@ -644,5 +715,12 @@ class SessionMachine:
             was_first = self._lists[0] is call
             self._lists.remove(call)
             if was_first and self._lists:
-                self._begin_list(self._lists[0])
+                self._begin(self._lists[0])
+        if call in self._authentications:
+            was_first = self._authentications[0] is call
+            self._authentications.remove(call)
+            if was_first:
+                self.connection.login_token = ""
+                if self._authentications:
+                    self._begin_authentication(self._authentications[0])
         self._seats.remove(call, self._now_ms)

@@ -16,6 +16,7 @@ import pytest
 from tests.browser.conftest import ROOT
 from tests.harness.polling import eventually
 from tests.harness.shard_process import ShardProcess, admin, running, with_short_lease
+from tests.harness.tokens import AUTH, token_of
 from tickwire.client.client import connect
 from tickwire.server.config import Settings
 from tickwire.server.shard import Shard
@@ -23,7 +24,8 @@ from tickwire.server.shard import Shard
 HEAD = """
 import { connect } from "./sdk/dist/tickwire.js";
 import WebSocket from "ws";
-const open = () => connect(process.argv[1], { socket: (url, protocol) => new WebSocket(url, protocol) });
+const socket = (url, protocol) => new WebSocket(url, protocol);
+const open = (options = {}) => connect(process.argv[1], { socket, ...options });
 const print = (value) => console.log(JSON.stringify(value));
 const lines = process.stdin[Symbol.asyncIterator]();
 """
@@ -258,3 +260,33 @@ client.close();
     async with running(shard_settings) as shard, node(shard, program) as client:
         assert await client.printed() == [0, ["joined: a mistake of the game"]]
         await client.ended()
+
+
+async def test_guest_logs_in_and_the_client_renews_the_token(shard_settings: Settings, built: Path) -> None:
+    program = """
+let isGuest = true;
+const client = await open({ token: () => (isGuest ? "" : NEW) });
+await client.join("bank");
+print(await client.authenticate("nonsense").catch((error) => error.code));
+print(await client.authenticate(FIRST));
+isGuest = false;
+await lines.next();
+client.drop();
+await new Promise((resolve) => client.on("reconnected", resolve));
+print([client.resumes, client.sessionsLost, client.room !== null]);
+await lines.next();
+client.close();
+"""
+    settings = msgspec.structs.replace(shard_settings, auth=AUTH)
+    async with running(settings) as shard:
+        tokens = f"const FIRST = {token_of('ann', ttl_s=8)!r}, NEW = {token_of('ann')!r};\n"
+        async with node(shard, tokens + program) as client:
+            assert await client.printed() == "UNAUTHORIZED"
+            assert await client.printed() == "ann"
+            counters = shard.parts.edge.counters
+            await eventually(lambda: counters.authentications == {"unauthorized": 1, "adopted": 1, "renewed": 1})
+            client.proceed()
+            assert await client.printed() == [1, 0, True]
+            assert [session.player_id for session in shard.parts.edge.registry] == ["ann"]
+            client.proceed()
+            await client.ended()

@@ -13,6 +13,7 @@ from tests.harness.polling import eventually
 from tests.harness.raw_client import RawClient, hello, raw_client
 from tests.harness.shard_process import admin, running
 from tests.harness.tokens import SECRET, token_of
+from tickwire.client.client import ConnectionState, Refused, connect
 from tickwire.schemas.messages import (
     Authenticate,
     Authenticated,
@@ -165,3 +166,61 @@ async def test_flood_of_tokens_is_limited(shard_settings: Settings) -> None:
         assert (limited.code, limited.retryable) == (ErrorCode.RATE_LIMITED, True)
         assert shard.parts.edge.counters.authentications["rate_limited"] >= 10
         await eventually(lambda: players_of(shard) == {"ann"})
+
+
+# -- the Python client --------------------------------------------------------------------------------------
+
+
+async def test_python_client_renews_its_session(shard_settings: Settings) -> None:
+    lifetimes_s = [4, 600]
+
+    async def provide() -> str:
+        return token_of("ann", ttl_s=lifetimes_s.pop(0))
+
+    async with running(with_auth(shard_settings)) as shard, connect(shard.url, token=provide) as ann:
+        await ann.join("bank")
+        await eventually(lambda: shard.parts.edge.counters.authentications["renewed"] >= 1)
+        (session,) = shard.parts.edge.registry
+        assert session.token is not None
+        assert (ann.resumes, ann.sessions_lost, len(lifetimes_s)) == (0, 0, 0)
+
+
+async def test_python_client_resumes_with_a_new_token_after_its_token_has_expired(shard_settings: Settings) -> None:
+    settings = with_auth(shard_settings, on_token_expired="end", leeway_s=0.0, token_grace_s=0.0, token_renewal_s=0.0)
+    lifetimes_s = [2, 600]
+
+    async def provide() -> str:
+        return token_of("ann", ttl_s=lifetimes_s.pop(0))
+
+    async with running(settings) as shard, connect(shard.url, token=provide) as ann:
+        await ann.join("bank")
+        await ann.wait_for(lambda: ann.resumes == 1 and ann.is_connected, timeout_s=20)
+        assert ann.sessions_lost == 0
+        assert ann.core.joined is not None
+
+
+async def test_python_client_without_another_token_ends_when_its_token_expires(shard_settings: Settings) -> None:
+    settings = with_auth(shard_settings, on_token_expired="end", leeway_s=0.0, token_grace_s=0.0)
+    async with running(settings) as shard, connect(shard.url, token=token_of("ann", ttl_s=2)) as ann:
+        await eventually(lambda: ann.state is ConnectionState.CLOSED)
+        assert ann.last_error is not None
+        assert ann.last_error.code is ErrorCode.UNAUTHORIZED
+
+
+async def test_guest_logs_in_with_the_python_client_and_resumes_as_the_player(shard_settings: Settings) -> None:
+    async with running(with_auth(shard_settings)) as shard, connect(shard.url) as guest:
+        joined = await guest.join("bank")
+        with pytest.raises(Refused) as refused:
+            await guest.authenticate("nonsense")
+        assert refused.value.error.code is ErrorCode.UNAUTHORIZED
+        assert await guest.authenticate(token_of("ann")) == "ann"
+        await guest.drop()
+        await guest.wait_for(lambda: guest.resumes == 1 and guest.is_connected, timeout_s=20)
+        assert (players_of(shard), guest.sessions_lost) == ({"ann"}, 0)
+        assert guest.core.joined is not None
+        assert guest.core.joined.room_id == joined.room_id
+        await guest.leave()
+        await guest.join("bank")
+        assert (await guest.command("sword")) is None
+        records = await shard.parts.store.players.load(["ann"])
+        assert records["ann"].holdings == {"sword": 1}

@@ -84,6 +84,10 @@ class ScenarioRecorder:
 
         self._step(event, send)
 
+    def authenticate(self, token: str) -> int:
+        event = {"type": "authenticate", "call": 0, "token": token}
+        return self._step(event, lambda now: self.machine.authenticate(token, now))
+
     def abandon(self, call: int) -> None:
         self._step({"type": "abandon", "call": call}, lambda now: self.machine.abandon(call, now))
 
@@ -205,7 +209,7 @@ def command_to_json(command: MachineCommand) -> dict[str, Any]:
             assert at_ms is None or at_ms == int(at_ms), "the machine's pauses are whole milliseconds"
             shown["at_ms"] = at_ms if at_ms is None else int(at_ms)
         case Resolve(call, value):
-            shown |= {"call": call, "value": _value_to_json(value)}
+            shown |= {"call": call, "value": _result_to_json(value)}
         case Reject(call, error):
             shown |= {"call": call} | _error_to_json(error)
         case Emit(event, value):
@@ -253,6 +257,10 @@ def _error_to_json(error: Exception) -> dict[str, Any]:
         case TimeoutError():
             return {"error": "Timeout"}
     return {"error": type(error).__name__}
+
+
+def _result_to_json(value: Any) -> Any:
+    return {"player_id": value} if isinstance(value, str) else _value_to_json(value)
 
 
 def _value_to_json(value: Any) -> Any:

@@ -81,6 +81,8 @@ namespace Tickwire.Tests
                 case "match":
                     MatchOptions match = MatchOptions(Json.Map(happened["options"]));
                     return machine.Match((string)happened["mode"], match, Json.Number(happened["timeout_ms"]), now);
+                case "authenticate":
+                    return machine.Authenticate((string)happened["token"], now);
                 case "list_rooms":
                     Dictionary<string, string> labels = Labels(happened["labels"]);
                     return machine.ListRooms((string)happened["room_type"], labels, (int)(long)happened["limit"], now);
@@ -302,6 +304,11 @@ namespace Tickwire.Tests
                 }
 
                 return "{\"rooms\":[" + string.Join(",", ids) + "]}";
+            }
+
+            if (value is AuthenticatedMessage)
+            {
+                return "{\"player_id\":" + Quote(((AuthenticatedMessage)value).PlayerId) + "}";
             }
 
             if (value is ReplyMessage)

@@ -45,6 +45,8 @@ func _pass_event(machine: Machine, event: Dictionary, now: float, about: String)
 			number = machine.leave(now)
 		"match":
 			number = machine.match(event.mode, _with_integers(event.options), event.timeout_ms, now)
+		"authenticate":
+			number = machine.authenticate(event.token, now)
 		"list_rooms":
 			number = machine.list_rooms(event.room_type, event.labels if event.labels else {}, int(event.limit), now)
 		"command":
@@ -141,6 +143,8 @@ func _value_to_json(value: Variant) -> Variant:
 		return {"room_id": value.room_id, "room_type": value.room_type, "entity": value.entity}
 	if value is Messages.RoomList:
 		return {"rooms": value.rooms.map(func(room: Messages.ListedRoom) -> String: return room.room_id)}
+	if value is Messages.Authenticated:
+		return {"player_id": value.player_id}
 	if value is Messages.Reply:
 		return {"id": value.id, "payload": value.payload.hex_encode()}
 	if value is Messages.Event:

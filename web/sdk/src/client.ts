@@ -11,6 +11,7 @@ import { Session, type SessionOptions } from "./session.js";
 import type { SessionState } from "./connection_machine.js";
 import type { Socket } from "./socket.js";
 import type {
+  AuthenticatedMessage,
   EventMessage,
   JoinedMessage,
   JoinOptions,
@@ -189,6 +190,18 @@ export class Client<Rooms extends RoomsOf<Rooms> = any> {
   async listRooms(roomType: string, options: ListOptions = {}): Promise<readonly OpenRoom[]> {
     const list = await this.session.call<RoomListMessage>((nowMs) => this.machine.listRooms(roomType, options, nowMs));
     return list.rooms;
+  }
+
+  /** Logs in during the session, or renews its token, without a new connection. Returns the player's id.
+   *
+   * A guest's session becomes that of the token's player, who keeps its seat. The room knows the player by the guest's id until the
+   * next join. The token is used for later connections, too, until the function `token` returns another one than before. If there is
+   * such a function, the client renews the token itself: the server requests it some time before the token expires.
+   *
+   * @throws Refused: the token is invalid or another player's (UNAUTHORIZED), the player is banned, or the server is older
+   * (UNSUPPORTED). The session goes on. Disconnected, TimeoutError, MessageTooLarge. */
+  async authenticate(token: string): Promise<string> {
+    return (await this.session.call<AuthenticatedMessage>((nowMs) => this.machine.authenticate(token, nowMs))).playerId;
   }
 
   /** Leaves the queue. `match` is rejected, unless the match was already final. */

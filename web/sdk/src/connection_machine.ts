@@ -58,7 +58,13 @@ export class ConnectionMachine {
   private closeReason = "never connected";
   private isFirst = true;
   private visitedUrl = "";
+  /** Of an Authenticate without an answer: Hello has it, because the server may have adopted it. */
+  loginToken = "";
   private token = "";
+  /** The application's newest token, that of the last login, and the application's token that it has replaced. */
+  private givenToken = "";
+  private adoptedToken = "";
+  private replacedToken: string | null = null;
   private pingMs = 0;
   private stored: StoredSession | null = null;
   /** The newest `storeSession`. */
@@ -181,13 +187,32 @@ export class ConnectionMachine {
 
   tokenReceived(token: string, nowMs: number): void {
     if (this.phase !== "token") return;
-    this.token = token;
+    this.token = this.pickToken(token);
     if (this.stored) this.restore(this.stored, nowMs);
     this.phase = "opening";
     this.goodbye = this.refusal = null;
     this.closeCode = 0;
     this.deadlines.set(ATTEMPT, nowMs + CONNECT_MS_MAX);
     this.commands.push({ type: "connect", url: this.url });
+  }
+
+  /** Returns the token to use: the application may still give that which a login has replaced. */
+  private pickToken(token: string): string {
+    this.givenToken = token;
+    return token === this.replacedToken ? this.adoptedToken : token;
+  }
+
+  /** Returns the token with which the session can be renewed; empty if the application has no other one. */
+  renewedToken(given: string): string {
+    const token = this.pickToken(given);
+    return token === this.token ? "" : token;
+  }
+
+  /** Uses the token with which the session has authenticated from now on. */
+  authenticated(token: string): void {
+    this.token = this.adoptedToken = token;
+    this.replacedToken = this.givenToken;
+    this.store();
   }
 
   /** Counts a failed attempt: the application has no token. */
@@ -202,7 +227,7 @@ export class ConnectionMachine {
     this.deadlines.set(ATTEMPT, nowMs + HELLO_MS_MAX);
     let data: Uint8Array;
     try {
-      data = this.core.hello(this.options.build, this.token);
+      data = this.core.hello(this.options.build, this.loginToken || this.token);
     } catch (error) {
       if (!(error instanceof ClientError)) throw error;
       this.commands.push({ type: "close", code: RECONNECT, reason: "no Hello" }); // the token is too large

@@ -7,6 +7,7 @@
 
 import { BitReader } from "./bits.js";
 import {
+  authenticate,
   command,
   endSession,
   hello,
@@ -25,6 +26,7 @@ import { Field, packInput } from "./fields.js";
 import { MatchQueue } from "./match_queue.js";
 import { decodeServer } from "./messages.js";
 import type {
+  AuthenticatedMessage,
   ErrorCode,
   ErrorMessage,
   EventMessage,
@@ -74,6 +76,8 @@ export type Update =
   | { readonly type: "eventsLost"; readonly error: ErrorMessage }
   | { readonly type: "refused"; readonly error: ErrorMessage }
   | RoomListMessage
+  | AuthenticatedMessage
+  | { readonly type: "tokenExpiring"; readonly expiresInMs: number }
   | { readonly type: "ended"; readonly goodbye: GoodbyeMessage };
 
 /** Errors that answer no request, for servers that do not set `requestType`. */
@@ -195,6 +199,10 @@ export class ClientCore {
     return { id: this.listId, data: this.checkSize(listRooms(this.listId, roomType, labels, limit)) };
   }
 
+  authenticate(token: string): Uint8Array {
+    return this.checkSize(authenticate(token));
+  }
+
   /** Abandons a Join without an answer: if its seat arrives, the core leaves the room. */
   abandonJoin(): void {
     this.isAbandoningJoin = true;
@@ -300,6 +308,8 @@ export class ClientCore {
         if (isAnswer(message, "Join")) this.isAbandoningJoin = false;
         return { type: "refused", error: message };
       case "rooms":
+      case "authenticated":
+      case "tokenExpiring":
         return message;
       case "goodbye":
         return { type: "ended", goodbye: message };

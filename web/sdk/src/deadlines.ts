@@ -3,8 +3,11 @@
 /** The end of the pause before an attempt, or of a step of the attempt. */
 export const ATTEMPT = -1;
 export const HEARTBEAT = -2;
-/** A command is due. Keys above 0 are the numbers of calls; 0 is a move to another room. */
+/** A command is due. */
 export const COMMANDS = -3;
+/** A new token is requested again, or the renewal of the token has no answer. Keys above 0 are the numbers of calls; 0 is a move to
+ * another room. */
+export const RENEWAL = -4;
 
 /** The deadlines by key. Of two that are due at the same time, the one that was set first is first. */
 export class Deadlines {

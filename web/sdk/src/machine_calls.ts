@@ -14,7 +14,11 @@ export const CANCEL_MS_MAX = 5_000;
 /** The number of the call with which the machine itself follows a move to another room. */
 export const MOVE = 0;
 
-export type CallKind = "open" | "join" | "leave" | "move" | "match" | "listRooms" | "command";
+/** The time after which a new token is requested again, if there was none. */
+export const RENEWAL_MS = 10_000;
+
+/** renewal: the machine itself renews the token of the session. */
+export type CallKind = "open" | "join" | "leave" | "move" | "match" | "listRooms" | "command" | "authenticate" | "renewal";
 
 /** The step of a call that joins a room.
  *
@@ -25,7 +29,7 @@ export type SeatStep = "none" | "abandoned" | "leaving" | "visiting" | "requeste
 /** A request that waits for an answer; it is sent again after a reconnect. */
 export interface Request {
   /** The message's type in the schema: an Error names the type of the message that it answers. */
-  readonly type: "Join" | "Leave" | "MatchRequest" | "ListRooms";
+  readonly type: "Join" | "Leave" | "MatchRequest" | "ListRooms" | "Authenticate";
   readonly data: Uint8Array;
   /** Of a ListRooms. */
   readonly id?: number;
@@ -53,6 +57,8 @@ export class PendingCall {
   commandId = 0;
   /** The mode of a match, the name of a command. */
   name = "";
+  /** With which the session authenticates. */
+  token = "";
 
   /** @param number: identifies the call in `resolve` and `reject`. */
   constructor(
@@ -74,6 +80,8 @@ export function answers(update: Update, { type, id }: Request): boolean {
       return !update.isMove && !update.redirect.isResume && type === (update.isMatch ? "MatchRequest" : "Join");
     case "rooms":
       return type === "ListRooms" && update.id === id;
+    case "authenticated":
+      return type === "Authenticate";
     case "match":
       return type === "MatchRequest" && update.isEnd;
     default:

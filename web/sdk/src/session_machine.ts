@@ -13,12 +13,12 @@ import type { Events } from "./client.js";
 import { NORMAL, PROTOCOL_ERROR } from "./close_codes.js";
 import { ConnectionMachine, type ConnectionUser, type MachineOptions, type SessionState } from "./connection_machine.js";
 import { ClientCore, isAnswer, type Update } from "./core.js";
-import { ATTEMPT, COMMANDS, Deadlines, HEARTBEAT } from "./deadlines.js";
+import { ATTEMPT, COMMANDS, Deadlines, HEARTBEAT, RENEWAL } from "./deadlines.js";
 import { ClientError, CommandFailed, type ConnectFailed, type Disconnected, MalformedMessage, NotMatched, Refused, SessionLost, TimeoutError } from "./errors.js";
-import { answers, CALL_MS_MAX, type CallKind, CANCEL_MS_MAX, MOVE, PendingCall } from "./machine_calls.js";
+import { answers, CALL_MS_MAX, type CallKind, CANCEL_MS_MAX, MOVE, PendingCall, RENEWAL_MS } from "./machine_calls.js";
 import type { MachineCommand } from "./machine_commands.js";
 import { SeatMachine, type SeatUser } from "./seat_machine.js";
-import type { JoinOptions, ListOptions, MatchOptions, RedirectMessage } from "./types.js";
+import type { ErrorMessage, JoinOptions, ListOptions, MatchOptions, RedirectMessage } from "./types.js";
 
 const NONE: MachineCommand[] = [];
 
@@ -40,6 +40,10 @@ export class SessionMachine implements ConnectionUser, SeatUser {
   private opening: PendingCall | null = null;
   private matching: PendingCall | null = null;
   private readonly lists: PendingCall[] = [];
+  /** The first one has been sent. */
+  private readonly authentications: PendingCall[] = [];
+  /** When the token of the session expires. */
+  private renewalUntilMs = 0;
   private readonly byCommand = new Map<number, PendingCall>();
   /** From the Redirect of a move until the room's Left. */
   private move: RedirectMessage | null = null;
@@ -140,7 +144,15 @@ export class SessionMachine implements ConnectionUser, SeatUser {
     if (!encoded) return call.number;
     call.request = { type: "ListRooms", ...encoded };
     this.lists.push(call);
-    if (this.lists.length === 1) this.beginList(call);
+    if (this.lists.length === 1) this.begin(call);
+    return call.number;
+  }
+
+  /** Logs in during the session, or renews its token. One token is checked at a time. */
+  authenticate(token: string, nowMs: number): number {
+    this.nowMs = nowMs;
+    const call = this.newCall("authenticate");
+    this.addAuthentication(call, token);
     return call.number;
   }
 
@@ -208,7 +220,8 @@ export class SessionMachine implements ConnectionUser, SeatUser {
 
   tokenReceived(token: string, nowMs: number): void {
     this.nowMs = nowMs;
-    this.connection.tokenReceived(token, nowMs);
+    if (this.isConnected) this.renew(token);
+    else this.connection.tokenReceived(token, nowMs);
   }
 
   tokenFailed(reason: string, nowMs: number): void {
@@ -284,7 +297,7 @@ export class SessionMachine implements ConnectionUser, SeatUser {
   private updateReceived(update: Update, nowMs: number): void {
     if (update.type === "refused" && this.connection.phase === "hello") {
       this.emit("refused", new Refused(update.error));
-      this.connection.refused(update.error, nowMs);
+      this.connection.refused(this.loginRefused(update.error), nowMs);
       this.continueSeats();
       return;
     }
@@ -340,6 +353,10 @@ export class SessionMachine implements ConnectionUser, SeatUser {
       case "pong":
         this.emit("pong", update);
         break;
+      case "tokenExpiring":
+        this.renewalUntilMs = this.nowMs + update.expiresInMs;
+        this.requestRenewal();
+        break;
       case "ended":
         this.connection.goodbye = update.goodbye;
         break;
@@ -353,6 +370,9 @@ export class SessionMachine implements ConnectionUser, SeatUser {
     this.resumes += update.hasResumed ? 1 : 0;
     this.sessionsLost += update.hasLostSession ? 1 : 0;
     this.flush();
+    this.deadlines.cancel(RENEWAL);
+    const renewal = this.calls.get(RENEWAL);
+    if (renewal) this.end(renewal, false); // Hello had a token
     if (this.hasReportedLoss) {
       this.hasReportedLoss = false;
       this.emit("reconnected", { isSameSession: update.hasResumed });
@@ -376,12 +396,12 @@ export class SessionMachine implements ConnectionUser, SeatUser {
   }
 
   private sendRequestsAgain(): void {
-    const { matching, lists } = this;
+    const { matching } = this;
     if (matching?.request?.type === "MatchRequest") {
       this.send(matching.request.data);
       if (matching.isCancelled) this.send(this.core.matchCancel());
     }
-    if (lists[0]?.request) this.send(lists[0].request.data);
+    for (const [first] of [this.lists, this.authentications]) if (first?.request) this.send(first.request.data);
   }
 
   private moved(url: string): void {
@@ -423,6 +443,10 @@ export class SessionMachine implements ConnectionUser, SeatUser {
     if (this.seats.active === call) this.seats.answered(call, update, this.nowMs);
     else if (update.type === "refused") this.reject(call, new Refused(update.error));
     else if (update.type === "rooms") this.resolve(call, update);
+    else if (update.type === "authenticated") {
+      this.connection.authenticated(call.token);
+      this.resolve(call, update);
+    }
     else if (update.type === "match") {
       const { state, reason } = update.status;
       this.reject(call, call.isLate ? new TimeoutError(`no match was found within ${call.timeoutMs / 1000} s`) : new NotMatched(state, reason));
@@ -445,7 +469,7 @@ export class SessionMachine implements ConnectionUser, SeatUser {
   closed(error: Disconnected | Refused): void {
     this.seats.clear();
     this.deadlines.clear();
-    this.lists.length = 0;
+    this.lists.length = this.authentications.length = 0;
     for (const call of [...this.calls.values()]) this.reject(call, call.kind === "open" ? error : this.connection.disconnected());
     this.emit("closed", this.connection.disconnected());
   }
@@ -461,6 +485,7 @@ export class SessionMachine implements ConnectionUser, SeatUser {
       else if (key === HEARTBEAT) this.connection.heartbeatDue(dueMs, nowMs);
       else if (key === COMMANDS) this.sendCommands();
       else if (call) this.callDue(call);
+      else if (key === RENEWAL && this.isConnected) this.requestRenewal();
     }
     this.flush();
   }
@@ -473,6 +498,46 @@ export class SessionMachine implements ConnectionUser, SeatUser {
       this.deadlines.set(call.number, this.nowMs + CANCEL_MS_MAX);
       this.send(this.core.matchCancel());
     } else this.reject(call, new TimeoutError("no answer in time"));
+  }
+
+  // -- tokens ---------------------------------------------------------------------------------------------
+
+  private addAuthentication(call: PendingCall, token: string): void {
+    const data = this.encode(call, () => this.core.authenticate(token));
+    if (!data) return;
+    call.request = { type: "Authenticate", data };
+    call.token = token;
+    if (this.authentications.push(call) === 1) this.beginAuthentication(call);
+  }
+
+  private beginAuthentication(call: PendingCall): void {
+    if (call.kind === "authenticate") this.connection.loginToken = call.token;
+    this.begin(call);
+  }
+
+  /** Returns the Error that answers a Hello. One with the token of a login ends the login, not the session. */
+  private loginRefused(error: ErrorMessage): ErrorMessage {
+    if (error.retryable || !this.connection.loginToken) return error;
+    this.reject(this.authentications[0]!, new Refused(error));
+    return { ...error, retryable: true };
+  }
+
+  /** Requests a new token, now and after a pause, until the token of the session expires. */
+  private requestRenewal(): void {
+    this.commands.push({ type: "requestToken" });
+    this.tryRenewalLater(RENEWAL_MS);
+  }
+
+  private tryRenewalLater(pauseMs: number): void {
+    if (this.nowMs + pauseMs < this.renewalUntilMs) this.deadlines.set(RENEWAL, this.nowMs + pauseMs);
+  }
+
+  private renew(given: string): void {
+    const token = this.connection.renewedToken(given);
+    if (!token || this.calls.has(RENEWAL)) return;
+    const call = new PendingCall(RENEWAL, "renewal");
+    this.calls.set(RENEWAL, call);
+    this.addAuthentication(call, token);
   }
 
   // -- parts ----------------------------------------------------------------------------------------------
@@ -500,7 +565,7 @@ export class SessionMachine implements ConnectionUser, SeatUser {
     }
   }
 
-  private beginList(call: PendingCall): void {
+  private begin(call: PendingCall): void {
     this.deadlines.set(call.number, this.nowMs + CALL_MS_MAX);
     if (call.request) this.send(call.request.data);
   }
@@ -536,15 +601,17 @@ export class SessionMachine implements ConnectionUser, SeatUser {
 
   resolve(call: PendingCall, value: unknown): void {
     if (call.kind === "join" || call.kind === "match") this.seatedCall = call.number;
-    if (call.kind !== "move") this.commands.push({ type: "resolve", call: call.number, value });
+    if (call.kind !== "move" && call.kind !== "renewal") this.commands.push({ type: "resolve", call: call.number, value });
     this.end(call, false);
   }
 
-  /** Ends a call with an error. A move has no caller: its error is reported. */
+  /** Ends a call with an error. A move has no caller: its error is reported. A renewal is tried again. */
   reject(call: PendingCall, error: Error): void {
     if (call.kind === "move") this.emit("error", { error, event: "joined" });
-    else this.commands.push({ type: "reject", call: call.number, error });
+    else if (call.kind !== "renewal") this.commands.push({ type: "reject", call: call.number, error });
     this.end(call, !(error instanceof NotMatched));
+    const refused = error instanceof Refused ? error : null;
+    if (call.kind === "renewal" && this.isConnected && refused?.isRetryable !== false) this.tryRenewalLater(Math.max(RENEWAL_MS, refused?.retryAfterMs ?? 0));
   }
 
   /** Removes a call, and begins the next of its kind.
@@ -568,7 +635,13 @@ export class SessionMachine implements ConnectionUser, SeatUser {
     }
     const index = this.lists.indexOf(call);
     if (index >= 0) this.lists.splice(index, 1);
-    if (index === 0 && this.lists[0]) this.beginList(this.lists[0]);
+    if (index === 0 && this.lists[0]) this.begin(this.lists[0]);
+    const token = this.authentications.indexOf(call);
+    if (token >= 0) this.authentications.splice(token, 1);
+    if (token === 0) {
+      this.connection.loginToken = "";
+      if (this.authentications[0]) this.beginAuthentication(this.authentications[0]);
+    }
     this.seats.remove(call, this.nowMs);
   }
 }

@@ -6,6 +6,7 @@ import { ByteBuffer } from "flatbuffers";
 import { describe, expect, it } from "vitest";
 
 import { ClientError, CommandFailed, ConnectFailed, Disconnected, MessageTooLarge, NotMatched, Refused, SessionLost, TimeoutError } from "../src/errors.js";
+import { Authenticate } from "../src/generated/tickwire/authenticate";
 import { ClientBody } from "../src/generated/tickwire/client-body";
 import { ClientMessage } from "../src/generated/tickwire/client-message";
 import { Command } from "../src/generated/tickwire/command";
@@ -67,6 +68,8 @@ function play(machine: SessionMachine, event: Record<string, any>, nowMs: number
       return machine.match(event.mode, event.options, event.timeout_ms, nowMs);
     case "cancel_match":
       return machine.cancelMatch(nowMs);
+    case "authenticate":
+      return machine.authenticate(event.token, nowMs);
     case "list_rooms":
       return machine.listRooms(event.room_type, { ...(Object.keys(event.labels).length && { labels: event.labels }), limit: event.limit }, nowMs);
     case "command":
@@ -140,6 +143,7 @@ const MESSAGES: Record<string, [make: () => any, ...fields: string[]]> = {
   MatchCancel: [() => new MatchCancel()],
   ListRooms: [() => new ListRooms(), "id", "room_type", "labels", "limit"],
   EndSession: [() => new EndSession()],
+  Authenticate: [() => new Authenticate(), "token"],
 };
 
 function messageOf(data: Uint8Array): object {
@@ -171,6 +175,8 @@ function valueOf(value: any): unknown {
   switch (value?.type) {
     case "joined":
       return { room_id: value.roomId, room_type: value.roomType, entity: value.entity };
+    case "authenticated":
+      return { player_id: value.playerId };
     case "rooms":
       return { rooms: value.rooms.map((room: any) => room.roomId) };
     case "reply":

@@ -126,6 +126,16 @@ namespace Tickwire
                 return new RateChanged { Rate = Rate };
             }
 
+            if (message is AuthenticatedMessage)
+            {
+                return new SessionAuthenticated { Answer = (AuthenticatedMessage)message };
+            }
+
+            if (message is TokenExpiringMessage)
+            {
+                return new TokenRequested { ExpiresInMs = ((TokenExpiringMessage)message).ExpiresInMs };
+            }
+
             return message is GoodbyeMessage ? new Ended { Goodbye = (GoodbyeMessage)message } : null;
         }
 

@@ -186,6 +186,14 @@ namespace Tickwire
             return CheckSize("ListRooms", encoder.ListRooms(listId, roomType, labels, limit));
         }
 
+        /// <summary>Encodes the request to authenticate the player of the running session.</summary>
+        /// <param name="token">The player's token.</param>
+        /// <exception cref="MessageTooLargeException">The server would not accept the message.</exception>
+        public byte[] Authenticate(string token)
+        {
+            return CheckSize("Authenticate", encoder.Authenticate(token));
+        }
+
         /// <summary>Encodes the request to leave the queue. The answer is CANCELLED, or FOUND if the match was already
         /// final.</summary>
         public byte[] MatchCancel()

@@ -199,6 +199,16 @@ namespace Tickwire
         /// <summary>The message that failed; None: the error is not about a message.</summary>
         public RequestType RequestType { get; internal set; }
 
+        /// <summary>Returns this error as one after which the client tries again.</summary>
+        internal ErrorMessage AsRetryable()
+        {
+            return new ErrorMessage
+            {
+                Code = Code, Message = Message, RetryAfterMs = RetryAfterMs, UpgradeTo = UpgradeTo, Retryable = true,
+                RequestType = RequestType,
+            };
+        }
+
         /// <summary>Returns whether this answers a request of a type. Older servers do not name the request.</summary>
         public bool IsAnswerTo(RequestType request)
         {

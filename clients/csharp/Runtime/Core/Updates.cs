@@ -20,6 +20,8 @@ namespace Tickwire
         RateChanged,
         ErrorReceived,
         RoomsListed,
+        SessionAuthenticated,
+        TokenRequested,
         Ended,
     }
 
@@ -234,6 +236,28 @@ namespace Tickwire
         }
 
         public RoomListMessage Answer { get; internal set; }
+    }
+
+    /// <summary>The server answered Authenticate: the session is the player's.</summary>
+    public sealed class SessionAuthenticated : Update
+    {
+        internal SessionAuthenticated()
+            : base(UpdateKind.SessionAuthenticated)
+        {
+        }
+
+        public AuthenticatedMessage Answer { get; internal set; }
+    }
+
+    /// <summary>The server requests a new token, because the session's token expires soon.</summary>
+    public sealed class TokenRequested : Update
+    {
+        internal TokenRequested()
+            : base(UpdateKind.TokenRequested)
+        {
+        }
+
+        public uint ExpiresInMs { get; internal set; }
     }
 
     /// <summary>The server sent Goodbye, and closes the connection.</summary>

@@ -28,6 +28,11 @@ namespace Tickwire
         private bool isFirst = true;
         private string visitedUrl = "";
         private string token = "";
+
+        // The application's newest token, that of the last login, and the application's token that it has replaced.
+        private string givenToken = "";
+        private string adoptedToken = "";
+        private string replacedToken;
         private double pingMs;
         private StoredSession stored;
         private StoredSession saved; // the newest StoreSession
@@ -212,7 +217,7 @@ namespace Tickwire
                 return;
             }
 
-            token = received;
+            token = PickToken(received);
             if (stored != null)
             {
                 Restore(stored, nowMs);
@@ -224,6 +229,32 @@ namespace Tickwire
             CloseCode = null;
             deadlines.Set(Deadlines.Attempt, nowMs + ConnectMsMax);
             commands.Add(MachineCommand.Connect(Url));
+        }
+
+        /// <summary>Of an Authenticate without an answer: Hello has it, because the server may have adopted it.</summary>
+        public string LoginToken { get; set; } = "";
+
+        /// <summary>Returns the token with which the session can be renewed; empty if the application has no other
+        /// one.</summary>
+        public string RenewedToken(string given)
+        {
+            string picked = PickToken(given);
+            return picked == token ? "" : picked;
+        }
+
+        /// <summary>Uses the token with which the session has authenticated from now on.</summary>
+        public void Authenticated(string accepted)
+        {
+            token = adoptedToken = accepted;
+            replacedToken = givenToken;
+            Store();
+        }
+
+        /// <summary>Returns the token to use: the application may still give that which a login has replaced.</summary>
+        private string PickToken(string given)
+        {
+            givenToken = given;
+            return given == replacedToken ? adoptedToken : given;
         }
 
         /// <summary>Counts a failed attempt: the application has no token.</summary>
@@ -248,7 +279,7 @@ namespace Tickwire
             byte[] data;
             try
             {
-                data = core.Hello(options.Build, token);
+                data = core.Hello(options.Build, LoginToken != "" ? LoginToken : token);
             }
             catch (ClientException error)
             {

@@ -11,8 +11,12 @@ namespace Tickwire
         public const int Attempt = -1;
         public const int Heartbeat = -2;
 
-        /// <summary>A command is due. Keys above 0 are the numbers of calls; 0 is a move to another room.</summary>
+        /// <summary>A command is due.</summary>
         public const int Commands = -3;
+
+        /// <summary>A new token is requested again, or the renewal of the token has no answer. Keys above 0 are the numbers of
+        /// calls; 0 is a move to another room.</summary>
+        public const int Renewal = -4;
 
         private readonly List<Deadline> deadlines = new List<Deadline>();
 

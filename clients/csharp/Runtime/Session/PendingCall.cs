@@ -11,6 +11,10 @@ namespace Tickwire
         Match,
         ListRooms,
         Command,
+        Authenticate,
+
+        /// <summary>The machine itself renews the token of the session.</summary>
+        Renewal,
     }
 
     /// <summary>The step of a call that joins a room.</summary>
@@ -43,6 +47,9 @@ namespace Tickwire
 
         /// <summary>How long the queue may take to decide between a cancellation and a match.</summary>
         public const double CancelMsMax = 5000;
+
+        /// <summary>The time after which a new token is requested again, if there was none.</summary>
+        public const double RenewalMs = 10000;
 
         /// <summary>The number of the call with which the machine itself follows a move to another room.</summary>
         public const int MoveNumber = 0;
@@ -82,6 +89,9 @@ namespace Tickwire
         /// <summary>Of a command.</summary>
         public ulong CommandId;
         public string Name = "";
+
+        /// <summary>With which the session authenticates.</summary>
+        public string Token = "";
 
         public PendingCall(int number, CallKind kind)
         {

@@ -5,7 +5,7 @@
 
 namespace Tickwire
 {
-    /// <summary>One pending request: a Join, Leave, MatchRequest or ListRooms.</summary>
+    /// <summary>One pending request: a Join, Leave, MatchRequest, ListRooms or Authenticate.</summary>
     internal sealed class Request
     {
         public readonly RequestType Type;
@@ -34,6 +34,8 @@ namespace Tickwire
                     return IsAnswer((Redirected)update);
                 case UpdateKind.RoomsListed:
                     return Type == RequestType.ListRooms && ((RoomsListed)update).Answer.Id == id;
+                case UpdateKind.SessionAuthenticated:
+                    return Type == RequestType.Authenticate;
                 case UpdateKind.QueueChanged:
                     return Type == RequestType.MatchRequest && ((QueueChanged)update).IsEnd;
                 default:

@@ -41,7 +41,7 @@ namespace Tickwire
             {
                 ErrorMessage error = ((ErrorReceived)update).Error;
                 Emit(ClientEvent.Refused, new RefusedException(error));
-                Connection.Refused(error, nowMs);
+                Connection.Refused(LoginRefused(error), nowMs);
                 return;
             }
 
@@ -104,6 +104,10 @@ namespace Tickwire
                 case UpdateKind.PongReceived:
                     Emit(ClientEvent.Pong, update);
                     break;
+                case UpdateKind.TokenRequested:
+                    renewalUntilMs = nowMs + ((TokenRequested)update).ExpiresInMs;
+                    RequestRenewal();
+                    break;
                 case UpdateKind.Ended:
                     Connection.Goodbye = ((Ended)update).Goodbye;
                     break;
@@ -121,6 +125,7 @@ namespace Tickwire
             Resumes += update.HasResumed ? 1 : 0;
             SessionsLost += update.HasLostSession ? 1 : 0;
             Flush();
+            StopRenewal();
             if (hasReportedLoss)
             {
                 hasReportedLoss = false;
@@ -179,6 +184,11 @@ namespace Tickwire
             if (lists.Count > 0)
             {
                 Send(lists[0].Request.Data);
+            }
+
+            if (authentications.Count > 0)
+            {
+                Send(authentications[0].Request.Data);
             }
         }
 
@@ -266,6 +276,11 @@ namespace Tickwire
             {
                 Resolve(call, ((RoomsListed)answer).Answer);
             }
+            else if (answer.Kind == UpdateKind.SessionAuthenticated)
+            {
+                Connection.Authenticated(call.Token);
+                Resolve(call, ((SessionAuthenticated)answer).Answer);
+            }
             else if (answer.Kind == UpdateKind.QueueChanged)
             {
                 MatchStatusMessage status = ((QueueChanged)answer).Status;
@@ -326,6 +341,7 @@ namespace Tickwire
             seats.Clear();
             deadlines.Clear();
             lists.Clear();
+            authentications.Clear();
             foreach (PendingCall call in calls.ToArray())
             {
                 Reject(call, call.Kind == CallKind.Open ? error : Connection.Disconnected());

@@ -6,7 +6,7 @@
 // A shell opens sockets, runs one timer and passes results to the game. It carries out the commands in order, after each call
 // of a method. All clients have this machine, and agree on schemas/scenarios; the README there defines the events and commands.
 // ConnectionMachine connects, SeatMachine joins rooms; here are the game's calls and the shell's events, and in
-// SessionMachine.Updates.cs the messages.
+// SessionMachine.Updates.cs the messages, and in SessionMachine.Tokens.cs logins and renewals.
 //
 // States and acknowledgements are nearly all messages: the machine does nothing for them but Emit, and allocates nothing.
 
@@ -166,7 +166,7 @@ namespace Tickwire
                 lists.Add(call);
                 if (lists.Count == 1)
                 {
-                    BeginList(call);
+                    Begin(call);
                 }
             }
 
@@ -270,7 +270,14 @@ namespace Tickwire
         public void TokenReceived(string token, double now)
         {
             nowMs = now;
-            Connection.TokenReceived(token, now);
+            if (IsConnected)
+            {
+                Renew(token);
+            }
+            else
+            {
+                Connection.TokenReceived(token, now);
+            }
         }
 
         /// <summary>Answers RequestToken: the application's function failed.</summary>
@@ -355,7 +362,7 @@ namespace Tickwire
                         SendCommands();
                         break;
                     default:
-                        CallDue(FindCall(key));
+                        CallDue(FindCall(key), key);
                         break;
                 }
             }
@@ -363,10 +370,15 @@ namespace Tickwire
             Flush();
         }
 
-        private void CallDue(PendingCall call)
+        private void CallDue(PendingCall call, int key)
         {
             if (call == null)
             {
+                if (key == Deadlines.Renewal && IsConnected)
+                {
+                    RequestRenewal();
+                }
+
                 return;
             }
 
@@ -462,7 +474,7 @@ namespace Tickwire
             return false;
         }
 
-        private void BeginList(PendingCall call)
+        private void Begin(PendingCall call)
         {
             deadlines.Set(call.Number, nowMs + PendingCall.CallMsMax);
             Send(call.Request.Data);
@@ -534,7 +546,7 @@ namespace Tickwire
                 seatedCall = call.Number;
             }
 
-            if (call.Kind != CallKind.Move)
+            if (call.Kind != CallKind.Move && call.Kind != CallKind.Renewal)
             {
                 Commands.Add(MachineCommand.Resolve(call.Number, value));
             }
@@ -542,19 +554,24 @@ namespace Tickwire
             End(call, false);
         }
 
-        /// <summary>Ends a call with an error. A move has no caller: its error is reported.</summary>
+        /// <summary>Ends a call with an error. A move has no caller: its error is reported. A renewal is tried
+        /// again.</summary>
         public void Reject(PendingCall call, Exception error)
         {
             if (call.Kind == CallKind.Move)
             {
                 Emit(ClientEvent.Error, error);
             }
-            else
+            else if (call.Kind != CallKind.Renewal)
             {
                 Commands.Add(MachineCommand.Reject(call.Number, error));
             }
 
             End(call, !(error is NotMatchedException));
+            if (call.Kind == CallKind.Renewal)
+            {
+                RenewalFailed(error as RefusedException);
+            }
         }
 
         /// <summary>Removes a call, and begins the next of its kind.</summary>
@@ -589,8 +606,10 @@ namespace Tickwire
             lists.Remove(call);
             if (wasFirst && lists.Count > 0)
             {
-                BeginList(lists[0]);
+                Begin(lists[0]);
             }
+
+            RemoveAuthentication(call);
 
             seats.Remove(call, nowMs);
         }

@@ -192,6 +192,23 @@ namespace Tickwire
             }
         }
 
+        /// <summary>Logs in during the session, or renews its token, without a new connection. Returns the player's id.</summary>
+        /// <remarks>A guest's session becomes that of the token's player, who keeps its seat. The room knows the player by the
+        /// guest's id until the next join. The token is used for later connections, too, until `TokenProvider` returns another one
+        /// than before. If there is a `TokenProvider`, the client renews the token itself: the server requests it some time before
+        /// the token expires.</remarks>
+        /// <param name="token">The player's token.</param>
+        /// <param name="cancellation">Stops waiting; the session may have the player of the token.</param>
+        /// <exception cref="RefusedException">The token is invalid or another player's, the player is banned, or the server is
+        /// older. The session goes on.</exception>
+        /// <exception cref="TimeoutException">No answer arrived in time.</exception>
+        public async Task<string> AuthenticateAsync(
+            string token, CancellationToken cancellation = default(CancellationToken))
+        {
+            object answer = await CallAsync(now => machine.Authenticate(token, now), cancellation);
+            return ((AuthenticatedMessage)answer).PlayerId;
+        }
+
         /// <summary>Returns rooms of a type that any player may join now, the fullest first. Join one with its
         /// `RoomId`.</summary>
         /// <param name="roomType">The type of the rooms.</param>

@@ -190,6 +190,19 @@ func cancel_match() -> void:
 		_run()
 
 
+## Logs in during the session, or renews its token, without a new connection. Returns the player's id; empty if the token was
+## refused, see [member last_error]: the session then goes on as before.
+##
+## A guest's session becomes that of the token's player, who keeps its seat. The room knows the player by the guest's id until the next
+## join. The token is used for later connections, too, until the callable [code]token[/code] returns another one than before. If there
+## is such a callable, the client renews the token itself: the server requests it some time before the token expires.
+func authenticate(token: String) -> String:
+	if not _is_ready():
+		return ""
+	var outcome := await _wait(_machine.authenticate(token, _now_ms()))
+	return outcome.value.player_id if not outcome.error else ""
+
+
 ## Returns rooms of a type that any player may join now, the fullest first.
 func list_rooms(room_type: String, labels := {}, limit := 0) -> Array[_OpenRoom]:
 	var rooms: Array[_OpenRoom] = []

@@ -199,6 +199,14 @@ func list_rooms(room_type: String, labels: Dictionary = {}, limit: int = 0) -> P
 	return _encode(message)
 
 
+## Encodes the request to authenticate the player of the running session.
+func authenticate(token: String) -> PackedByteArray:
+	_encoder.begin()
+	var message := Messages.Authenticate.new()
+	message.token = token
+	return _encode(message)
+
+
 ## Encodes the request to leave the queue. The answer is CANCELLED, or FOUND if the match was already final.
 func match_cancel() -> PackedByteArray:
 	return Codec.encode_client(Messages.MatchCancel.new())
@@ -341,7 +349,9 @@ func _received(message: Messages.Message, now_us: int) -> Updates.Update:
 		authenticated.answer = message
 		return authenticated
 	if message is Messages.TokenExpiring:
-		return Updates.TokenRequested.new()
+		var requested := Updates.TokenRequested.new()
+		requested.expires_in_ms = message.expires_in_ms
+		return requested
 	var ended := Updates.Ended.new()
 	ended.goodbye = message
 	return ended

@@ -151,6 +151,9 @@ class SessionAuthenticated:
 class TokenRequested:
 	extends Update
 
+	## The time until then.
+	var expires_in_ms := 0
+
 
 ## The server sent Goodbye, and closes the connection.
 class Ended:

@@ -40,6 +40,8 @@ var refusal: _Messages.ErrorMessage
 var close_code := 0
 var close_reason := "never connected"
 var heartbeat := _Heartbeat.new()
+## Of an Authenticate without an answer: Hello has it, because the server may have adopted it.
+var login_token := ""
 
 var _options: Dictionary
 var _core: _ClientCore
@@ -51,6 +53,9 @@ var _plan: _ReconnectPlan
 var _is_first := true
 var _visited_url := ""
 var _token := ""
+var _given_token := ""  # the application's newest one
+var _adopted_token := ""  # of the last login
+var _replaced_token: Variant = null  # which the application had given before; null before the first login
 var _ping_ms := 0
 var _stored: _StoredSession
 var _saved: _StoredSession  # the newest StoreSession
@@ -181,7 +186,7 @@ func _request_token(now_ms: float) -> void:
 func token_received(token: String, now_ms: float) -> void:
 	if phase != Phase.TOKEN:
 		return
-	_token = token
+	_token = _pick_token(token)
 	if _stored:
 		_restore(_stored, now_ms)
 	phase = Phase.OPENING
@@ -190,6 +195,26 @@ func token_received(token: String, now_ms: float) -> void:
 	close_code = _ReconnectPlan.NO_CODE
 	_deadlines.set_at(_Deadlines.ATTEMPT, now_ms + _ReconnectPlan.CONNECT_MS_MAX)
 	_commands.append(_Commands.Connect.new(url))
+
+
+# Returns the token to use: the application may still give that which a login has replaced.
+func _pick_token(token: String) -> String:
+	_given_token = token
+	return _adopted_token if _replaced_token is String and token == _replaced_token else token
+
+
+## Returns the token with which the session can be renewed; empty if the application has no other one.
+func renewed_token(given: String) -> String:
+	var token := _pick_token(given)
+	return "" if token == _token else token
+
+
+## Uses the token with which the session has authenticated from now on.
+func authenticated(token: String) -> void:
+	_token = token
+	_adopted_token = token
+	_replaced_token = _given_token
+	store()
 
 
 ## Counts a failed attempt: the application has no token.
@@ -204,7 +229,7 @@ func connected(now_ms: float) -> void:
 		return
 	phase = Phase.HELLO
 	_deadlines.set_at(_Deadlines.ATTEMPT, now_ms + _ReconnectPlan.HELLO_MS_MAX)
-	var data := _core.hello(_options.build, _token)
+	var data := _core.hello(_options.build, login_token if login_token else _token)
 	if _core.failure:  # the token is too large
 		_commands.append(_Commands.CloseSocket.new(RECONNECT, "no Hello"))
 		_failed(_Errors.Disconnected.new(_core.failure.message), now_ms)

@@ -4,8 +4,11 @@ extends RefCounted
 ## The end of the pause before an attempt, or of a step of the attempt.
 const ATTEMPT := -1
 const HEARTBEAT := -2
-## A command is due. Keys above 0 are the numbers of calls; 0 is a move to another room.
+## A command is due.
 const COMMANDS := -3
+## A new token is requested again, or the renewal of the token has no answer. Keys above 0 are the numbers of calls; 0 is a move to
+## another room.
+const RENEWAL := -4
 
 ## Whether [method next_ms] may be another one; the user resets it.
 var has_changed := false

@@ -53,7 +53,8 @@ class SetTimer:
 		at_ms = time_ms
 
 
-## A call has succeeded, with a Joined (join, match), a RoomList (list_rooms), a Reply (command), or null.
+## A call has succeeded, with a Joined (join, match), a RoomList (list_rooms), a Reply (command), an Authenticated (authenticate),
+## or null.
 class Resolve:
 	extends Command
 	var call_number: int

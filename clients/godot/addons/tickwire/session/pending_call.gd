@@ -5,7 +5,8 @@ const _Backoff := preload("../core/backoff.gd")
 const _Messages := preload("../core/messages.gd")
 const _Request := preload("request.gd")
 
-enum Kind { OPEN, JOIN, LEAVE, MOVE, MATCH, LIST_ROOMS, COMMAND }
+## RENEWAL: the machine itself renews the token of the session.
+enum Kind { OPEN, JOIN, LEAVE, MOVE, MATCH, LIST_ROOMS, COMMAND, AUTHENTICATE, RENEWAL }
 
 ## The step of a call that joins a room.
 enum SeatStep {
@@ -26,6 +27,8 @@ const JOIN_MS_MAX := 30_000
 const CANCEL_MS_MAX := 5_000
 ## The number of the call with which the machine itself follows a move to another room.
 const MOVE_NUMBER := 0
+## The time after which a new token is requested again, if there was none.
+const RENEWAL_MS := 10_000
 
 ## Identifies it in Resolve and Reject.
 var number: int
@@ -53,6 +56,8 @@ var is_cancelled := false
 ## Of a command.
 var command_id := 0
 var name := ""
+## With which the session authenticates.
+var token := ""
 
 
 func _init(call_number: int, call_kind: Kind) -> void:

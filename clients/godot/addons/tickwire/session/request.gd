@@ -11,7 +11,7 @@ const _Code := _Messages.ErrorCode
 ## Errors that answer no request, for servers that do not set request_type.
 const _NO_ANSWER: Array[int] = [_Code.RATE_LIMITED, _Code.UNSUPPORTED, _Code.RESYNC]
 
-## Join, Leave, MatchRequest or ListRooms.
+## Join, Leave, MatchRequest, ListRooms or Authenticate.
 var type: String
 var data: PackedByteArray
 ## Of a ListRooms.
@@ -45,6 +45,8 @@ func is_answered_by(update: _Updates.Update) -> bool:
 		return not update.is_move and type == ("MatchRequest" if update.is_match else "Join")
 	if update is _Updates.RoomsListed:
 		return type == "ListRooms" and update.answer.id == id
+	if update is _Updates.SessionAuthenticated:
+		return type == "Authenticate"
 	if update is _Updates.QueueChanged:
 		return type == "MatchRequest" and update.is_end
 	return false

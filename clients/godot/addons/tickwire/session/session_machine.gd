@@ -45,6 +45,8 @@ var _last_call := 0
 var _open: _PendingCall
 var _match: _PendingCall
 var _lists: Array[_PendingCall] = []
+var _authentications: Array[_PendingCall] = []  # the first one has been sent
+var _renewal_until_ms := 0.0  # when the token of the session expires
 var _by_command: Dictionary = {}  # PendingCall by the id of its command
 var _move: _Messages.Redirect  # from the Redirect of a move until the room's Left
 var _seated_call := 0  # the call that got the newest seat
@@ -155,7 +157,15 @@ func list_rooms(room_type: String, labels: Dictionary, limit: int, now_ms: float
 		waiting.request = _Request.new("ListRooms", data, core.list_id)
 		_lists.append(waiting)
 		if _lists.size() == 1:
-			_begin_list(waiting)
+			_begin(waiting)
+	return waiting.number
+
+
+## Logs in during the session, or renews its token. One token is checked at a time.
+func authenticate(token: String, now_ms: float) -> int:
+	_now_ms = now_ms
+	var waiting := _new_call(_Kind.AUTHENTICATE)
+	_add_authentication(waiting, token)
 	return waiting.number
 
 
@@ -228,7 +238,10 @@ func close(now_ms: float) -> void:
 ## Answers RequestToken.
 func token_received(token: String, now_ms: float) -> void:
 	_now_ms = now_ms
-	connection.token_received(token, now_ms)
+	if is_connected_now:
+		_renew(token)
+	else:
+		connection.token_received(token, now_ms)
 
 
 ## Answers RequestToken: the application's function failed.
@@ -286,7 +299,7 @@ func _update_received(update: _Updates.Update, now_ms: float) -> void:
 	elif update:
 		if update is _Updates.ErrorReceived and connection.phase == _Phase.HELLO:
 			_emit("refused", _Errors.Refused.new(update.error))
-			connection.refused(update.error, now_ms)
+			connection.refused(_login_refused(update.error), now_ms)
 		else:
 			_handle(update)
 	if core.outgoing:
@@ -326,6 +339,9 @@ func _handle(update: _Updates.Update) -> void:
 			_emit("match", update.status)
 	elif update is _Updates.PongReceived:
 		_emit("pong", update)
+	elif update is _Updates.TokenRequested:
+		_renewal_until_ms = _now_ms + update.expires_in_ms
+		_request_renewal()
 	elif update is _Updates.Ended:
 		connection.goodbye = update.goodbye
 	_answer(update)
@@ -347,6 +363,9 @@ func _welcomed(update: _Updates.Welcomed) -> void:
 	resumes += int(update.has_resumed)
 	sessions_lost += int(update.has_lost_session)
 	_flush()
+	_deadlines.cancel(_Deadlines.RENEWAL)
+	if _calls.has(_Deadlines.RENEWAL):  # Hello had a token
+		_end(_calls[_Deadlines.RENEWAL], false)
 	if _has_reported_loss:
 		_has_reported_loss = false
 		_emit("reconnected", update.has_resumed)
@@ -382,8 +401,9 @@ func _send_requests_again() -> void:
 		send(_match.request.data)
 		if _match.is_cancelled:
 			send(core.match_cancel())
-	if _lists and _lists[0].request:
-		send(_lists[0].request.data)
+	for waiting: Array[_PendingCall] in [_lists, _authentications]:
+		if waiting and waiting[0].request:
+			send(waiting[0].request.data)
 
 
 func _moved(url: String) -> void:
@@ -432,6 +452,11 @@ func _answered(waiting: _PendingCall, answer: _Updates.Update) -> void:
 			resolve(waiting, answer.answer)
 	elif waiting.kind == _Kind.MATCH:
 		_match_answered(waiting, answer)
+	elif answer is _Updates.ErrorReceived:
+		reject(waiting, _Errors.Refused.new(answer.error))
+	elif answer is _Updates.SessionAuthenticated:
+		connection.authenticated(waiting.token)
+		resolve(waiting, answer.answer)
 
 
 func _match_answered(waiting: _PendingCall, answer: _Updates.Update) -> void:
@@ -472,6 +497,7 @@ func closed(error: _Errors.ClientError) -> void:
 	_seats.clear()
 	_deadlines.clear()
 	_lists.clear()
+	_authentications.clear()
 	for waiting: _PendingCall in _calls.values():
 		reject(waiting, error if waiting.kind == _Kind.OPEN else connection.disconnected_error())
 	_emit("closed", connection.disconnected_error())
@@ -492,6 +518,8 @@ func _run_due(now_ms: float) -> void:
 			_send_commands()
 		elif _calls.has(key):
 			_call_due(_calls[key])
+		elif key == _Deadlines.RENEWAL and is_connected_now:
+			_request_renewal()
 	_flush()
 
 
@@ -507,6 +535,71 @@ func _call_due(waiting: _PendingCall) -> void:
 		send(core.match_cancel())
 	else:
 		reject(waiting, _Errors.TimedOut.new("no answer in time"))
+
+
+# -- tokens -----------------------------------------------------------------------------------------------
+
+
+func _add_authentication(waiting: _PendingCall, token: String) -> void:
+	if not _check_open(waiting):
+		return
+	var data := core.authenticate(token)
+	if not _check_encoded(waiting):
+		return
+	waiting.request = _Request.new("Authenticate", data)
+	waiting.token = token
+	_authentications.append(waiting)
+	if _authentications.size() == 1:
+		_begin_authentication(waiting)
+
+
+func _begin_authentication(waiting: _PendingCall) -> void:
+	if waiting.kind == _Kind.AUTHENTICATE:
+		connection.login_token = waiting.token
+	_begin(waiting)
+
+
+# Returns the Error that answers a Hello. One with the token of a login ends the login, not the session.
+func _login_refused(error: _Messages.ErrorMessage) -> _Messages.ErrorMessage:
+	if error.retryable or not connection.login_token:
+		return error
+	reject(_authentications[0], _Errors.Refused.new(error))
+	var retryable := _Messages.ErrorMessage.new()
+	retryable.code = error.code
+	retryable.message = error.message
+	retryable.retry_after_ms = error.retry_after_ms
+	retryable.retryable = true
+	return retryable
+
+
+# Requests a new token, now and after a pause, until the token of the session expires.
+func _request_renewal() -> void:
+	_commands.append(_Commands.RequestToken.new())
+	_try_renewal_later(_PendingCall.RENEWAL_MS)
+
+
+func _try_renewal_later(pause_ms: float) -> void:
+	if _now_ms + pause_ms < _renewal_until_ms:
+		_deadlines.set_at(_Deadlines.RENEWAL, _now_ms + pause_ms)
+
+
+func _renew(given: String) -> void:
+	var token := connection.renewed_token(given)
+	if token and not _calls.has(_Deadlines.RENEWAL):
+		var waiting := _PendingCall.new(_Deadlines.RENEWAL, _Kind.RENEWAL)
+		_calls[_Deadlines.RENEWAL] = waiting
+		_add_authentication(waiting, token)
+
+
+func _renewal_failed(error: _Errors.ClientError) -> void:
+	if not is_connected_now:
+		return
+	var advice_ms := 0
+	if error is _Errors.Refused:
+		if not error.error.retryable:
+			return
+		advice_ms = error.error.retry_after_ms
+	_try_renewal_later(maxf(_PendingCall.RENEWAL_MS, advice_ms))
 
 
 # -- parts ------------------------------------------------------------------------------------------------
@@ -534,7 +627,7 @@ func _check_encoded(waiting: _PendingCall) -> bool:
 	return true
 
 
-func _begin_list(waiting: _PendingCall) -> void:
+func _begin(waiting: _PendingCall) -> void:
 	_deadlines.set_at(waiting.number, _now_ms + _PendingCall.CALL_MS_MAX)
 	if waiting.request:
 		send(waiting.request.data)
@@ -585,18 +678,20 @@ func _fail_commands(kind: GDScript, reason: String) -> void:
 func resolve(waiting: _PendingCall, value: Variant) -> void:
 	if waiting.kind == _Kind.JOIN or waiting.kind == _Kind.MATCH:
 		_seated_call = waiting.number
-	if waiting.kind != _Kind.MOVE:
+	if waiting.kind != _Kind.MOVE and waiting.kind != _Kind.RENEWAL:
 		_commands.append(_Commands.Resolve.new(waiting.number, value))
 	_end(waiting, false)
 
 
-## Ends a call with an error. A move has no caller: its error is reported.
+## Ends a call with an error. A move has no caller: its error is reported. A renewal is tried again.
 func reject(waiting: _PendingCall, error: _Errors.ClientError) -> void:
 	if waiting.kind == _Kind.MOVE:
 		_emit("error", error)
-	else:
+	elif waiting.kind != _Kind.RENEWAL:
 		_commands.append(_Commands.Reject.new(waiting.number, error))
 	_end(waiting, not error is _Errors.NotMatched)
+	if waiting.kind == _Kind.RENEWAL:
+		_renewal_failed(error)
 
 
 # Removes a call, and begins the next of its kind. After a failure a match leaves the queue.
@@ -618,5 +713,12 @@ func _end(waiting: _PendingCall, is_failure: bool) -> void:
 		var was_first := _lists[0] == waiting
 		_lists.erase(waiting)
 		if was_first and _lists:
-			_begin_list(_lists[0])
+			_begin(_lists[0])
+	if waiting in _authentications:
+		var was_first := _authentications[0] == waiting
+		_authentications.erase(waiting)
+		if was_first:
+			connection.login_token = ""
+			if _authentications:
+				_begin_authentication(_authentications[0])
 	_seats.remove(waiting, _now_ms)

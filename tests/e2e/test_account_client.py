@@ -85,9 +85,7 @@ async def test_a_player_begins_with_the_device_and_continues_elsewhere(api_url: 
     assert {one["provider"] for one in account.identities} == {"device", "email"}
     async with phone.connect() as first, tablet.connect() as second:
         await second.join("garden")
-        await eventually(
-            lambda: first.state is ConnectionState.CLOSED, what="the older session is replaced"
-        )
+        await eventually(lambda: first.state is ConnectionState.CLOSED, what="the older session is replaced")
 
 
 async def test_a_login_survives_a_restart_and_ends_everywhere(api_url: str, shard: Shard) -> None:

@@ -9,6 +9,7 @@ from litestar import Controller, Request, post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody, SkipValidation
 
+from tickwire.server.http.rate_limits import limited
 from tickwire.server.http.request_log import get_client_address
 from tickwire.services.accounts.login_service import LoginOutcome, LoginService
 from tickwire.services.accounts.messages import (
@@ -39,6 +40,11 @@ class LoginParts(msgspec.Struct, frozen=True):
     player_url: str
 
 
+DEVICE_LOGINS = "120/60s"
+"""Of one address: a school or an office shares one. Without a limit, a script fills the database with accounts."""
+PASSWORD_LOGINS = "60/60s"  # noqa: S105 - a limit
+"""Of one address. Each login costs a hash; the lockouts of accounts/attempt_budget.py limit failures further."""
+
 Parts = NamedDependency[SkipValidation[LoginParts]]
 
 
@@ -48,13 +54,23 @@ class LoginController(Controller):
     path = "/v1"
     tags = ("login",)
 
-    @post("/login/device", summary="Log in with a device, or create an account for it", status_code=200)
+    @post(
+        "/login/device",
+        summary="Log in with a device, or create an account for it",
+        status_code=200,
+        opt=limited(DEVICE_LOGINS),
+    )
     async def login_device(self, login_parts: Parts, data: JSONBody[DeviceLogin]) -> LoginResponse:
         """Log in with an id and a secret that the client has made; a guest needs no more."""
         outcome = await login_parts.login.login_device(data.device_id, data.secret, create=data.create)
         return result_from_outcome(outcome, login_parts.player_url)
 
-    @post("/login/email", summary="Log in with an e-mail address and a password", status_code=200)
+    @post(
+        "/login/email",
+        summary="Log in with an e-mail address and a password",
+        status_code=200,
+        opt=limited(PASSWORD_LOGINS),
+    )
     async def login_email(
         self, request: Request[Any, Any, Any], login_parts: Parts, data: JSONBody[EmailLogin]
     ) -> LoginResponse:

@@ -31,7 +31,8 @@ REQUESTS = 100
 
 @pytest.fixture
 async def api(shard_settings: Settings, tmp_path: Path) -> AsyncIterator[ApiProcess]:
-    made = ApiProcess(shard_settings, tmp_path)
+    environ = {"TICKWIRE__ACCOUNTS__SECRET": "a secret of the fleet of 32 characters or more"}
+    made = ApiProcess(shard_settings, tmp_path, environ | {"TICKWIRE__ACCOUNTS__PASSWORDS__MEMORY_KIB": "8192"})
     try:
         await made.ready()
         yield made

@@ -32,6 +32,9 @@ class ApiProcess:
             "API__PORT": str(self.port),
             "API__OPERATIONS_PORT": str(self.operations_port),
             "API__PLAINTEXT": "true",
+            "API__ADDRESS_LIMIT": "",  # all clients of a test have one address
+            "API__OPERATION_LIMITS__LOGIN_DEVICE": "",
+            "API__OPERATION_LIMITS__LOGIN_EMAIL": "",
             "REDIS__URL": settings.redis.url,
             "REDIS__NAMESPACE": settings.redis.namespace,
             "MONGO__URL": settings.mongo.url,

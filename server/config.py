@@ -49,6 +49,7 @@ from tickwire.server.setting_types import (
     Secret,
     ShardName,
 )
+from tickwire.services.accounts.providers.settings import provider_contradictions
 from tickwire.services.accounts.settings import AccountSettings
 
 LeaseSeconds = Annotated[float, Meta(ge=2, le=3600)]
@@ -272,6 +273,7 @@ def _contradictions(settings: Settings) -> Iterator[Contradiction]:
     yield from operator_problems(operations.token, operations.operators, operations.oidc)
     yield from _contradictions_of_api(settings)
     yield from auth_contradictions(settings.auth)
+    yield from provider_contradictions(settings.accounts.providers)
     if settings.auth.accounts and settings.auth.issuer == settings.accounts.issuer:
         keys = ("auth.issuer", "accounts.issuer")
         yield keys, f"must not be accounts.issuer ({settings.accounts.issuer}), or tokens of both are mistaken"

@@ -30,6 +30,7 @@ _SECRETS = (
     "operations.operators",
     "accounts.secret",
     "accounts.previous_secrets",
+    "accounts.providers.steam_key",
 )
 """Keys whose values, and the values below them, are never shown."""
 

@@ -27,6 +27,12 @@ from tickwire.services.accounts.password_hasher import PasswordHasher
 from tickwire.services.accounts.password_service import PasswordContext, PasswordService
 from tickwire.services.accounts.pending_operations import PendingOperations
 from tickwire.services.accounts.ports import TokenIssuer
+from tickwire.services.accounts.provider_controller import (
+    ProviderLinkController,
+    ProviderLoginController,
+    ProviderParts,
+)
+from tickwire.services.accounts.providers.registry import ProviderRegistry, create_providers
 from tickwire.services.accounts.settings import AccountSettings
 from tickwire.services.accounts.token_parts import TokenParts
 
@@ -104,10 +110,12 @@ def create_player_accounts(
         context, login, PasswordContext(hasher, attempts, KnownClients(tokens.secrets, now_s), settings.lockouts)
     )
     service = AccountService(context, passwords)
+    providers = ProviderRegistry(create_providers(settings.providers, now_s), counters)
     routes = HttpRoutes(
-        handlers=[LoginController, AccountController],
+        handlers=[LoginController, AccountController, ProviderLoginController, ProviderLinkController],
         dependencies={
             "login_parts": LoginParts(login, passwords, tokens.service, player_url),
+            "provider_parts": ProviderParts(providers, login, service, player_url),
             "account_parts": OwnAccountParts(service, passwords, lambda player: export_player(store, player)),
         },
     )

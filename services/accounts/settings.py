@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from tickwire.server.setting_types import Key, Secret
+from tickwire.services.accounts.providers.settings import ProviderSettings
 
 AccessTokenSeconds = Annotated[float, Meta(ge=60, le=86_400)]
 RefreshTokenSeconds = Annotated[float, Meta(ge=600, le=400 * 86_400)]
@@ -79,6 +80,7 @@ class AccountSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             ago.
         passwords: how passwords are hashed.
         lockouts: how many failed logins with a password are admitted.
+        providers: the other providers of identities.
     """
 
     secret: Secret = ""
@@ -90,6 +92,7 @@ class AccountSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     logins_max: FamilyCount = 20
     passwords: PasswordSettings = PasswordSettings()
     lockouts: LockoutSettings = LockoutSettings()
+    providers: ProviderSettings = ProviderSettings()
 
     def __repr__(self) -> str:
         shown = {name: getattr(self, name) for name in self.__struct_fields__}

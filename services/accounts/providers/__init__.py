@@ -1,0 +1,1 @@
+"""Providers of identities: any OpenID Connect issuer, Apple, and Steam."""

@@ -31,7 +31,7 @@ from tickwire.server.admin.views import LAST_S_MAX, RECORD_S_MAX, DrainRequested
 from tickwire.server.api.process import run_api
 from tickwire.server.api.settings_check import find_api_problems
 from tickwire.server.cli.bandwidth import fetch_report, format_report
-from tickwire.server.cli.data import export_reader, migrate_schema, with_store, write_export
+from tickwire.server.cli.data import export_reader, migrate_schema, player_deleter, with_store, write_export
 from tickwire.server.cli.dev_shards import DevShards, run_dev_shards
 from tickwire.server.cli.drain import request_drain
 from tickwire.server.cli.player_check import PlayerCheckFailed, check_player
@@ -273,8 +273,8 @@ def delete_player(
     player: Annotated[str, typer.Argument(help="a player's id", callback=_printable)],
     config: Config = None,
 ) -> None:
-    """Delete all data of a player permanently. End the player's sessions first."""
-    found = _stored(config, lambda store: export_import.delete_player(store, player))
+    """Delete a player with its account and all its data permanently. End its sessions first."""
+    found = _stored(config, player_deleter(_settings(config).accounts, player))
     typer.echo(", ".join(f"{count} {what}" for what, count in found.items()))
 
 

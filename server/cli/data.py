@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import aclosing
-from typing import TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 from tickwire.schemas.terminal_text import escape_controls
 from tickwire.server.config import MongoSettings
 from tickwire.server.storage import CallSettings, MongoStore, export_import, migrate
+from tickwire.services.accounts.account_parts import create_pending_operations
+from tickwire.services.accounts.settings import AccountSettings
+from tickwire.services.accounts.token_parts import TokenDatabase, create_token_parts
 
 T = TypeVar("T")
 
@@ -77,3 +81,16 @@ def write_export(
         return count
 
     return write
+
+
+def player_deleter(
+    settings: AccountSettings, player_id: str
+) -> Callable[[MongoStore], Coroutine[Any, Any, Mapping[str, int]]]:
+    """Return a function that deletes a player with its account, and returns the number of deleted items by kind."""
+
+    async def delete(store: MongoStore) -> Mapping[str, int]:
+        stored = TokenDatabase(store.database, store.calls, store.revocations)
+        tokens = create_token_parts(stored, settings, time.time)
+        return await create_pending_operations(store, tokens.service).delete_player(player_id)
+
+    return delete

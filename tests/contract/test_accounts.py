@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+from collections import Counter
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,17 +12,26 @@ import pytest
 from tests.harness.account_parts import CHEAP, SECRET, AccountParts, MemoryTokenIssuer
 from tests.harness.ledger_stores import read_holdings, transaction
 from tickwire.limits import AMOUNT_MAX
-from tickwire.server.errors import Banned, Conflict, IdentityTaken, InvalidArgument, NotSavable, Unauthorized
+from tickwire.server.errors import (
+    Banned,
+    Conflict,
+    IdentityTaken,
+    InvalidArgument,
+    NotSavable,
+    RateLimited,
+    Unauthorized,
+)
 from tickwire.server.storage import Ban, MongoStore, migrate
 from tickwire.server.storage.export_import import export_player
 from tickwire.server.storage.player_data import PLAYER_COLLECTIONS, WITHOUT_PLAYERS
 from tickwire.services.accounts.account import LinkedIdentity, create_player_id
 from tickwire.services.accounts.account_rules import IDENTITIES_MAX
 from tickwire.services.accounts.account_store import now_utc
+from tickwire.services.accounts.attempt_budget import Budget
 from tickwire.services.accounts.identities import digest_secret
 from tickwire.services.accounts.password_hasher import PasswordHasher
 from tickwire.services.accounts.password_service import ClientOrigin
-from tickwire.services.accounts.settings import PasswordSettings
+from tickwire.services.accounts.settings import LockoutSettings, PasswordSettings
 
 HERE = ClientOrigin("192.0.2.1")
 HOUR = datetime.timedelta(hours=1)
@@ -383,3 +393,52 @@ async def test_a_deletion_counts_what_it_deletes(parts: AccountParts) -> None:
     await parts.store.bans.save(Ban(ann.player_id, now_utc() - HOUR, "swearing"))
     deleted = await parts.pending.delete_player(ann.player_id)
     assert (deleted["accounts"], deleted["players"], deleted["other documents"]) == (1, 1, 1)
+
+
+async def test_concurrent_guesses_at_several_processes_share_the_budgets(parts: AccountParts) -> None:
+    limits = LockoutSettings(pair_burst=3, pair_per_hour=1.0, client_burst=2, client_per_hour=1.0)
+    processes = [AccountParts(parts.store, parts.tokens, parts.hasher, limits) for _ in range(2)]
+    owner = await processes[0].passwords.login_email("ann@x.example", "correct horse", HERE, create=True)
+
+    async def guess(number: int, origin: ClientOrigin) -> type[BaseException]:
+        with pytest.raises((Unauthorized, RateLimited)) as raised:
+            await processes[number % 2].passwords.login_email("ann@x.example", "wrong horse", origin, create=False)
+        return raised.type
+
+    found = await asyncio.gather(*(guess(number, HERE) for number in range(8)))
+    assert Counter(found) == {Unauthorized: 3, RateLimited: 5}
+    assert sum((one.counters.locked_out for one in processes), Counter()) == {"pair": 5}
+    with pytest.raises(RateLimited):
+        await processes[1].passwords.login_email("ann@x.example", "correct horse", HERE, create=False)
+    known = ClientOrigin(HERE.address, owner.known_client)
+    for _ in range(5):  # a success is refunded
+        await processes[1].passwords.login_email("ann@x.example", "correct horse", known, create=False)
+    found = [await guess(number, known) for number in range(3)]
+    assert found == [Unauthorized, Unauthorized, RateLimited]
+
+
+async def test_budgets_refill_by_the_clock_of_the_database_and_expire_when_full(parts: AccountParts) -> None:
+    budget = Budget("pair:x", 2, 1 / 3600)
+    attempts = parts.store.database["login_attempts"]
+    assert [await parts.attempts.charge([budget]) > 0 for _ in range(3)] == [False, False, True]
+    waits_ms = await parts.attempts.charge([budget])
+    assert 3_500_000 < waits_ms <= 3_600_000
+    document = await attempts.find_one({"_id": "pair:x"})
+    assert document is not None
+    assert 7100 < (document["expires_at"] - document["at"]).total_seconds() <= 7200
+    await attempts.update_one({"_id": "pair:x"}, {"$set": {"at": document["at"] - HOUR}})
+    assert [await parts.attempts.charge([budget]) > 0 for _ in range(2)] == [False, True]
+    for _ in range(5):
+        await parts.attempts.refund([budget])
+    document = await attempts.find_one({"_id": "pair:x"})
+    assert document is not None
+    assert document["tokens"] == 2
+    await attempts.update_one({"_id": "pair:x"}, {"$set": {"at": document["at"] + HOUR}})  # a clock set back
+    assert await parts.attempts.charge([budget]) == 0
+
+
+async def test_a_deleted_account_leaves_no_budget(parts: AccountParts) -> None:
+    created = await parts.passwords.login_email("ann@x.example", "correct horse", HERE, create=True)
+    await parts.service.delete(created.tokens.player_id)
+    left = await parts.store.database["login_attempts"].find().to_list(None)
+    assert not [one for one in left if one["_id"].startswith("account:")]

@@ -85,7 +85,10 @@ async def test_world_and_player_are_exported_and_imported(shard_settings: Settin
         await gardener.wait_for(lambda: gardener.world.table("flowers").column("x").tolist() == [7.0])
 
     forgotten = await tickwire("delete-player", player)
-    assert (forgotten.returncode, forgotten.stdout) == (0, "1 players, 3 ledger entries, 0 sessions\n")
+    assert (forgotten.returncode, forgotten.stdout) == (
+        0,
+        "1 players, 3 ledger entries, 0 sessions, 0 other documents\n",
+    )
     done = await tickwire("import", "-", given=person.stdout)
     assert (done.returncode, done.stdout) == (0, f"imported {player}\n")
     again = await tickwire("export", "player", player)

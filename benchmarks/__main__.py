@@ -35,6 +35,7 @@ class Name(StrEnum):
     MEMORY = "memory"
     ROOM_MIGRATION = "room_migration"
     DECODE = "decode"
+    LOGIN = "login"
     SIMULATED_PLAY = "simulated_play"
 
 

@@ -20,7 +20,7 @@ class PlayerCollection(msgspec.Struct, frozen=True):
     Args:
         name: its name.
         find: returns the filter for the documents of some players.
-        hidden: fields that no export contains, because they are secrets or hashes of them.
+        hidden: fields that no export contains: secrets, their hashes, and data of operators.
         kept: why a deletion leaves its documents; empty if it deletes them.
     """
 

@@ -37,6 +37,7 @@ from tickwire.server.admin.http_server import OperationsServer
 from tickwire.server.admin.operator_policy import OperatorPolicy
 from tickwire.server.admin.operator_tokens import OperatorTokens
 from tickwire.server.admin.operators import Operators
+from tickwire.server.admin.player_service import AccountChanges, PlayerContext, PlayerService
 from tickwire.server.admin.revocation_enforcer import RevocationEnforcer
 from tickwire.server.admin.service import AdminContext, AdminService
 from tickwire.server.admin.tuning_service import TuningService
@@ -87,7 +88,9 @@ from tickwire.server.shard_identity import ShardIdentity
 from tickwire.server.storage import CallSettings, MongoStore, WriteBehind
 from tickwire.server.tick_load import TickLoad
 from tickwire.server.tokens.access_tokens import AccessTokenDecoder
-from tickwire.services.accounts.token_parts import TokenDatabase, create_token_decoder
+from tickwire.services.accounts.account_parts import create_pending_operations
+from tickwire.services.accounts.account_store import AccountStore
+from tickwire.services.accounts.token_parts import TokenDatabase, create_token_decoder, create_token_parts
 
 
 class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -307,7 +310,19 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
             load=lambda: tick_load.share,
         )
     )
-    admin = AdminApi(admin_service, create_operators(settings.operations, fleet_now_s), store.audit, fleet_now_s)
+    player_service = PlayerService(
+        PlayerContext(
+            shard_id=shard_id,
+            store=store,
+            accounts=AccountStore(store),
+            changes=create_account_changes(settings, store, fleet_now_s),
+            presence=matchmaker.presence,
+            sessions=sessions,
+            now_s=fleet_now_s,
+        )
+    )
+    operators = create_operators(settings.operations, fleet_now_s)
+    admin = AdminApi(admin_service, operators, player_service, store.audit, fleet_now_s)
 
     def scrape() -> bytes:
         metrics.set_gauge("ready", health.is_ready)
@@ -383,6 +398,17 @@ def create_operators(settings: Operations, now_s: Callable[[], float]) -> Operat
     """
     tokens = OperatorTokens(settings.oidc, now_s) if settings.oidc_issuer else None
     return Operators(settings.token, settings.operators, tokens)
+
+
+def create_account_changes(
+    settings: Settings, store: MongoStore, now_s: Callable[[], float]
+) -> AccountChanges | None:
+    """Create the parts with which operators change accounts; None if `accounts.secret` is not set."""
+    if not settings.accounts.secret:
+        return None
+    stored = TokenDatabase(store.database, store.calls, store.revocations)
+    tokens = create_token_parts(stored, settings.accounts, now_s).service
+    return AccountChanges(create_pending_operations(store, tokens), tokens)
 
 
 def create_shard_info(identity: ShardIdentity, settings: Settings, host: RoomHost) -> ShardInfo:

@@ -19,11 +19,13 @@ from litestar.utils import normalize_path
 
 from tickwire.server.admin.audit_trail import AuditTrail
 from tickwire.server.admin.controllers.audit import AuditController
+from tickwire.server.admin.controllers.players import PlayerController
 from tickwire.server.admin.controllers.policy import BanController, TuningController
 from tickwire.server.admin.controllers.rooms import RecordingController, RoomController, RoomErrorController
 from tickwire.server.admin.controllers.sessions import QueueController, SessionController
 from tickwire.server.admin.controllers.shards import ShardController
 from tickwire.server.admin.operators import Operators
+from tickwire.server.admin.player_views import PlayerOperations
 from tickwire.server.admin.problems import handle_operator_error
 from tickwire.server.admin.roles import check_authenticated, check_role
 from tickwire.server.admin.views import AdminOperations
@@ -46,6 +48,7 @@ CONTROLLERS = (
     BanController,
     TuningController,
     AuditController,
+    PlayerController,
 )
 
 
@@ -55,6 +58,7 @@ class AdminApi:
     Args:
         operations: runs the requests.
         operators: authenticates them.
+        players: runs the requests on players; None to refuse them all.
         audit: records them; None to write the log only.
         now_s: the clock of the audit trail: UTC, seconds since 1970.
 
@@ -66,12 +70,14 @@ class AdminApi:
         self,
         operations: AdminOperations,
         operators: Operators,
+        players: PlayerOperations | None = None,
         audit: AuditStore | None = None,
         now_s: Callable[[], float] = time.time,
     ) -> None:
         self.results: Counter[str] = Counter()
         self._operations = operations
         self._operators = operators
+        self._players = players
         self._audit = audit
         self._now_s = now_s
 
@@ -86,7 +92,8 @@ class AdminApi:
             exception_handlers={Exception: handle_operator_error},
             security=[{BEARER: []}],
         )
-        return HttpRoutes(handlers=[router], dependencies={"admin": self._operations, "audit": self._audit})
+        services = {"admin": self._operations, "players": self._players, "audit": self._audit}
+        return HttpRoutes(handlers=[router], dependencies=services)
 
     def authenticated(self, app: ASGIApp) -> ASGIApp:
         """Return the application with authentication in front of it.

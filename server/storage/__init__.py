@@ -13,6 +13,7 @@ from tickwire.server.storage.ledger_documents import LedgerReply, TransactionReq
 from tickwire.server.storage.mongo import CallSettings, MongoStore
 from tickwire.server.storage.mongo_calls import MongoCalls
 from tickwire.server.storage.player_record import PlayerRecord
+from tickwire.server.storage.player_search import PlayerSearch
 from tickwire.server.storage.player_store import PlayerStore
 from tickwire.server.storage.quarantine import Quarantine, QuarantinedPart
 from tickwire.server.storage.revocations import Revocation, RevocationStore
@@ -37,6 +38,7 @@ __all__ = [
     "MongoCalls",
     "MongoStore",
     "PlayerRecord",
+    "PlayerSearch",
     "PlayerStore",
     "Quarantine",
     "QuarantinedPart",

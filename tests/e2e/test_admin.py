@@ -67,11 +67,12 @@ async def test_openapi_document_is_valid_and_responses_match_it(shard: Shard) ->
             content = methods["get"]["responses"]["200"]["content"]
             if "application/json" not in content:
                 continue  # the download of a file
-            found = await ask(shard, "GET", path.removeprefix("/v1").format(**names))
+            query = "?search=p" if path == "/v1/players" else ""
+            found = await ask(shard, "GET", path.removeprefix("/v1").format(**names) + query)
             schema = content["application/json"]["schema"]
             jsonschema.validate(found, {**schema, "components": document["components"]})
             checked += 1
-        assert checked == 13
+        assert checked == 15
 
 
 @pytest.mark.parametrize(

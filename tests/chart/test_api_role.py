@@ -21,6 +21,7 @@ from tests.chart.charts import (
     shard_of,
     values_of,
 )
+from tests.chart.test_readme import GKE, RECIPES
 from tickwire.server import config
 
 API: Object = {"api": {"enabled": True}, "accounts": {"existingSecret": "accounts"}, "auth": {"accounts": True}}
@@ -112,11 +113,9 @@ def test_paths_of_the_api_under_the_host_of_the_players() -> None:
     paths = {(one["path"]["type"], one["path"]["value"]) for one in rule["matches"]}
     assert paths == {("PathPrefix", "/v1"), ("Exact", "/.well-known/jwks.json")}
     assert rule["backendRefs"] == [{"name": NAME, "port": 80}]
-    ingress = named(rendered(values_of(CHART / "examples" / "small.yaml")), "Ingress")["spec"]
-    assert ingress["rules"][0]["host"] == "play.example.test"
-    found = {(one["pathType"], one["path"]) for one in ingress["rules"][0]["http"]["paths"]}
-    assert found == {("Prefix", "/v1"), ("Exact", "/.well-known/jwks.json")}
-    assert ingress["tls"] == [{"hosts": ["play.example.test"], "secretName": "play-example-test"}]
+    (ingress,) = kinds(rendered(values_of(CHART / "examples" / "small.yaml")), "Ingress")
+    paths = [(one["pathType"], one["path"]) for one in ingress["spec"]["rules"][0]["http"]["paths"]]
+    assert paths[-3:] == [("Prefix", "/v1"), ("Exact", "/.well-known/jwks.json"), ("Prefix", "/")], "the first wins"
 
 
 @pytest.mark.parametrize("api", ["gateway", "ingress"])
@@ -132,6 +131,20 @@ def test_api_may_have_a_host_of_its_own(api: str) -> None:
         ingress = named(objects, "Ingress")["spec"]
         assert ingress["tls"] == [{"hosts": ["api.example.test"], "secretName": "api-tls"}]
         assert [one["path"] for one in ingress["rules"][0]["http"]["paths"]] == ["/"]
+
+
+def test_health_checks_of_load_balancers_find_the_port_of_both_roles() -> None:
+    objects = rendered(REQUIRED, API)
+    roles = kinds(objects, "Deployment") + kinds(objects, "StatefulSet")
+    containers = [pod["containers"][0] for pod in pods(roles)]
+    ports = [port["containerPort"] for one in containers for port in one["ports"] if port["name"] == "operations"]
+    assert ports == [9090, 9090], "the recipes of the README name one port"
+
+
+def test_on_gke_the_service_of_the_api_has_its_policies() -> None:
+    objects = rendered(REQUIRED, RECIPES["GKE Gateway"], API)
+    for kind in GKE:
+        assert NAME in {one["spec"]["targetRef"]["name"] for one in kinds(objects, kind)}
 
 
 def test_upgrade_keeps_a_pod_that_answers() -> None:

@@ -37,7 +37,7 @@
   "logging" (dict "format" "json") -}}
 {{- if $v.auth.accounts }}{{ $_ := set $own.auth "accounts" true }}{{ end }}
 {{- if $v.api.enabled }}
-{{- $_ := set $own "api" (dict "host" "0.0.0.0" "port" 8090 "operations_port" 9091 "plaintext" true
+{{- $_ := set $own "api" (dict "host" "0.0.0.0" "port" 8090 "operations_port" 9090 "plaintext" true
   "player_url" (printf "wss://%s" $v.host) "drain_timeout_s" $v.api.drainTimeoutSeconds) }}
 {{- end }}
 {{- if $v.recordings.enabled }}

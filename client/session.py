@@ -121,6 +121,7 @@ class ClientSession:
         self._last_close: asyncio.Task[None] | None = None  # of a session that ends
         self._tasks: set[asyncio.Task[None]] = set()
         self._open_error: BaseException | None = None  # the cause of a failed attempt
+        self._is_closed = False
 
     @property
     def state(self) -> ConnectionState:
@@ -137,7 +138,7 @@ class ClientSession:
         """
         stored = await self._storage.load()
         try:
-            await self.call(lambda now_ms: self.machine.open(stored, now_ms))
+            await self.call(lambda now_ms: self._begin(stored, now_ms))
         except (Disconnected, Refused) as error:
             await self._wait_for_tasks()
             raise error from self._open_error
@@ -145,8 +146,15 @@ class ClientSession:
             self.event(self.machine.close)
             raise
 
+    def _begin(self, stored: str, now_ms: float) -> int:
+        number = self.machine.open(stored, now_ms)
+        if self._is_closed:  # while the stored session was loaded
+            self.machine.close(now_ms)
+        return number
+
     async def close(self) -> None:
-        """End the session. Idempotent."""
+        """End the session, also one that `open` has not begun yet. Idempotent."""
+        self._is_closed = True
         self.event(self.machine.close)
         await self._wait_for_tasks()
         await self._storage.close()

@@ -9,6 +9,8 @@ import pytest
 
 from tests.harness.scripted_server import JOINED, Peer, server
 from tickwire.client.client import Client
+from tickwire.client.connection_state import ConnectionState
+from tickwire.client.errors import Disconnected
 from tickwire.client.events import ListenerError
 from tickwire.client.session_storage import StoredText
 from tickwire.schemas.messages import EndSession, Event, Hello, Join, Welcome
@@ -160,3 +162,21 @@ async def test_storage_that_raises_later_is_reported_with_its_method() -> None:
     stored.save("")
     await stored.close()
     assert reported == [("save", "save"), ("clear", "clear")]
+
+
+async def test_client_that_is_closed_while_its_storage_loads_does_not_connect() -> None:
+    connected: list[Peer] = []
+
+    async def script(peer: Peer) -> None:
+        connected.append(peer)
+        await peer.welcome()
+
+    async with server(script) as url:
+        client = Client(url, session_storage=SlowText())
+        opening = asyncio.create_task(client.open())
+        await asyncio.sleep(0)  # `open` awaits the storage
+        await client.close()
+        with pytest.raises(Disconnected):
+            await opening
+        assert client.state is ConnectionState.CLOSED
+        assert connected == []

@@ -34,6 +34,7 @@ from tickwire.server.observability.health import Health
 from tickwire.server.observability.metrics import Metrics
 from tickwire.server.storage import CallSettings, MongoStore, StoredRequests
 from tickwire.services.accounts.account_parts import create_player_accounts
+from tickwire.services.accounts.ban_check import BanCheck
 from tickwire.services.accounts.bearer import find_caller, needs_caller
 from tickwire.services.accounts.key_controller import KeyController
 from tickwire.services.accounts.token_parts import TokenDatabase, create_token_parts
@@ -102,7 +103,7 @@ def _create_account_services(context: ApiContext) -> ApiServices:
     time = FleetTime(context.redis)
     store, settings = context.store, context.settings
     token_database = TokenDatabase(store.database, store.calls, store.revocations)
-    tokens = create_token_parts(token_database, settings.accounts, time.now_s)
+    tokens = create_token_parts(token_database, settings.accounts, time.now_s, BanCheck(store.bans, time.now_s).check)
     accounts = create_player_accounts(store, tokens, settings.accounts, settings.api.player_url, time.now_s)
 
     def collect_tokens(metrics: Metrics) -> None:

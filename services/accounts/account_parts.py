@@ -17,6 +17,7 @@ from tickwire.services.accounts.account_controller import AccountController, Own
 from tickwire.services.accounts.account_service import AccountService
 from tickwire.services.accounts.account_store import AccountStore
 from tickwire.services.accounts.attempt_store import AttemptStore
+from tickwire.services.accounts.ban_check import BanCheck
 from tickwire.services.accounts.bearer import BearerMiddleware
 from tickwire.services.accounts.counters import AccountCounters
 from tickwire.services.accounts.known_clients import KnownClients
@@ -102,8 +103,8 @@ def create_player_accounts(
     accounts = AccountStore(store, now)
     merges, attempts = MergeStore(store), AttemptStore(store)
     pending = create_pending_operations(store, tokens.service, accounts)
-    counters = AccountCounters()
-    context = LoginContext(accounts, merges, pending, tokens.service, store.bans, counters, now)
+    counters, bans = AccountCounters(), BanCheck(store.bans, now_s)
+    context = LoginContext(accounts, merges, pending, tokens.service, bans, counters, now)
     login = LoginService(context)
     hasher = PasswordHasher(settings.passwords)
     passwords = PasswordService(

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from tickwire.server.errors import Banned, Conflict, InvalidArgument, Locked
+from tickwire.server.errors import Conflict, InvalidArgument, Locked
 from tickwire.services.accounts.account import LinkedIdentity, PlayerAccount
 from tickwire.services.accounts.account_rules import PendingOperation, require_account
 from tickwire.services.accounts.identities import EMAIL, identity_key, normalise_subject
@@ -118,7 +118,8 @@ class AccountService:
             begun = await self._context.merges.find_by_proof(target_id, proof)
             if begun is None:
                 source_id = (await self._context.tokens.find_holder(refresh_token)).player_id
-                await self._check_bans(source_id, target_id)
+                for player_id in (source_id, target_id):  # a merge does not free a player from a ban
+                    await self._context.bans.check(player_id)
                 await self._begin_merge(source_id, target_id, proof)
                 begun = await self._context.accounts.find(source_id)
             if begun is not None and begun.merging_into == target_id:
@@ -149,13 +150,6 @@ class AccountService:
             else:
                 return
         raise Locked("the account changes at the same time, retry", retry_after_ms=RETRY_AFTER_MS)
-
-    async def _check_bans(self, *player_ids: str) -> None:
-        """Check that a merge does not free a player from a ban."""
-        for player_id in player_ids:
-            ban = await self._context.bans.find(player_id)
-            if ban is not None and ban.until > self._context.now():
-                raise Banned("an account of a banned player cannot be merged")
 
     async def _settled(self, player_id: str, work: Callable[[], Awaitable[T]]) -> T:
         """Run work, after finishing what is pending for the account."""

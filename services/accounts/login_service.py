@@ -13,11 +13,11 @@ from collections.abc import Callable
 
 import msgspec
 
-from tickwire.server.errors import Banned, IdentityTaken, Locked, Unauthorized
-from tickwire.server.storage import BanStore
+from tickwire.server.errors import IdentityTaken, Locked, Unauthorized
 from tickwire.services.accounts.account import LinkedIdentity, PlayerAccount
 from tickwire.services.accounts.account_rules import WRONG_CREDENTIALS
 from tickwire.services.accounts.account_store import AccountStore, now_utc
+from tickwire.services.accounts.ban_check import BanCheck
 from tickwire.services.accounts.counters import AccountCounters
 from tickwire.services.accounts.identities import DEVICE, digest_secret, is_same_digest
 from tickwire.services.accounts.merge_store import MergeStore
@@ -46,7 +46,7 @@ class LoginContext(msgspec.Struct, frozen=True):
     merges: MergeStore
     pending: PendingOperations
     tokens: TokenIssuer
-    bans: BanStore
+    bans: BanCheck
     counters: AccountCounters
     now: Callable[[], datetime.datetime] = now_utc
 
@@ -133,9 +133,7 @@ class LoginService:
             Unavailable: a store does not answer.
         """
         context = self._context
-        ban = await context.bans.find(account.player_id)
-        if ban is not None and ban.until > context.now():
-            raise Banned(f"the player is banned until {ban.until:%Y-%m-%d %H:%M} UTC: {ban.reason}")
+        await context.bans.check(account.player_id)
         if account.merged_from:
             await context.merges.collect(account.player_id, account.merged_from)
         tokens = await context.tokens.issue(account.player_id, linked.provider)

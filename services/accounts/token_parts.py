@@ -16,7 +16,7 @@ from tickwire.services.accounts.refresh_family_store import RefreshFamilyStore
 from tickwire.services.accounts.settings import AccountSettings
 from tickwire.services.accounts.signing_key_store import SigningKeyStore
 from tickwire.services.accounts.signing_keys import Rotation
-from tickwire.services.accounts.token_service import TokenService, TokenStores
+from tickwire.services.accounts.token_service import PlayerCheck, TokenService, TokenStores, accept_player
 
 LEEWAY_S = 10.0
 
@@ -51,13 +51,19 @@ class TokenDatabase(msgspec.Struct, frozen=True, eq=False):
     revocations: RevocationStore
 
 
-def create_token_parts(stored: TokenDatabase, settings: AccountSettings, now_s: Callable[[], float]) -> TokenParts:
+def create_token_parts(
+    stored: TokenDatabase,
+    settings: AccountSettings,
+    now_s: Callable[[], float],
+    check_player: PlayerCheck = accept_player,
+) -> TokenParts:
     """Create the parts; nothing is connected.
 
     Args:
         stored: where tokens are stored.
         settings: the section `accounts`, with a secret.
         now_s: the fleet's clock: UTC, seconds since 1970.
+        check_player: refuses the renewal of a player's tokens, as when the player is banned.
     """
     secrets = AccountSecrets(settings.secret, settings.previous_secrets)
     signing_keys = SigningKeyStore(stored.database, stored.calls)
@@ -66,7 +72,7 @@ def create_token_parts(stored: TokenDatabase, settings: AccountSettings, now_s: 
     decoder = create_token_decoder(stored, settings, leeway_s=LEEWAY_S, now_s=now_s)
     return TokenParts(
         keys,
-        TokenService(TokenStores(keys, families, stored.revocations, secrets), settings, now_s),
+        TokenService(TokenStores(keys, families, stored.revocations, secrets), settings, now_s, check_player),
         AccessTokenCheck(decoder, stored.revocations),
         secrets,
     )

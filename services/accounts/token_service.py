@@ -65,7 +65,7 @@ class TokenStores(msgspec.Struct, frozen=True):
     account_secrets: AccountSecrets
 
 
-async def _accept_player(player_id: str) -> None:
+async def accept_player(player_id: str) -> None:
     """Accept every player."""
 
 
@@ -87,7 +87,7 @@ class TokenService:
         stores: TokenStores,
         settings: AccountSettings,
         now_s: Callable[[], float],
-        check_player: PlayerCheck = _accept_player,
+        check_player: PlayerCheck = accept_player,
     ) -> None:
         self._keys = stores.keys
         self._families = stores.families

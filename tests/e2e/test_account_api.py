@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import aiohttp
 import msgspec
 import pytest
+from pymongo import MongoClient
 
 from tests.harness.api_process import ApiProcess
 from tests.harness.shard_process import scrape
@@ -124,6 +126,22 @@ async def test_a_player_lives_through_all_operations(client: AccountCaller, proc
         for one in totals
     )
     assert count == 1
+
+
+async def test_a_banned_player_gets_no_tokens(client: AccountCaller, shard_settings: Settings) -> None:
+    phone = await client.device("phone")
+    with MongoClient[dict[str, Any]](shard_settings.mongo.url) as mongo:
+        until = datetime.datetime.now(datetime.UTC) + datetime.timedelta(hours=1)
+        ban = {"_id": phone["player_id"], "until": until, "reason": "cheating"}
+        mongo[shard_settings.mongo.database]["bans"].insert_one(ban)
+    refresh = {"refresh_token": phone["refresh_token"]}
+    for path, body in (
+        ("/v1/token", refresh),
+        ("/v1/login/device", {"device_id": f"{'phone':->20}", "secret": SECRET}),
+    ):
+        problem = await client.call("POST", path, body, status=403)
+        assert problem["code"] == "BANNED"
+        assert "cheating" in problem["detail"]
 
 
 async def test_a_logout_ends_the_tokens(client: AccountCaller) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from tickwire.server.storage.export_import import delete_player
 from tickwire.services.accounts.account_service import AccountService
 from tickwire.services.accounts.account_store import AccountStore
 from tickwire.services.accounts.attempt_store import AttemptStore
+from tickwire.services.accounts.ban_check import BanCheck
 from tickwire.services.accounts.counters import AccountCounters
 from tickwire.services.accounts.known_clients import KnownClients
 from tickwire.services.accounts.login_service import LoginContext, LoginService
@@ -106,7 +108,9 @@ class AccountParts:
         self.pending = PendingOperations(
             self.accounts, self.merges, self.attempts, tokens, lambda player: delete_player(store, player)
         )
-        context = LoginContext(self.accounts, self.merges, self.pending, tokens, store.bans, self.counters)
+        context = LoginContext(
+            self.accounts, self.merges, self.pending, tokens, BanCheck(store.bans, time.time), self.counters
+        )
         self.login = LoginService(context)
         known = KnownClients(FixedKeys(), now_s)
         self.passwords = PasswordService(

@@ -254,8 +254,14 @@ class Presence:
                 "shard_id": shard_id,
                 "players": [player_id for player_id, _ in part],
                 "sessions": [session_id for _, session_id in part],
+                "leaves": False,
             }
             await self.script_runners[partition].run("presence/release", request, dict[str, int])
+
+    async def leave(self, shard_id: str) -> None:
+        """Note that a shard stops: the records that it has not released do not count any more."""
+        request = {"shard_id": shard_id, "players": [], "sessions": [], "leaves": True}
+        await asyncio.gather(*(one.run("presence/release", request, dict[str, int]) for one in self.script_runners))
 
     # -- readers --------------------------------------------------------------------------------------------
 

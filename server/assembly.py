@@ -19,6 +19,7 @@ import msgspec
 
 from tickwire.matchmaking import Matchmaker, ShardInfo, TicketKeys, Ttls
 from tickwire.matchmaking.loop_timeout import LoopTimeout
+from tickwire.matchmaking.presence_wake import PresenceWake
 from tickwire.matchmaking.queue import Queues
 from tickwire.matchmaking.redis_connection import RedisConnection
 from tickwire.server import __version__
@@ -27,6 +28,7 @@ from tickwire.server.admin.ban_enforcer import BanEnforcer
 from tickwire.server.admin.collectors import (
     collect_directory,
     collect_edge,
+    collect_presence,
     collect_queues,
     collect_recordings,
     collect_redis,
@@ -79,6 +81,8 @@ from tickwire.server.placement.redis_setup import RedisSetup
 from tickwire.server.placement.room_quota import RoomQuota
 from tickwire.server.placement.skill_lookup import SkillLookups
 from tickwire.server.placement.ticket_service import TicketService
+from tickwire.server.presence.presence_keeper import PresenceKeeper
+from tickwire.server.presence.presence_settings import PresenceSettings
 from tickwire.server.recording.player_reports import PlayerReports
 from tickwire.server.recording.recording_service import RecordingEnvironment, RecordingService
 from tickwire.server.rooms.host import HostCallbacks, RoomHost
@@ -120,6 +124,8 @@ class Parts(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     queue_service: QueueService
     backfill: BackfillService
     sessions: SessionRegistry
+    presence: PresenceKeeper
+    presence_wake: PresenceWake
     edge: EdgeServer
     session_transfer: SessionTransfer
     session_recovery: SessionRecovery
@@ -220,6 +226,12 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
         ResumeTokens(keys.keys, keys.current, shard_id),
         get_context=lambda: edge.context,
     )
+    presence = PresenceKeeper(
+        matchmaker.presence,
+        create_presence_settings(settings, shard_id),
+        time.monotonic,
+        isolation,
+    )
     quota = RoomQuota(
         per_player=settings.edge.rooms_per_minute_max,
         per_address=settings.edge.rooms_per_minute_per_address_max,
@@ -283,6 +295,7 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
                 settings.auth.on_token_expired,
                 settings.auth.leeway_s + settings.auth.token_grace_s,
             ),
+            presence=presence,
         ),
         EdgeEnvironment(
             wall_s=fleet_now_s,
@@ -296,7 +309,11 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
     room_sender = RoomSender(migration, ready_shards, transactions, players, on_moved=room_moved)
     room_receiver = RoomReceiver(migration, join_service, hosted_rooms, saver, players)
 
-    redis_setup = RedisSetup(redis.client, (matchmaker.scripts, *queues.script_runners), settings.redis.deadline_s)
+    redis_setup = RedisSetup(
+        redis.client,
+        (matchmaker.scripts, *queues.script_runners, *matchmaker.presence.script_runners),
+        settings.redis.deadline_s,
+    )
     admin_service = AdminService(
         AdminContext(
             info=lambda: lease_keeper.shard,
@@ -334,6 +351,7 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
         collect_storage(metrics, write_behind, transactions, saver)
         metrics.set_gauge("room_transactions_pending", room_transactions.pending)
         metrics.set_total("room_transactions_abandoned", room_transactions.abandoned)
+        collect_presence(metrics, presence)
         collect_redis(metrics, matchmaker, redis_setup, queues)
         collect_directory(metrics, lease_keeper)
         collect_queues(metrics, queues, queue_service)
@@ -368,6 +386,8 @@ def build(settings: Settings, *, shard_id: str, on_task_ended: Callable[[asyncio
         queue_service=queue_service,
         backfill=backfill,
         sessions=sessions,
+        presence=presence,
+        presence_wake=PresenceWake(redis.client, settings.redis.namespace, shard_id, presence.wake),
         edge=edge,
         session_transfer=session_transfer,
         session_recovery=session_recovery,
@@ -422,6 +442,15 @@ def create_shard_info(identity: ShardIdentity, settings: Settings, host: RoomHos
         rooms_max=settings.capacity.rooms_max,
         load_max=settings.capacity.load_max,
     )
+
+
+def create_presence_settings(settings: Settings, shard_id: str) -> PresenceSettings:
+    """Return the settings of presence: records are renewed rarely, because the shard's own key is what expires.
+
+    With `allow`, the end of a player's newest session leaves the record of an older one to its next renewal.
+    """
+    policy, lease_s = settings.edge.duplicate_sessions, settings.redis.lease_s
+    return PresenceSettings(shard_id, policy, renewal_interval_s=lease_s / 2 if policy == "allow" else lease_s * 2)
 
 
 def create_matchmaker(redis: RedisSettings, connection: RedisConnection | None = None) -> Matchmaker:

@@ -104,6 +104,8 @@ class Shard:
             ("directory calls", parts.directory_publisher.run()),
             ("mongo monitor", self._monitor_mongo()),
             ("queues", parts.queues.run()),
+            ("presence", parts.presence.run()),
+            ("presence wake", parts.presence_wake.run()),
             ("operator policy", parts.operator_policy.run()),
         ):
             task = asyncio.create_task(work, name=name)
@@ -176,6 +178,8 @@ class Shard:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        with _shutdown_step("release presence"):
+            await parts.presence.close(left_s(0.3))
         with _shutdown_step("leave queues"):
             await parts.queues.close()
         with _shutdown_step("leave directory"), suppress(MatchmakingError):

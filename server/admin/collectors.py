@@ -17,6 +17,7 @@ from tickwire.server.persistence.transactions import TransactionService
 from tickwire.server.placement.lease_keeper import LeaseKeeper
 from tickwire.server.placement.queue_service import QueueService
 from tickwire.server.placement.redis_setup import RedisSetup
+from tickwire.server.presence.presence_keeper import PresenceKeeper
 from tickwire.server.recording.player_reports import PlayerReports
 from tickwire.server.recording.recording_service import RecordingService
 from tickwire.server.rooms.host import RoomHost
@@ -50,6 +51,18 @@ def collect_edge(metrics: Metrics, edge: EdgeServer) -> None:
     metrics.set_totals("joins", counters.joins)
     metrics.set_totals("authentications", counters.authentications)
     metrics.set_totals("token_expiries", counters.token_expiries)
+
+
+def collect_presence(metrics: Metrics, presence: PresenceKeeper) -> None:
+    """Collect the metrics of presence."""
+    counters = presence.counters
+    metrics.set_gauge("presence_sessions", len(presence.sessions))
+    metrics.set_gauge("presence_unclaimed", len(presence.sessions.unclaimed))
+    metrics.set_total("presence_renewals", counters.renewals)
+    metrics.set_totals("presence_claims", counters.claims)
+    metrics.set_totals("presence_takeovers", counters.takeovers)
+    metrics.set_totals("presence_refusals", counters.refused)
+    metrics.set_totals("presence_notices", counters.notices)
 
 
 def collect_rooms(metrics: Metrics, host: RoomHost) -> None:
@@ -115,7 +128,8 @@ def collect_storage(
 
 def collect_redis(metrics: Metrics, matchmaker: Matchmaker, redis_setup: RedisSetup, queues: Queues) -> None:
     """Collect the metrics of calls to Redis."""
-    runners = [runner.counters for runner in (matchmaker.scripts, *queues.script_runners)]
+    presence_runners = matchmaker.presence.script_runners
+    runners = [runner.counters for runner in (matchmaker.scripts, *queues.script_runners, *presence_runners)]
     metrics.set_total("redis_calls", sum(runner.calls for runner in runners))
     metrics.set_totals("redis_failures", sum((runner.failures for runner in runners), Counter()))
     metrics.set_gauge("redis_evicts", math.nan if redis_setup.may_evict is None else redis_setup.may_evict)

@@ -18,10 +18,12 @@ from tickwire.server.edge.resume_tokens import ResumeTokens
 from tickwire.server.edge.services import (
     BanList,
     NoReportService,
+    NoSessionPresence,
     PlayerQueue,
     ReportService,
     RoomJoiner,
     SessionLocator,
+    SessionPresence,
     TransactionRunner,
 )
 from tickwire.server.edge.session_token import TokenPolicy
@@ -76,6 +78,7 @@ class SessionContext(msgspec.Struct, frozen=True, kw_only=True):
         authenticator: authenticates players.
         token_policy: what happens at the end of a player's token.
         reports: accepts the reports of players.
+        presence: makes sessions known to the other shards.
         now_s: the clock for time limits, in seconds; see `tickwire.server.edge.loop_clock`.
         now_us: the fleet's clock: UTC, microseconds since 1970.
         spawn: starts a task under a name. The edge server awaits it when it closes, and cancels it at the deadline.
@@ -98,3 +101,4 @@ class SessionContext(msgspec.Struct, frozen=True, kw_only=True):
     token_policy: TokenPolicy
     create_session_id: Callable[[], str] = create_session_id
     reports: ReportService = NoReportService()
+    presence: SessionPresence = NoSessionPresence()

@@ -174,7 +174,7 @@ class SessionHandshake(Receiver[Connection]):
                 session = self._sessions.find(hello.resume_token)
                 generation = session.generations.reserve() if session is not None else 0
             if self._connection.is_open:
-                self._attach(hello, identity, session, generation)
+                await self._attach(hello, identity, session, generation)
             elif ends_session(self._connection):
                 self._end(hello, identity, session, generation)
         except TimeoutError:
@@ -200,7 +200,7 @@ class SessionHandshake(Receiver[Connection]):
         if session.generations.is_newer(hello.attempt, generation, self._context.now_s()):
             session.end("the client closed the connection with 1000", counted_as="ended_by_client")
 
-    def _attach(self, hello: Hello, identity: Identity, session: Session | None, generation: int) -> None:
+    async def _attach(self, hello: Hello, identity: Identity, session: Session | None, generation: int) -> None:
         resumes = self._context.counters.resumes
         if session is not None and not is_same_player(session, identity):
             resumes["other_player"] += 1
@@ -219,9 +219,9 @@ class SessionHandshake(Receiver[Connection]):
             resumes["unknown"] += 1
             self._log_not_found(hello, identity)
         if session is None:
-            session = Session(identity, schema_version=hello.schema_version, context=self._context)
-            self._sessions.add(session)
-            attach_connection(session, self._context, self._connection, hello, session.generations.reserve())
+            session = await self._open(hello, identity)
+            if session is None:
+                return
         self._connection.receiver = receiver = SessionReceiver(session, self._context)
         for data in self._early_messages:
             receiver.message_received(data)
@@ -236,6 +236,21 @@ class SessionHandshake(Receiver[Connection]):
             accept_identity(session, self._context, identity)
             if session.token is not None:
                 session.token.reported = TokenState.VALID  # the client may have missed TokenExpiring
+    async def _open(self, hello: Hello, identity: Identity) -> Session | None:
+        """Open a session, unless its player has another one or the connection closes meanwhile."""
+        session = Session(identity, schema_version=hello.schema_version, context=self._context)
+        is_open = False
+        try:
+            await self._context.presence.admit(session)
+            if not self._connection.is_open:
+                return None
+            self._sessions.add(session)
+            is_open = True
+        finally:
+            if not is_open:
+                self._context.presence.withdraw(session)
+        attach_connection(session, self._context, self._connection, hello, session.generations.reserve())
+        return session
 
     def _log_not_found(self, hello: Hello, identity: Identity) -> None:
         """Log why a client that tried to resume a session has received a new one."""

@@ -34,10 +34,12 @@ from tickwire.server.edge.receiver import HandshakeRejection, Receiver
 from tickwire.server.edge.services import (
     BanList,
     NoReportService,
+    NoSessionPresence,
     PlayerQueue,
     ReportService,
     RoomJoiner,
     SessionLocator,
+    SessionPresence,
     TransactionRunner,
 )
 from tickwire.server.edge.session_registry import SessionRegistry
@@ -67,6 +69,7 @@ class EdgeServices(msgspec.Struct, frozen=True, kw_only=True):
         bans: the banned players.
         reports: accepts the reports of players.
         token_policy: what happens at the end of a player's token.
+        presence: makes sessions known to the other shards.
     """
 
     authenticator: Authenticator
@@ -77,6 +80,7 @@ class EdgeServices(msgspec.Struct, frozen=True, kw_only=True):
     bans: BanList
     reports: ReportService = NoReportService()
     token_policy: TokenPolicy = TokenPolicy()
+    presence: SessionPresence = NoSessionPresence()
 
 
 class EdgeEnvironment(msgspec.Struct, frozen=True, kw_only=True):
@@ -151,6 +155,7 @@ class EdgeServer:
             reports=services.reports,
             authenticator=services.authenticator,
             token_policy=services.token_policy,
+            presence=services.presence,
             now_s=self.now_s,
             now_us=self.now_us,
             spawn=self.spawn,

@@ -1,7 +1,7 @@
 """The services of a shard that sessions call, as small interfaces: the edge knows neither stores nor the matchmaker.
 
 The shard implements them in `tickwire.server.placement`, `tickwire.server.persistence`, `tickwire.server.migration`,
-`tickwire.server.recording` and `tickwire.server.admin`.
+`tickwire.server.presence`, `tickwire.server.recording` and `tickwire.server.admin`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import msgspec
 
 from tickwire.schemas.messages import Command, Join, ListRooms, MatchRequest, Redirect, Reply, RoomList
 from tickwire.schemas.report import ReportReply
+from tickwire.server.edge.generations import Generations
 from tickwire.server.errors import Unavailable
 from tickwire.server.rooms.seat import Seat
 from tickwire.server.rooms.subscriber import Subscriber
@@ -162,3 +163,92 @@ class NoReportService:
     def report(self, seat: Seat, reason: str, /) -> ReportReply:
         """Refuse the report."""
         raise Unavailable("this server accepts no reports")
+
+
+class PresentSession(Protocol):
+    """A session, as far as presence uses it."""
+
+    session_id: str
+    player_id: str
+    is_guest: bool
+    opened_us: int
+    generations: Generations
+    connection: Any
+
+    @property
+    def room_id(self) -> str:
+        """The room of its seat; empty outside of a room."""
+        ...
+
+    @property
+    def room_type(self) -> str:
+        """The type of that room."""
+        ...
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether its room is being sent to another shard, with a copy of the session."""
+        ...
+
+    def replace(self) -> None:
+        """End the session because its player has opened another one."""
+
+    def end_if_redirected(self) -> bool:
+        """End the session if its client has followed a Redirect. Return whether it has ended."""
+        ...
+
+    def kick(self, reason: str) -> None:
+        """End the session by an operator's request."""
+
+
+class SessionPresence(Protocol):
+    """Makes sessions known to the fleet, and ends those whose player has another one on any shard.
+
+    Guests have no presence. Only `admit` waits; the other methods record what is written later.
+    """
+
+    async def admit(self, session: PresentSession, /) -> None:
+        """Check that a new session may open, if the policy is to refuse a second one.
+
+        While the presence of the fleet cannot be read, every session may open.
+
+        Raises:
+            AlreadyConnected: its player has a session on another shard.
+        """
+
+    def withdraw(self, session: PresentSession, /) -> None:
+        """Note that a session that was admitted does not open."""
+
+    def session_opened(self, session: PresentSession, /) -> None:
+        """Note a new session, or one whose guest has become a player with an account."""
+
+    def session_arrived(self, session: PresentSession, /) -> None:
+        """Note a session that has come from another shard, or was restored with its room."""
+
+    def session_changed(self, session: PresentSession, /) -> None:
+        """Note that the room, the connection or the generation of a session has changed."""
+
+    def session_ended(self, session: PresentSession, /, *, has_moved: bool = False) -> None:
+        """Note that a session has ended here; `has_moved`: it goes on at another shard."""
+
+
+class NoSessionPresence:
+    """Records nothing, for a server that is alone."""
+
+    async def admit(self, session: PresentSession, /) -> None:
+        """See `SessionPresence.admit`."""
+
+    def withdraw(self, session: PresentSession, /) -> None:
+        """See `SessionPresence.withdraw`."""
+
+    def session_opened(self, session: PresentSession, /) -> None:
+        """See `SessionPresence.session_opened`."""
+
+    def session_arrived(self, session: PresentSession, /) -> None:
+        """See `SessionPresence.session_arrived`."""
+
+    def session_changed(self, session: PresentSession, /) -> None:
+        """See `SessionPresence.session_changed`."""
+
+    def session_ended(self, session: PresentSession, /, *, has_moved: bool = False) -> None:
+        """See `SessionPresence.session_ended`."""

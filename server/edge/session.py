@@ -206,6 +206,16 @@ class Session:
         return self.seat.room_id if self.seat is not None else ""
 
     @property
+    def room_type(self) -> str:
+        """The type of the room of its seat; empty outside of a room."""
+        return self.seat.runtime.room.room_type if self.seat is not None else ""
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether its room is being sent to another shard, with a copy of the session that was made before."""
+        return self.seat is not None and self.seat.runtime.handover.is_sealed
+
+    @property
     def is_over(self) -> bool:
         """Whether the session has ended on this shard."""
         return self.state is SessionState.CLOSED
@@ -216,7 +226,7 @@ class Session:
         Raises:
             Unavailable: its room is being sent to another shard, with a copy of the session that was made before.
         """
-        if self.seat is not None and self.seat.runtime.handover.is_sealed:
+        if self.is_moving:
             raise Unavailable("the room is moving to another shard; try again", retry_after_ms=MOVES_MS)
 
     @property
@@ -260,9 +270,10 @@ class Session:
 
     def seat_lost(self, reason: str) -> None:
         """Release the seat of a room that has closed. The session may join another room."""
-        if self.seat is not None:
-            self.seat_changes += 1
-        room_id, self.seat = self.room_id, None
+        had_seat, room_id = self.seat is not None, self.room_id
+        self.seat = None
+        if had_seat:
+            self._seat_changed()
         if self.state is SessionState.SEATED:
             self.state = SessionState.IDLE
             self.left_room_id, self.left_reason = room_id, reason
@@ -273,7 +284,7 @@ class Session:
     def seat_restored(self, seat: Seat) -> None:
         """Take the seat in a room that was restored together with the session."""
         self.seat, self.state = seat, SessionState.SEATED
-        self.seat_changes += 1
+        self._seat_changed()
         self._last_room_id = seat.room_id
 
     def seat_moved(self, reason: str, redirect: Redirect | None = None) -> None:
@@ -304,7 +315,7 @@ class Session:
         if self.connection is None:
             seat.disconnected()
         self.joins += 1
-        self.seat_changes += 1
+        self._seat_changed()
         self._last_room_id = seat.room_id
         if seat.room_id == self.left_room_id:
             self.left_room_id = self.left_reason = ""
@@ -323,11 +334,15 @@ class Session:
         self.seat = None
         self.state = SessionState.IDLE
         if seat is not None:
-            self.seat_changes += 1
+            self._seat_changed()
             self.note("unseated", room_id=seat.room_id, reason="left")
             seat.leave("left")
         self.flush_events()
         self.send_message(Left("left"))
+
+    def _seat_changed(self) -> None:
+        self.seat_changes += 1
+        self._context.presence.session_changed(self)
 
     # -- the end --------------------------------------------------------------------------------------------
 

@@ -67,6 +67,7 @@ class SessionRegistry:
         """
         self._admit(session, self._others_of_player(session))
         self._insert(session)
+        self._get_context().presence.session_opened(session)
 
     def _admit(self, session: Session, others: list[Session]) -> None:
         for other in others:
@@ -87,6 +88,7 @@ class SessionRegistry:
         self._remove_from_player(session)
         session.set_player(player_id)
         self._by_player[player_id] = (*self._by_player.get(player_id, ()), session)
+        self._get_context().presence.session_opened(session)
 
     # -- sessions of other shards ---------------------------------------------------------------------------
 
@@ -106,9 +108,10 @@ class SessionRegistry:
     def settle(self, subscriber: Subscriber, /) -> None:
         """Add a restored session, which this shard now owns.
 
-        Its player may have other sessions here. With `duplicate_sessions` set to `replace` the session that was
-        opened last stays: it would have replaced the others, had all been opened here. With `refuse` all stay,
-        because each was admitted where it was opened. The session of a player who was banned meanwhile ends.
+        Its player may have other sessions here. The session that was opened last stays, unless `duplicate_sessions`
+        is `allow`: with `replace` it would have replaced the others, had all been opened here; with `refuse` each was
+        admitted where it was opened, because presence was unavailable. The session of a player who was banned
+        meanwhile ends.
         """
         if not isinstance(subscriber, Session):
             return
@@ -117,6 +120,7 @@ class SessionRegistry:
         if present is not None:
             present.end("a newer copy of the session has come from another shard", counted_as="superseded")
         self._insert(session)
+        self._get_context().presence.session_arrived(session)
         self.mark_disconnected(session, self._get_context().now_s())
         self.counters.sessions_restored += 1
         session.mark_restored()
@@ -131,10 +135,9 @@ class SessionRegistry:
             return
         for other in self._others_of_player(session):
             other.end_if_redirected()
-        if self._duplicate_sessions == "replace":
-            *replaced, _ = sorted((session, *self._others_of_player(session)), key=lambda each: each.opened_us)
-            for each in replaced:
-                each.replace()
+        *replaced, _ = sorted((session, *self._others_of_player(session)), key=lambda each: each.opened_us)
+        for each in replaced:
+            each.replace()
 
     def drop(self, session_id: str, room_id: str, /) -> None:
         """End a restored session whose player has left this room on the shard that had it."""
@@ -172,6 +175,7 @@ class SessionRegistry:
 
     def mark_disconnected(self, session: Session, now_s: float) -> None:
         """Mark a session as disconnected. If there are too many, one of them ends."""
+        self._get_context().presence.session_changed(session)
         evicted = self._disconnected.add(session, now_s)
         if evicted is not None:
             evicted.end("too many sessions are disconnected", counted_as="evicted")
@@ -179,6 +183,7 @@ class SessionRegistry:
     def mark_connected(self, session: Session) -> None:
         """Mark a session as connected."""
         self._disconnected.discard(session)
+        self._get_context().presence.session_changed(session)
 
     def remove(self, session: Session, counted_as: str) -> bool:
         """Remove a session that has ended.
@@ -192,6 +197,7 @@ class SessionRegistry:
         self._disconnected.discard(session)
         del self._by_id[session.session_id]
         self._remove_from_player(session)
+        self._get_context().presence.session_ended(session, has_moved=counted_as == "moved")
         return True
 
     def _remove_from_player(self, session: Session) -> None:

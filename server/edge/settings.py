@@ -47,9 +47,9 @@ class EdgeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         join_timeout_s: the longest time for finding a room.
         close_timeout_s: the time for a client to answer a close.
         resume_window_s: how long a session outlives its connection.
-        duplicate_sessions: the policy for a player with a session on this shard who opens another one: the new one
-            replaces the old, is refused, or both are allowed. Rooms that move may bring several sessions of a player
-            to one shard: `replace` then keeps the one that was opened last, and `refuse` keeps all.
+        duplicate_sessions: the policy for a player with a session on any shard who opens another one: the new one
+            replaces the old, is refused, or both are allowed. If both were opened because presence was unavailable,
+            the one that was opened last stays, unless both are allowed.
         origins: the browser origins that may connect, in addition to the server's own host; "loopback" means those of
             this machine, "*" all.
         trusted_proxies: networks (CIDR) whose X-Forwarded-For or PROXY protocol header is trusted.

@@ -35,6 +35,8 @@ _GAUGES = {
     "recording_memory_bytes": "Memory of the last seconds of all rooms, and of recordings that are not written yet.",
     "ready": "1 if this shard accepts players, else 0; NaN for a process of another role.",
     "api_ready": "1 if this process of the role api accepts requests, else 0; NaN for a process of another role.",
+    "presence_sessions": "Sessions of players with accounts, which the other shards know.",
+    "presence_unclaimed": "Sessions that the other shards do not know yet; grows while Redis is unavailable.",
 }
 _COUNTERS = {
     "ticks": "Ticks of all rooms.",
@@ -74,6 +76,7 @@ _COUNTERS = {
     "recording_keyframes": "Keyframes written for the last seconds of rooms.",
     "recording_keyframe_seconds": "The time that these keyframes took.",
     "recording_parts_dropped": "Parts of the last seconds of rooms that were dropped because they did not fit.",
+    "presence_renewals": "Records of sessions renewed in Redis.",
     "room_transactions_abandoned": "Transactions of closed rooms that were given up with an unknown outcome.",
 }
 _LABELLED = {
@@ -98,6 +101,10 @@ _LABELLED = {
     "joins": ("Joins by result.", "result"),
     "authentications": ("Tokens that running sessions have presented, by result.", "result"),
     "token_expiries": ("Sessions whose token expired while they were connected, by policy.", "policy"),
+    "presence_claims": ("Claims of sessions for their players, by result.", "result"),
+    "presence_takeovers": ("Sessions ended because their player has a later one, by how that was found.", "found_by"),
+    "presence_refusals": ("Renewals refused: superseded, or elsewhere.", "reason"),
+    "presence_notices": ("Notices from other shards, by result: ended, alive, forwarded, absent.", "result"),
     "transactions": ("Transactions by result.", "result"),
     "migrations": ("Room migrations to and from other shards, by result.", "result"),
     "redis_failures": ("Scripts on Redis that failed.", "reason"),

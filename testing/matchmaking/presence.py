@@ -42,6 +42,7 @@ class PresenceReleaseArguments(msgspec.Struct):
     shard_id: str
     players: Sequence[str]
     sessions: Sequence[str]
+    leaves: bool
 
 
 class PlayersArguments(msgspec.Struct):
@@ -156,6 +157,9 @@ class MemoryPresence:
             if found is not None and (found.shard_id, found.session_id) == (request.shard_id, session_id):
                 self.players.pop(player)
                 released += 1
+        if request.leaves:
+            self.shards.pop(request.shard_id)
+            self.inboxes.pop(request.shard_id)
         return {"released": released}
 
     def get(self, request: PlayersArguments, packed: Sequence[bytes]) -> dict[str, object]:

@@ -48,6 +48,7 @@ from tickwire.server.edge.context import create_session_id
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.message_handlers import SessionReceiver
 from tickwire.server.edge.resume_tokens import ResumeTokens
+from tickwire.server.edge.services import NoSessionPresence
 from tickwire.server.edge.session import Session, SessionState
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.edge.session_token import TokenPolicy
@@ -143,6 +144,7 @@ class SimulatedShard:
         self.authenticator = Account()
         self.token_policy = TokenPolicy()
         self.queue, self.bans = NoPlayerQueue(), NoBanList()
+        self.presence = NoSessionPresence()
         self.runtime: RoomRuntime | None = None
         self.is_expecting = False  # a room is on its way to this shard
         self.tasks: set[asyncio.Task[None]] = set()

@@ -32,6 +32,7 @@ from tickwire.server.edge.context import create_session_id
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.handshake import SessionHandshake
 from tickwire.server.edge.resume_tokens import ResumeTokens
+from tickwire.server.edge.services import NoSessionPresence
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.edge.session_token import TokenPolicy
 from tickwire.server.edge.settings import EdgeSettings
@@ -59,6 +60,7 @@ class FakeSessionContext:
         self.token_policy = TokenPolicy()
         self.join_service = self
         self.queue, self.session_locator, self.bans = NoPlayerQueue(), NoSessionLocator(), NoBanList()
+        self.presence = NoSessionPresence()
         self.runtime: RoomRuntime = create_runtime(Diary)
         self.clock_s = 0.0
         self.tasks: set[asyncio.Task[None]] = set()

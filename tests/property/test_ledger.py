@@ -32,6 +32,7 @@ from tickwire.server.edge.context import create_session_id
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.message_handlers import SessionReceiver
 from tickwire.server.edge.resume_tokens import ResumeTokens
+from tickwire.server.edge.services import NoSessionPresence
 from tickwire.server.edge.session import Session
 from tickwire.server.edge.session_connections import attach_connection, detach_connection
 from tickwire.server.edge.session_registry import SessionRegistry
@@ -271,6 +272,7 @@ class LedgerShard:
     bans = NoBanList()
     authenticator = GuestAuthenticator()
     token_policy = TokenPolicy()
+    presence = NoSessionPresence()
 
     def __init__(self, store: MongoStore, loop: asyncio.AbstractEventLoop, epoch: int, place: str) -> None:
         self.loop, self.store, self.epoch, self.place_name = loop, store, epoch, place

@@ -89,8 +89,8 @@ def opened(context: FakeSessionContext, at_us: int) -> Session:
     [
         ("replace", 10, {"s"}),
         ("replace", 30, {"here"}),
-        ("refuse", 10, {"s", "here"}),
-        ("refuse", 30, {"s", "here"}),
+        ("refuse", 10, {"s"}),
+        ("refuse", 30, {"here"}),
         ("allow", 10, {"s", "here"}),
     ],
 )

@@ -1,6 +1,7 @@
 -- Deletes the records of sessions of a shard that have ended. Other records of the same players remain.
 -- KEYS  1 the slot
--- ARGV  2 {shard_id, players (list of ids), sessions (list: the id of the session of each player)}
+-- ARGV  2 {shard_id, players (list of ids), sessions (list: the id of the session of each player), leaves}
+--       leaves: whether the shard stops, so that its other records do not count any more
 -- Result  {released (the number of records that were deleted)}
 
 local released = 0
@@ -12,5 +13,8 @@ for at, player in ipairs(request.players) do
     redis.call('DEL', name)
     released = released + 1
   end
+end
+if request.leaves then
+  redis.call('DEL', key('shard', request.shard_id), key('inbox', request.shard_id))
 end
 return reply({released = released})

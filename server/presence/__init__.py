@@ -1,0 +1,1 @@
+"""Presence of this shard's players in the fleet: one session a player, on whichever shard."""

@@ -236,6 +236,7 @@ class SessionHandshake(Receiver[Connection]):
             accept_identity(session, self._context, identity)
             if session.token is not None:
                 session.token.reported = TokenState.VALID  # the client may have missed TokenExpiring
+
     async def _open(self, hello: Hello, identity: Identity) -> Session | None:
         """Open a session, unless its player has another one or the connection closes meanwhile."""
         session = Session(identity, schema_version=hello.schema_version, context=self._context)

@@ -105,7 +105,7 @@ async def test_session_on_another_shard_is_replaced_while_it_is_in_a_room(
             (stays,) = sessions_of(shards)
             assert stays.session_id == second.core.resume_token.partition(".")[0]
             await until_known(shards)
-            assert shards[0].parts.presence.counters.takeovers == {"notice": 1}
+            assert sum(shards[0].parts.presence.counters.takeovers.values()) == 1
             assert shards[1].parts.presence.counters.claims["taken_over"] == 1
             assert shards[0].parts.sessions.counters.ended["replaced"] == 1
 

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from redis.asyncio import Redis
 
 from tickwire.matchmaking import Matchmaker, Ttls
+from tickwire.matchmaking.presence import PARTITIONS, presence_slot
 from tickwire.matchmaking.presence_wake import PresenceWake
 from tickwire.matchmaking.redis_connection import RedisConnection
 from tickwire.matchmaking.scripts import Scripts
@@ -35,6 +36,10 @@ class MatchmakerStore(Protocol):
 
     async def wait(self, seconds: float) -> None:
         """Let time pass on the clock of the store."""
+
+    def now_us(self) -> int:
+        """Return the time on the clock of the store, or of this machine, which it is on."""
+        ...
 
     async def list_room_ids(self) -> list[str]:
         """Return the rooms with a valid lease."""
@@ -66,6 +71,12 @@ class MatchmakerStore(Protocol):
     async def forget_presence(self) -> None:
         """Delete the presence of all players, as a restart of Redis without its data does."""
 
+    async def lose_notices(self, shard_id: str) -> None:
+        """Delete the notices of presence for a shard."""
+
+    async def forget_present_shard(self, shard_id: str) -> None:
+        """Let the key of a shard expire, so that its presence does not count."""
+
     async def aclose(self) -> None:
         """Close all matchmakers and runners."""
 
@@ -91,6 +102,9 @@ class RedisStore:
 
     async def wait(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
+
+    def now_us(self) -> int:
+        return time.time_ns() // 1000
 
     async def run(self, *command: Any) -> Any:
         """Run a command of Redis."""
@@ -137,6 +151,14 @@ class RedisStore:
         for key in await self.run("KEYS", f"{{{self.namespace}:presence:*"):
             await self.run("DEL", key)
 
+    async def lose_notices(self, shard_id: str) -> None:
+        for number in range(PARTITIONS):
+            await self.run("DEL", f"{{{presence_slot(self.namespace, number)}}}:inbox:{shard_id}")
+
+    async def forget_present_shard(self, shard_id: str) -> None:
+        for number in range(PARTITIONS):
+            await self.run("DEL", f"{{{presence_slot(self.namespace, number)}}}:shard:{shard_id}")
+
     async def aclose(self) -> None:
         for made in self._made:
             await made.aclose()
@@ -161,6 +183,9 @@ class MemoryStore:
 
     async def wait(self, seconds: float) -> None:
         self._now_us += int(seconds * 1e6)
+
+    def now_us(self) -> int:
+        return self._now_us
 
     async def list_room_ids(self) -> list[str]:
         return [room.room_id for room in self._connection.fleets[self.namespace].rooms]
@@ -193,6 +218,14 @@ class MemoryStore:
     async def forget_presence(self) -> None:
         for partition in self._connection.presence.values():
             partition.clear()
+
+    async def lose_notices(self, shard_id: str) -> None:
+        for partition in self._connection.presence.values():
+            partition.inboxes.pop(shard_id)
+
+    async def forget_present_shard(self, shard_id: str) -> None:
+        for partition in self._connection.presence.values():
+            partition.shards.pop(shard_id)
 
     async def aclose(self) -> None:
         """Nothing is open."""

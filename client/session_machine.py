@@ -541,6 +541,7 @@ class SessionMachine:
         self._deadlines.clear()
         self._lists.clear()
         self._authentications.clear()
+        self.connection.login_token = ""
         for call in list(self._calls.values()):
             self.reject(call, error if call.kind is CallKind.OPEN else self.connection.disconnected())
         self._emit("closed", self.connection.disconnected())

@@ -21,6 +21,8 @@ from tickwire.schemas import SCHEMA_VERSION
 from tickwire.schemas.codec import decode_client, decode_server, encode_client, encode_server
 from tickwire.schemas.errors import MalformedMessage, UnknownMessage
 from tickwire.schemas.messages import (
+    Authenticate,
+    Authenticated,
     FieldDescription,
     FieldKind,
     Hello,
@@ -29,6 +31,7 @@ from tickwire.schemas.messages import (
     StateDescription,
     StateFrame,
     TableDescription,
+    TokenExpiring,
     Welcome,
 )
 from tickwire.schemas.state_messages import encode_ack, encode_state
@@ -244,6 +247,8 @@ SERVER_MESSAGES = [
     encode_ack(8, 1),
     encode_table_state(StateFrame(9, 0, 1, 0, b"\0")),
     encode_table_ack(9, 2),
+    encode_server(Authenticated("ann", 900_000)),
+    encode_server(TokenExpiring(60_000)),
 ]
 TARGETS = {target.__name__: target for target in (frame_path, client_message, server_message, session)}
 SAMPLES: dict[str, list[bytes]] = {
@@ -251,8 +256,16 @@ SAMPLES: dict[str, list[bytes]] = {
     "client_message": [
         encode_client(Hello(SCHEMA_VERSION, "b", "t", "r", 1, 2, "room")),
         encode_client(Join("diary", "n", "t", b"o")),
+        encode_client(Authenticate("header.claims.signature")),
     ],
     "server_message": [bytes((len(m),)) + m for m in SERVER_MESSAGES],
-    "session": [bytes((len(m),)) + m for m in (encode_client(Join("diary")), encode_client(Hello(SCHEMA_VERSION)))],
+    "session": [
+        bytes((len(m),)) + m
+        for m in (
+            encode_client(Join("diary")),
+            encode_client(Hello(SCHEMA_VERSION)),
+            encode_client(Authenticate("token")),
+        )
+    ],
 }
 """The corpus that a fuzzer starts from, by target."""

@@ -41,7 +41,8 @@ from tickwire.client.updates import (
     SeatLost,
     Welcomed,
 )
-from tickwire.schemas.messages import ErrorCode, Join, Redirect
+from tickwire.schemas.codec import encode_client
+from tickwire.schemas.messages import Authenticate, ErrorCode, Join, Redirect
 from tickwire.server.edge.auth.authenticator import GuestAuthenticator, Identity
 from tickwire.server.edge.close_codes import SessionCloseCode
 from tickwire.server.edge.context import create_session_id
@@ -369,7 +370,7 @@ class FleetRun:
         self.version = 0  # the schema version of the newest connection; each may have another
         self.abandoned: set[str] = set()  # sessions that the server cannot know to be left for good
         self.shards_lost = self.lost_before = 0
-        self.crashes = self.moves = self.redirects = self.resumes = 0
+        self.crashes = self.moves = self.redirects = self.resumes = self.logins = 0
 
     # -- the client -----------------------------------------------------------------------------------------------
 
@@ -518,6 +519,13 @@ class FleetRun:
             self.drop(client_close_code=1000)
             self.core.discard_session()
 
+    def log_in(self) -> None:
+        """Log in as a guest during the session. The client does not wait, and has the token from now on."""
+        if not self.token and self.is_welcome and self.connection is not None:
+            self.token = "ada"
+            self.logins += 1
+            self.connection.to_server.append(encode_client(Authenticate(self.token)))
+
     def leave(self) -> None:
         """Leave the room; the client joins again later."""
         if self.core.joined is not None and self.connection is not None:
@@ -639,6 +647,7 @@ class FleetRun:
         assert len(notebook.runs) == len(set(notebook.runs)), "no command runs twice"
         self._check_events()
         await self._check_input(room)
+        await self._check_login()
         core = self.core
         assert (core.events_missed, core.mismatches, core.resyncs) == (0, 0, 0)
 
@@ -650,6 +659,15 @@ class FleetRun:
             if session_id == self.session_id and crashes == self.crashes
         }
         assert expected <= set(self.events_received), "no event of this session is lost"
+
+    async def _check_login(self) -> None:
+        """Assert that the session is the player's, or becomes it if its room has moved during the login."""
+        if self.token and self.connection is not None:
+            self.connection.to_server.append(encode_client(Authenticate(self.token)))
+            self.server_receives()
+            await self.settle()
+            ((_, session),) = self.fleet.sessions
+            assert (session.player_id, session.is_guest) == (self.token, False)
 
     async def _check_input(self, room: RoomRuntime) -> None:
         assert self.connection is not None
@@ -681,6 +699,7 @@ SOMETIMES = [
     FleetRun.drop,
     FleetRun.leave,
     FleetRun.end_session,
+    FleetRun.log_in,
     FleetRun.transfer,
     FleetRun.match_redirect,
     FleetRun.crash,

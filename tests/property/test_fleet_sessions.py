@@ -16,7 +16,7 @@ TESTS = 3
 async def test_one_copy_of_a_transferred_session_lives_and_loses_or_repeats_nothing(
     policy: Policy, first: int
 ) -> None:
-    crashes = moves = redirects = resumes = 0
+    crashes = moves = redirects = resumes = logins = 0
     for seed in range(first, first + RUNS_A_TEST):
         try:
             run = await simulate(seed, policy)
@@ -24,5 +24,6 @@ async def test_one_copy_of_a_transferred_session_lives_and_loses_or_repeats_noth
             error.add_note(f"seed {seed}")
             raise
         crashes, moves = crashes + run.crashes, moves + run.moves
-        redirects, resumes = redirects + run.redirects, resumes + run.resumes
+        redirects, resumes, logins = redirects + run.redirects, resumes + run.resumes, logins + run.logins
+    assert logins > RUNS_A_TEST / 16
     assert min(crashes, moves, redirects, resumes) > RUNS_A_TEST / 8, (crashes, moves, redirects, resumes)

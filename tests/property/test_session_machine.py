@@ -29,6 +29,8 @@ from tickwire.client.options import ANY_MATCH, ANY_ROOM
 from tickwire.client.session_machine import SessionMachine
 from tickwire.schemas.codec import decode_client, encode_server
 from tickwire.schemas.messages import (
+    Authenticate,
+    Authenticated,
     Error,
     ErrorCode,
     Event,
@@ -42,10 +44,12 @@ from tickwire.schemas.messages import (
     Redirect,
     Reply,
     RoomList,
+    TokenExpiring,
     to_request_type,
 )
 
-REQUESTS = (Join, Leave, MatchRequest, ListRooms)
+REQUESTS = (Join, Leave, MatchRequest, ListRooms, Authenticate)
+TOKENS = ("", "a", "b", "x" * 5000)
 
 
 class MachineWorld:
@@ -131,6 +135,7 @@ class MachineWorld:
             lambda: machine.match("duel", ANY_MATCH, 2000, now_ms),
             lambda: machine.list_rooms("arena", None, 10, now_ms),
             lambda: machine.command("buy", None, 5000, now_ms),
+            lambda: machine.authenticate(self.rng.choice(TOKENS), now_ms),
             lambda: machine.cancel_match(now_ms),
             lambda: machine.network_changed(now_ms),
             lambda: machine.drop(now_ms),
@@ -144,7 +149,7 @@ class MachineWorld:
         if self.timer_ms is not None:
             possible += [self._timer] * 4
         if self.has_token_request:
-            possible += [lambda: machine.token_received("", now_ms)] * 8
+            possible += [lambda: machine.token_received(self.rng.choice(TOKENS[:3]), now_ms)] * 8
             possible.append(lambda: machine.token_failed("no token", now_ms))
         if self.is_opening:
             possible += [self._connected] * 8 + [self._connect_failed]
@@ -186,7 +191,7 @@ class MachineWorld:
         room_id = self.rng.choice(["", "r1", "r2"])
         messages = (
             [welcome(self.generation or 1, room_id, is_joining=self.rng.random() < 0.2)] * 6
-            + [UNAVAILABLE, Redirect("ws://shard/", is_resume=True)]
+            + [UNAVAILABLE, Error(ErrorCode.UNAUTHORIZED), Redirect("ws://shard/", is_resume=True)]
             if in_hello
             else [
                 joined(self.rng.choice(["r1", "r2"])),
@@ -198,7 +203,10 @@ class MachineWorld:
                 FOUND,
                 CANCELLED,
                 Error(ErrorCode.ROOM_FULL, retryable=True, request_type=request),
+                Error(ErrorCode.UNAUTHORIZED, request_type=request),
                 Error(ErrorCode.RESYNC),
+                Authenticated("ann", 600_000),
+                TokenExpiring(self.rng.choice([0, 9_000, 25_000])),
                 Reply(self.machine.core.command_id, ok=self.rng.random() < 0.5),
                 Reply(self.machine.core.command_id, error=ErrorCode.RATE_LIMITED, retry_after_ms=100),
                 RoomList(self.rng.randrange(3)),

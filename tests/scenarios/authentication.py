@@ -143,6 +143,9 @@ def login_of_a_closed_client(play: ScenarioRecorder) -> None:
     play.authenticate(ALICE)
     play.close()
     play.authenticate(ALICE)
+    play.open()
+    play.token()
+    play.connected()
 
 
 @scenario()

@@ -470,6 +470,7 @@ export class SessionMachine implements ConnectionUser, SeatUser {
     this.seats.clear();
     this.deadlines.clear();
     this.lists.length = this.authentications.length = 0;
+    this.connection.loginToken = "";
     for (const call of [...this.calls.values()]) this.reject(call, call.kind === "open" ? error : this.connection.disconnected());
     this.emit("closed", this.connection.disconnected());
   }

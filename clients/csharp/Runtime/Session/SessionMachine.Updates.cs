@@ -342,6 +342,7 @@ namespace Tickwire
             deadlines.Clear();
             lists.Clear();
             authentications.Clear();
+            Connection.LoginToken = "";
             foreach (PendingCall call in calls.ToArray())
             {
                 Reject(call, call.Kind == CallKind.Open ? error : Connection.Disconnected());

@@ -498,6 +498,7 @@ func closed(error: _Errors.ClientError) -> void:
 	_deadlines.clear()
 	_lists.clear()
 	_authentications.clear()
+	connection.login_token = ""
 	for waiting: _PendingCall in _calls.values():
 		reject(waiting, error if waiting.kind == _Kind.OPEN else connection.disconnected_error())
 	_emit("closed", connection.disconnected_error())

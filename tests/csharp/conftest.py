@@ -19,7 +19,7 @@ PACKAGE = ROOT / "clients" / "csharp"
 COMPILER = shutil.which("mcs")
 RUNTIME = shutil.which("mono")
 SOURCES = ("Runtime", "Tests~")
-FLAGS = ("-langversion:latest", "-nologo", "-warnaserror+", "-warn:4")
+FLAGS = ("-langversion:latest", "-nologo", "-warnaserror+", "-warn:4", "-r:System.Net.Http")
 
 
 def sources() -> list[str]:

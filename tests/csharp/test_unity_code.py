@@ -60,6 +60,7 @@ def test_a_frame_polls_each_client_whatever_the_others_do(tmp_path: Path) -> Non
         "after a failed connection: ConnectFailedException 0",
         "after a listener has disposed of all: no exception 0",
         "beside a transport that fails: no exception 1 2",
+        "delays: True False",
     ]
 
 

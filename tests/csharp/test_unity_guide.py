@@ -73,3 +73,7 @@ def test_the_script_of_the_guide_compiles(squares: Path) -> None:
     script = block(GUIDE, "csharp", "class SquareGame")
     options = ("-target:library", "-define:UNITY_5_3_OR_NEWER")
     compile_guide(squares, script, "script.dll", *options, folders=("Runtime", "UnityStandIns~"))
+
+
+def test_the_account_of_the_guide_compiles(squares: Path) -> None:
+    compile_guide(squares, block(GUIDE, "csharp", "class Player"), "account.dll", "-target:library")

@@ -35,6 +35,11 @@ public static class UnityPump
         Frame();
         string raised = Frame();
         Print("beside a transport that fails", raised + " " + quiet.Polls + " " + Count());
+
+        Task late = TickwirePump.DelayAsync(60000);
+        Task soon = TickwirePump.DelayAsync(0);
+        Frame();
+        Print("delays", soon.IsCompleted + " " + late.IsCompleted);
         return 0;
     }
 

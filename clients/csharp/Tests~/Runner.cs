@@ -4,6 +4,7 @@
 //     Tests.exe ROOT run [NAME...]   one line for each test: "ok NAME", or "FAIL NAME: reason"
 //     Tests.exe ROOT play URL ROOM SECONDS NAME   a player: see Player.cs
 //     Tests.exe ROOT restart URL FILE             a program that resumes its session: see Restart.cs
+//     Tests.exe ROOT account URL FILE CALL...     calls of an account: see AccountProgram.cs
 //     Tests.exe ROOT TOOL [FILE]     a tool for a test in Python: see Tools.cs
 //
 // ROOT is the root of the repository, whose vectors the tests read.
@@ -55,6 +56,9 @@ namespace Tickwire.Tests
                     return PlayerProgram.Play(new List<string>(arguments).GetRange(2, 4).ToArray());
                 case "restart":
                     return RestartProgram.Run(arguments[2], arguments[3]);
+                case "account":
+                    string[] lines = new List<string>(arguments).GetRange(4, arguments.Length - 4).ToArray();
+                    return AccountProgram.Run(arguments[2], arguments[3], lines);
                 default:
                     return Tools.Run(arguments[1], arguments.Length > 2 ? arguments[2] : null);
             }

@@ -21,6 +21,7 @@ namespace Tickwire.Tests
                 PlayTests.All(),
                 PredictionTests.All(),
                 ClientTests.All(),
+                AccountTests.All(),
             })
             {
                 foreach (Test test in suite)

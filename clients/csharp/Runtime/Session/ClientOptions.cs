@@ -28,5 +28,13 @@ namespace Tickwire
 
         /// <summary>Creates a connection; by default the WebSocket of the platform.</summary>
         public Func<ITransport> CreateTransport { get; set; }
+
+        /// <summary>Returns a copy with another source of the token.</summary>
+        internal ClientOptions WithProvider(Func<Task<string>> provider)
+        {
+            var copy = (ClientOptions)MemberwiseClone();
+            copy.TokenProvider = provider;
+            return copy;
+        }
     }
 }

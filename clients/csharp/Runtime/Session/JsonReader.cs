@@ -1,4 +1,4 @@
-// Reads JSON: the stored session, and the claims of a token. netstandard2.1 has no reader of its own.
+// Reads JSON: the stored session and login, the claims of a token, responses of the player HTTP API. netstandard2.1 has no reader.
 
 using System.Collections.Generic;
 using System.Globalization;

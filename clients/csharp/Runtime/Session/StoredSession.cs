@@ -5,7 +5,6 @@
 
 using System;
 using System.Collections.Generic;
-using System.Globalization;
 using System.Text;
 
 namespace Tickwire
@@ -107,33 +106,16 @@ namespace Tickwire
         /// <summary>Returns the text to save.</summary>
         public string ToText()
         {
-            var text = new StringBuilder("{\"version\":").Append(Version);
-            Append(text, "url", Url);
-            Append(text, "initial_url", InitialUrl);
-            Append(text, "player", Player);
-            Append(text, "resume_token", ResumeToken);
-            text.Append(",\"last_event\":").Append(LastEvent.ToString(CultureInfo.InvariantCulture));
-            text.Append(",\"attempt\":").Append(Attempt.ToString(CultureInfo.InvariantCulture));
-            text.Append(",\"command_id\":").Append(CommandId.ToString(CultureInfo.InvariantCulture));
-            return text.Append('}').ToString();
-        }
-
-        private static void Append(StringBuilder text, string name, string value)
-        {
-            text.Append(",\"").Append(name).Append("\":\"");
-            foreach (char character in value)
-            {
-                if (character == '"' || character == '\\' || character < ' ')
-                {
-                    text.Append("\\u").Append(((int)character).ToString("x4", CultureInfo.InvariantCulture));
-                }
-                else
-                {
-                    text.Append(character);
-                }
-            }
-
-            text.Append('"');
+            return new JsonWriter()
+                .Add("version", Version)
+                .Add("url", Url)
+                .Add("initial_url", InitialUrl)
+                .Add("player", Player)
+                .Add("resume_token", ResumeToken)
+                .Add("last_event", LastEvent)
+                .Add("attempt", Attempt)
+                .Add("command_id", CommandId)
+                .ToString();
         }
 
         private static string TextOf(Dictionary<string, object> fields, string name)

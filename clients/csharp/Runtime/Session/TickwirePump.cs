@@ -3,6 +3,7 @@
 #if UNITY_5_3_OR_NEWER
 using System;
 using System.Collections.Generic;
+using System.Threading.Tasks;
 using UnityEngine;
 
 namespace Tickwire
@@ -13,18 +14,18 @@ namespace Tickwire
     internal sealed class TickwirePump : MonoBehaviour
     {
         private static readonly List<TickwireClient> Clients = new List<TickwireClient>();
+        private static readonly List<Delay> Delays = new List<Delay>();
         private static TickwirePump pump;
+
+        private struct Delay
+        {
+            public double AtMs;
+            public TaskCompletionSource<bool> Ended;
+        }
 
         public static void Add(TickwireClient client)
         {
-            if (pump == null)
-            {
-                // HideAndDontSave would keep the object in the editor after each play mode.
-                var owner = new GameObject("Tickwire") { hideFlags = HideFlags.HideInHierarchy };
-                DontDestroyOnLoad(owner);
-                pump = owner.AddComponent<TickwirePump>();
-            }
-
+            Start();
             Clients.Add(client);
         }
 
@@ -33,10 +34,31 @@ namespace Tickwire
             Clients.Remove(client);
         }
 
+        /// <summary>Completes in a frame after a time.</summary>
+        public static Task DelayAsync(double ms)
+        {
+            Start();
+            var ended = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
+            Delays.Add(new Delay { AtMs = TickwireClient.NowMs + ms, Ended = ended });
+            return ended.Task;
+        }
+
+        private static void Start()
+        {
+            if (pump == null)
+            {
+                // HideAndDontSave would keep the object in the editor after each play mode.
+                var owner = new GameObject("Tickwire") { hideFlags = HideFlags.HideInHierarchy };
+                DontDestroyOnLoad(owner);
+                pump = owner.AddComponent<TickwirePump>();
+            }
+        }
+
         private void Update()
         {
             ForEach(client => client.PollAndReport());
             Clients.RemoveAll(client => client.IsOver);
+            Delays.RemoveAll(delay => TickwireClient.NowMs >= delay.AtMs && delay.Ended.TrySetResult(true));
         }
 
         /// <summary>The app is visible again: its timers were late, and the network may have changed.</summary>

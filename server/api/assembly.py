@@ -29,6 +29,7 @@ from tickwire.server.errors import ConfigError
 from tickwire.server.http.application import HttpOptions, HttpRoutes, create_application
 from tickwire.server.http.connection import ConnectionLimits
 from tickwire.server.http.http_server import HttpServer
+from tickwire.server.http.idempotency import LEASE_MARGIN_S
 from tickwire.server.observability import logs
 from tickwire.server.observability.health import Health
 from tickwire.server.observability.metrics import Metrics
@@ -187,7 +188,12 @@ def load_api_certificate(settings: Settings) -> TlsCertificate | None:
 
 def _create_rules(context: ApiContext, callers: CallerRules) -> RequestRules:
     settings, store = context.settings, context.store
-    requests = StoredRequests(store.database, store.calls, stored_s=settings.api.answers_stored_s)
+    requests = StoredRequests(
+        store.database,
+        store.calls,
+        lease_s=settings.api.request_timeout_s + LEASE_MARGIN_S,
+        stored_s=settings.api.answers_stored_s,
+    )
     return RequestRules(settings.api, context.redis, settings.redis.namespace, requests, callers)
 
 

@@ -80,7 +80,9 @@ class RequestRules:
             operations=operations,
         )
         self._limits = [RateLimitMiddleware(rules, self._buckets) for rules in (addresses, players)]
-        self._idempotency = IdempotencyMiddleware(requests, caller=callers.find)
+        self._idempotency = IdempotencyMiddleware(
+            requests, caller=callers.find, operation_s=settings.request_timeout_s
+        )
         self.middleware: Sequence[Middleware] = (
             self._limits[0],
             *callers.middleware,

@@ -50,8 +50,11 @@ IDEMPOTENT: dict[str, Any] = {OPTION: "optional"}
 """The `opt` of a handler whose answers are stored for requests with a key."""
 IDEMPOTENCY_KEY_REQUIRED: dict[str, Any] = {OPTION: "required"}
 """The `opt` of a handler that refuses requests without a key."""
-OPERATION_S = 45.0
-"""The longest that an operation runs: less than the lease of an attempt, so that two attempts do not overlap."""
+OPERATION_S = 10.0
+"""The longest that an operation runs by default: less than the lease of an attempt, so that two attempts do not
+overlap."""
+LEASE_MARGIN_S = 5.0
+"""A lease lasts this much longer than its operation may run: the time for storing the answer."""
 STORED_STATUSES = frozenset((*range(200, 300), 402, 403, 404, 409, 410, 412, 422))
 """The statuses with which an operation has decided. 400, 401, 408, 413, 415, 429 and 5xx are not stored."""
 STORED_HEADERS = frozenset((b"content-type", b"location", b"etag", b"content-language", b"content-disposition"))
@@ -69,7 +72,7 @@ class IdempotencyMiddleware(ASGIMiddleware):
         store: stores the answers.
         caller: returns the player or another identity that the request is from; empty if there is none. A request
             without a caller runs without a stored answer.
-        digest_key: the key of the digests of requests, the same in all processes.
+        operation_s: the longest that an operation runs; the lease of the store lasts LEASE_MARGIN_S longer.
 
     Attributes:
         results: the number of requests with a key by result: run, replayed, in_progress, key_reused, not_stored.
@@ -78,11 +81,11 @@ class IdempotencyMiddleware(ASGIMiddleware):
     scopes = (ScopeType.HTTP,)
 
     def __init__(
-        self, store: IdempotentRequestStore, *, caller: Callable[[Scope], str], digest_key: bytes = b""
+        self, store: IdempotentRequestStore, *, caller: Callable[[Scope], str], operation_s: float = OPERATION_S
     ) -> None:
         self._store = store
         self._caller = caller
-        self._digest_key = digest_key[: hashlib.blake2b.MAX_KEY_SIZE]
+        self._operation_s = operation_s
         self.results: Counter[str] = Counter()
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, next_app: ASGIApp) -> None:
@@ -119,7 +122,7 @@ class IdempotencyMiddleware(ASGIMiddleware):
         receive, send = channel
         response = _HeldResponse()
         try:
-            async with asyncio.timeout(OPERATION_S):
+            async with asyncio.timeout(self._operation_s):
                 await next_app(scope, receive, response.hold)
         except TimeoutError as error:
             raise Unavailable("the operation takes too long; retry with the same Idempotency-Key") from error
@@ -151,7 +154,7 @@ class IdempotencyMiddleware(ASGIMiddleware):
         """Read the body, which the connection keeps for the handler, and return the identity of the request."""
         connection = Request[Any, Any, Any](scope, receive)
         body = await connection.body()
-        digest = hashlib.blake2b(key=self._digest_key, digest_size=32)
+        digest = hashlib.blake2b(digest_size=32)
         for part in (scope["path"].encode("utf-8", "surrogatepass"), scope["query_string"], body):
             digest.update(len(part).to_bytes(8, "big") + part)
         operation = f"{connection.method} {scope['route_handler'].handler_name}"

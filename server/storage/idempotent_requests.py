@@ -25,8 +25,9 @@ from tickwire.server.errors import IdempotencyKeyReused, Internal, RequestInProg
 from tickwire.server.idempotent_request import IdempotentRequest, Lease, StoredAnswer
 from tickwire.server.storage.mongo_calls import MongoCalls
 
-LEASE_S = 60.0
-"""The time that an attempt has. The HTTP server cancels an operation before that (server/http/idempotency.py)."""
+LEASE_S = 15.0
+"""The time that an attempt has: longer than an operation runs (server/http/idempotency.py). After a crash a retry is
+refused for the rest of it."""
 STORED_S = 24 * 3600.0
 """Answers are stored for this time after the first attempt; the client must retry within it."""
 

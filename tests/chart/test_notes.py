@@ -30,6 +30,13 @@ def test_the_notes_name_objects_that_the_release_has(file: Path) -> None:
     assert pod in {one["metadata"]["name"] for one in kinds(objects, "StatefulSet")}
 
 
+def test_notes_name_the_player_api_where_there_is_one() -> None:
+    notes = {file.stem: notes_of(file) for file in EXAMPLES}
+    assert "https://api.example.test/v1," in notes["production"]
+    assert "https://play.example.test/v1," in notes["small"]
+    assert "player API" not in notes["region-us"]
+
+
 def test_notes_help_with_an_install_that_hangs() -> None:
     notes = notes_of(EXAMPLES[0])
     for word in ("get events", "job/", "Secret", "DNS", "certificate", "helm -n game test tickwire"):

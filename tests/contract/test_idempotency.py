@@ -23,6 +23,7 @@ from tickwire.server.http.idempotency import (
 )
 from tickwire.server.idempotent_request import ANSWER_BYTES_MAX
 from tickwire.server.storage import CallSettings, MongoStore, StoredRequests, migrate
+from tickwire.server.storage.idempotent_requests import LEASE_S
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -84,9 +85,10 @@ class ShopProcesses:
         self._closing: list[Any] = []
         self.session = aiohttp.ClientSession()
 
-    async def start(self, deadline_s: float = 5.0) -> ShopProcess:
+    async def start(self, deadline_s: float = 5.0, operation_s: float = 10.0) -> ShopProcess:
         store = MongoStore(self._url, self._database, calls=CallSettings(deadline_s))
-        middleware = IdempotencyMiddleware(StoredRequests(store.database, store.calls), caller=caller)
+        requests = StoredRequests(store.database, store.calls)
+        middleware = IdempotencyMiddleware(requests, caller=caller, operation_s=operation_s)
         options = HttpOptions(title="Shop", middleware=[middleware])
         handlers = [create_gift, create_purchase, create_token, get_long]
         server = HttpServer(
@@ -181,11 +183,20 @@ async def test_concurrent_request_is_refused_until_the_first_one_ends(processes:
     await processes.shop.started.wait()
     status, body, headers = await second.call()
     assert (status, body["code"]) == (409, "REQUEST_IN_PROGRESS")
-    assert 0 < int(headers["retry-after"]) <= 60
+    assert 0 < int(headers["retry-after"]) <= LEASE_S
     release.set()
     assert (await running)[1] == {"gift": 1}
     assert (await second.call())[1] == {"gift": 1}
     assert processes.shop.runs == 1
+
+
+async def test_operation_that_takes_too_long_ends_before_its_lease(processes: ShopProcesses) -> None:
+    process = await processes.start(operation_s=0.2)
+    processes.shop.next.append(asyncio.Event())
+    status, problem, headers = await process.call()
+    assert (status, problem["code"]) == (503, "UNAVAILABLE")
+    assert int(headers["retry-after"]) >= 1
+    assert (await process.call())[0] == 409, "its write may still be under way: the lease protects it"
 
 
 async def test_key_of_another_request_is_refused(processes: ShopProcesses) -> None:

@@ -118,6 +118,7 @@ class MortalProcess:
             "headers": [(b"idempotency-key", key.encode()), (b"content-type", b"application/json")],
             "client": ("127.0.0.1", 1),
             "server": ("127.0.0.1", 1),
+            "state": {},
         }
         try:
             await self._app(scope, receive, send)

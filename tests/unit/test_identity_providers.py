@@ -6,19 +6,16 @@ import asyncio
 import hashlib
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
-import aiohttp
 import jwt
 import msgspec
 import pytest
 import structlog
-from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from tests.harness.provider_servers import CLIENT, STEAM_KEY, TICKET, sign_in, steam_server
 from tickwire.server.errors import InvalidToken, NotFound, Unavailable
 from tickwire.services.accounts.counters import AccountCounters
 from tickwire.services.accounts.providers.oidc import OidcProvider, OidcRules, check_id_token, find_jwks_uri
@@ -32,10 +29,7 @@ from tickwire.services.accounts.providers.registry import (
 from tickwire.services.accounts.providers.settings import ProviderSettings, provider_contradictions
 from tickwire.services.accounts.providers.steam import SteamProvider
 
-CLIENT = "the-game"
 NOW_S = 1_700_000_000.0
-STEAM_KEY = "0123456789ABCDEF0123456789ABCDEF"
-TICKET = "14" * 120
 
 
 @pytest.fixture(scope="module")
@@ -45,27 +39,6 @@ def issuer() -> Iterator[str]:
 
     with oidc_provider_mock.run_server_in_thread() as server:
         yield f"http://localhost:{server.server_port}"
-
-
-async def sign_in(issuer: str, player: str, nonce: str = "", client: str = CLIENT) -> str:
-    """Sign in at the issuer by the authorization-code flow, as a game client does, and return the ID token."""
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
-        async with session.get(f"{issuer}/.well-known/openid-configuration") as answer:
-            metadata = await answer.json()
-        query = {"client_id": client, "response_type": "code", "scope": "openid", "redirect_uri": "game://signed-in"}
-        query |= {"nonce": nonce} if nonce else {}
-        form = {"sub": player}
-        async with session.post(
-            metadata["authorization_endpoint"], params=query, data=form, allow_redirects=False
-        ) as answer:
-            assert answer.status == 302, await answer.text()
-            code = parse_qs(urlsplit(answer.headers["Location"]).query)["code"][0]
-        form = {"grant_type": "authorization_code", "code": code, "redirect_uri": "game://signed-in"}
-        auth = aiohttp.BasicAuth(client, "any")
-        async with session.post(metadata["token_endpoint"], data=form, auth=auth) as answer:
-            assert answer.status == 200, await answer.text()
-            token: str = (await answer.json())["id_token"]
-            return token
 
 
 def provider_of(issuer: str, **changes: Any) -> OidcProvider:
@@ -203,46 +176,6 @@ def test_nonce_of_apple_is_hashed() -> None:
             check_id_token(claims, rules, nonce, NOW_S)
     with pytest.raises(InvalidToken):
         check_id_token(claims | {"aud": "com.example.other"}, rules, "raw", NOW_S)
-
-
-class FakeSteam:
-    """A server that speaks `AuthenticateUserTicket`.
-
-    Attributes:
-        answer: the document, a status, or None to answer never.
-        requests: the requests that it has received.
-    """
-
-    def __init__(self) -> None:
-        self.answer: dict[str, Any] | int | bytes | None = {
-            "response": {"params": {"result": "OK", "steamid": "76561197960287930", "publisherbanned": False}}
-        }
-        self.requests: list[web.Request] = []
-        self.url = ""
-
-    async def handle(self, request: web.Request) -> web.Response:
-        self.requests.append(request)
-        if self.answer is None:
-            await asyncio.sleep(30)
-        if isinstance(self.answer, int):
-            return web.Response(status=self.answer, headers={"Location": self.url + "/elsewhere"})
-        body = self.answer if isinstance(self.answer, bytes) else json.dumps(self.answer).encode()
-        return web.Response(body=body, content_type="application/json")
-
-
-@asynccontextmanager
-async def steam_server() -> AsyncIterator[FakeSteam]:
-    steam = FakeSteam()
-    app = web.Application()
-    app.router.add_get("/{path:.*}", steam.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    steam.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    try:
-        yield steam
-    finally:
-        await runner.cleanup()
 
 
 def steam_of(url: str, deadline_s: float = 5.0) -> SteamProvider:

@@ -15,6 +15,7 @@ import msgspec
 import structlog
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
+from litestar.datastructures import MutableScopeHeaders
 from litestar.di import Provide
 from litestar.types import (
     ASGIApp,
@@ -100,6 +101,7 @@ def create_application(options: HttpOptions, routes: Sequence[HttpRoutes]) -> AS
         handlers,
         dependencies=dependencies,
         cors_config=None if options.allows_origin is None else _create_cors(options.allows_origin),
+        before_send=[_set_allow],
         exception_handlers={Exception: handle_error, **options.exception_handlers},
         logging_config=None,
         middleware=[DecodedPathParameters(), *options.middleware],
@@ -129,6 +131,17 @@ def _create_cors(allows: Callable[[str], bool]) -> CORSConfig:
     cors = _Cors(allow_origins=[], expose_headers=EXPOSED_HEADERS)
     cors.allows = allows
     return cors
+
+
+async def _set_allow(message: Message, scope: Scope) -> None:
+    """Name all methods of a path in an answer to OPTIONS; Litestar's misses those of handlers registered later."""
+    template = scope.get("path_template")
+    if message["type"] == "http.response.start" and scope.get("method") == "OPTIONS" and template:
+        routes = [route for route in scope["litestar_app"].routes if route.path_format == template]
+        methods = sorted({method for route in routes for method in getattr(route, "methods", ())})
+        headers = MutableScopeHeaders.from_message(message)
+        if "Allow" in headers and methods:
+            headers["Allow"] = ", ".join(methods)
 
 
 class _Boundary:

@@ -39,9 +39,11 @@ class BoundedConnection(HttpToolsProtocol):
     def __init__(self, *, limits: ConnectionLimits, **arguments: Any) -> None:
         super().__init__(**arguments)
         self._limits = limits
-        self._head_bytes = 0
-        self._is_in_head = True
+        self._is_in_head = False
+        self._parsed_bytes = 0
+        self._raw_bytes = 0
         self._is_too_large = False
+        self._is_message_ended = False
         self._head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -58,19 +60,20 @@ class BoundedConnection(HttpToolsProtocol):
         """Parse the data; refuse a head that is too large, also one that never ends."""
         if self.transport.is_closing():
             return
-        before = self._head_bytes
+        self._is_message_ended = False
         super().data_received(data)
         if self._is_in_head and not self.transport.is_closing():
             self._start_timer()
-            self._head_bytes = max(self._head_bytes, before + len(data))
-            if self._head_bytes > HEAD_BYTES_MAX:
+            if not self._is_message_ended:
+                self._raw_bytes += len(data)  # the parser reports a header only once it is complete
+            if self._raw_bytes > HEAD_BYTES_MAX:
                 self._is_too_large = True
                 self.send_400_response("")
 
     def on_message_begin(self) -> None:
         """Begin to count the bytes of a head."""
         super().on_message_begin()
-        self._is_in_head, self._head_bytes = True, 0
+        self._is_in_head, self._parsed_bytes, self._raw_bytes = True, 0, 0
 
     def on_url(self, url: bytes) -> None:
         """Count the request's target."""
@@ -84,16 +87,16 @@ class BoundedConnection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """End the head, and pass the request to the application, or refuse it if there are too many connections."""
-        self._is_in_head, self._head_bytes = False, 0
+        self._is_in_head = False
         self._stop_timer()
         is_too_many = len(self.connections) > self._limits.connections_max
         self.app = _refuse if is_too_many else self.config.loaded_app
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        """Expect the next request."""
+        """Note that what follows in the same data is another request."""
         super().on_message_complete()
-        self._is_in_head = True
+        self._is_message_ended = True
 
     def send_400_response(self, msg: str) -> None:
         """Answer a request that cannot be parsed, and close the connection."""
@@ -105,8 +108,8 @@ class BoundedConnection(HttpToolsProtocol):
         self.transport.close()
 
     def _count(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > HEAD_BYTES_MAX:
+        self._parsed_bytes += size
+        if self._parsed_bytes > HEAD_BYTES_MAX:
             self._is_too_large = True
             raise ValueError("the head of the request is too large")  # the parser passes it on as its own error
 

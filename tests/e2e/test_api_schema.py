@@ -25,14 +25,26 @@ EXAMPLES = 15
 SECONDS_MAX = 400
 CHECKS_LEFT_OUT = "positive_data_acceptance"
 """Statuses that the document does not describe: accounts and tokens in a request may not exist."""
+SECRET = "0123456789abcdef0123456789abcdef"
+REFUSALS = [400, 401, 403, 404, 405, 406, 408, 409, 413, 415, 422, 429, 431]
 SEEDS = range(3)
 REQUESTS = 100
 
 
+ENVIRON = {
+    "TICKWIRE__ACCOUNTS__SECRET": "a secret of the fleet of 32 characters or more",
+    "TICKWIRE__ACCOUNTS__PASSWORDS__MEMORY_KIB": "8192",
+    "TICKWIRE__ACCOUNTS__PASSWORDS__TIME_COST": "1",
+    "TICKWIRE__API__ADDRESS_LIMIT": "",  # the answer to everything would soon be 429
+    "TICKWIRE__API__PLAYER_LIMIT": "",
+}
+ENDS_THE_LOGIN = ("delete_account", "merge_account", "change_password")
+"""Operations after which the token of the test is no longer valid."""
+
+
 @pytest.fixture
 async def api(shard_settings: Settings, tmp_path: Path) -> AsyncIterator[ApiProcess]:
-    environ = {"TICKWIRE__ACCOUNTS__SECRET": "a secret of the fleet of 32 characters or more"}
-    made = ApiProcess(shard_settings, tmp_path, environ | {"TICKWIRE__ACCOUNTS__PASSWORDS__MEMORY_KIB": "8192"})
+    made = ApiProcess(shard_settings, tmp_path, ENVIRON)
     try:
         await made.ready()
         yield made
@@ -50,8 +62,11 @@ async def read_document(api: ApiProcess) -> dict[str, Any]:
 
 
 async def run_schemathesis(api: ApiProcess, folder: Path, arguments: Sequence[str] = ()) -> None:
+    config = folder / "schemathesis.toml"
+    config.write_text(f"[checks]\nnegative_data_rejection.expected-statuses = {REFUSALS}\n")
     process = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name("schemathesis")),
+        f"--config-file={config}",
         "run",
         f"{api.url}/v1/openapi.json",
         f"--exclude-checks={CHECKS_LEFT_OUT}",
@@ -87,9 +102,37 @@ async def test_document_is_valid_and_describes_every_operation(api: ApiProcess) 
 @pytest.mark.timeout(SECONDS_MAX + 60)
 async def test_every_response_matches_the_openapi_document(api: ApiProcess, tmp_path: Path) -> None:
     await run_schemathesis(api, tmp_path)
+    assert_healthy(api)
+
+
+@pytest.mark.timeout(SECONDS_MAX + 60)
+async def test_every_response_to_a_player_matches_the_openapi_document(api: ApiProcess, tmp_path: Path) -> None:
+    body = {"device_id": "schemathesis-device-1", "secret": SECRET}
+    async with (
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session,
+        session.post(f"{api.url}/v1/login/device", json=body) as response,
+    ):
+        assert response.status == 200, await response.text()
+        token = (await response.json())["access_token"]
+    document = await read_document(api)
+    secured = [
+        f"--include-operation-id={operation['operationId']}"
+        for item in document["paths"].values()
+        for operation in item.values()
+        if operation.get("security") and operation["operationId"] not in ENDS_THE_LOGIN
+    ]
+    assert len(secured) > 3
+    await run_schemathesis(api, tmp_path, [f"--header=Authorization: Bearer {token}", *secured])
+    assert_healthy(api)
+    answered = [name for name in scrape(api.operations_port) if 'operation="get_account",status="2xx"' in name]
+    assert answered, "the token was valid"
+
+
+def assert_healthy(api: ApiProcess) -> None:
+    """Assert that the process is ready and has answered no request with a 5xx."""
     assert readiness(api.operations_port)[0] == 200
-    server_errors = [name for name in scrape(api.operations_port) if 'status="5xx"' in name]
-    assert not server_errors
+    failed = [name for name, value in scrape(api.operations_port).items() if 'status="5xx"' in name and value]
+    assert not failed, api.log.read_text()[-4000:]
 
 
 def request_from(rng: random.Random, operations: Sequence[tuple[str, str]]) -> bytes:

@@ -11,7 +11,7 @@ import aiohttp
 import msgspec
 import pytest
 import structlog
-from litestar import Request, get, post
+from litestar import Request, delete, get, post
 from litestar.di import NamedDependency
 from litestar.params import FromPath, JSONBody
 from msgspec import Meta
@@ -89,6 +89,11 @@ async def show_address(request: Request[Any, Any, Any]) -> dict[str, str]:
     return {"address": get_client_address(request)}
 
 
+@delete("/v1/address")
+async def forget_address() -> None:
+    pass
+
+
 @pytest.fixture
 def greeter() -> Greeter:
     return Greeter()
@@ -110,7 +115,7 @@ async def server(greeter: Greeter) -> AsyncIterator[HttpServer]:
         find_address=TrustedProxies(["127.0.0.1"]).client_address,
         observe=lambda operation, status, duration_s: greeter.observed.append((operation, status)),
     )
-    routes = HttpRoutes(handlers=[greet, slow, fail, show_address], dependencies={"greeter": greeter})
+    routes = HttpRoutes(handlers=[greet, slow, fail, show_address, forget_address], dependencies={"greeter": greeter})
     limits = ConnectionLimits(head_timeout_s=greeter.timeout_s, connections_max=CONNECTIONS_MAX)
     made = HttpServer(create_application(options, [routes]), section="api", limits=limits)
     await made.start("127.0.0.1", 0)
@@ -222,6 +227,12 @@ async def test_page_shows_the_operations_and_loads_nothing_from_other_sites(http
         assert f'id="{target}"' in page, target
     async with http.get(re.findall(r'stylesheet" href="([^"]+)', page)[0]) as response:
         assert (response.status, response.content_type) == (200, "text/css")
+
+
+async def test_options_names_all_methods_of_a_path(http: aiohttp.ClientSession) -> None:
+    async with http.options("/v1/address") as response:
+        assert response.status == 204
+        assert response.headers["Allow"] == "DELETE, GET, OPTIONS"
 
 
 async def test_only_allowed_origins_may_read_responses(http: aiohttp.ClientSession) -> None:
@@ -370,6 +381,26 @@ async def test_requests_that_are_not_http_or_too_large_are_refused(
     answer = await exchange(server, *parts)
     assert answer.startswith(f"HTTP/1.1 {status} ".encode())
     assert b"application/problem+json" in answer
+
+
+async def test_requests_of_one_connection_and_heads_in_parts_are_not_counted_together(server: HttpServer) -> None:
+    filler = b"A: " + b"x" * 3000 + b"\r\n"
+    request = b"GET /v1/address HTTP/1.1\r\nHost: x\r\n" + filler + b"\r\n"
+    last = b"GET /v1/address HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
+    async with asyncio.timeout(10):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        for _ in range(2 * HEAD_BYTES_MAX // len(request)):
+            writer.write(request)
+            assert b" 200 " in await reader.readline()
+            while await reader.readline() != b"\r\n":
+                pass
+            await reader.readexactly(len(b'{"address":"127.0.0.1"}'))
+        for part in (last, filler, filler, filler, filler, b"\r\n"):
+            writer.write(part)
+            await writer.drain()
+            await asyncio.sleep(0.01)  # so that the parts arrive one by one; the test passes without it, too
+        assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
+        writer.transport.abort()
 
 
 @pytest.mark.parametrize(

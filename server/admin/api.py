@@ -19,6 +19,7 @@ from litestar.utils import normalize_path
 
 from tickwire.server.admin.audit_trail import AuditTrail
 from tickwire.server.admin.controllers.audit import AuditController
+from tickwire.server.admin.controllers.operators import OperatorController
 from tickwire.server.admin.controllers.players import PlayerController
 from tickwire.server.admin.controllers.policy import BanController, TuningController
 from tickwire.server.admin.controllers.rooms import RecordingController, RoomController, RoomErrorController
@@ -49,6 +50,7 @@ CONTROLLERS = (
     TuningController,
     AuditController,
     PlayerController,
+    OperatorController,
 )
 
 

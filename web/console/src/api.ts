@@ -98,6 +98,59 @@ export interface Queue {
   oldest_s: number;
 }
 
+export interface Operator {
+  name: string;
+  role: "read" | "support" | "admin";
+}
+
+export interface PlayerSummary {
+  player_id: string;
+  has_account: boolean;
+  identities: string[];
+  created_at: string | null;
+}
+
+export interface PlayerView {
+  player_id: string;
+  account: {
+    created_at: string;
+    state: string;
+    identities: { provider: string; subject: string; linked_at: string }[];
+    merged_into: string;
+    merged_from: string[];
+  } | null;
+  ban: { until: string; reason: string } | null;
+  presence: { shard_id: string; session_id: string; is_connected: boolean; room_id: string; room_type: string } | null;
+  is_presence_known: boolean;
+  version: number;
+  holdings: Record<string, number>;
+  profile: Record<string, unknown>;
+}
+
+export interface LedgerEntry {
+  key: string;
+  at: string;
+  session_id: string;
+  room: string;
+  changes: Record<string, number>;
+}
+
+export interface AuditEntry {
+  at: string;
+  operator: string;
+  role: string;
+  action: string;
+  target: Record<string, string>;
+  request: string;
+  note: string;
+  result: number;
+}
+
+export interface Page<T> {
+  items: T[];
+  next_cursor: string;
+}
+
 export class NotAllowed extends Error {}
 
 /** Returns the operator's token. It is stored for this tab only, and removed from the address. */

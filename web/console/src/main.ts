@@ -14,7 +14,11 @@ import {
   storeToken,
   token,
 } from "./api.js";
+import { showAudit } from "./audit.js";
 import { Chart } from "./chart.js";
+import { confirmed } from "./confirmation.js";
+import { forgetOperator, may, showOperator } from "./operator.js";
+import { startPlayers } from "./players.js";
 import { showRecordings } from "./recordings.js";
 import { button, fill } from "./tables.js";
 import { drawWorld } from "./world.js";
@@ -33,15 +37,6 @@ const charts = {
 };
 let before: { detail: ShardDetail; atMs: number } | null = null;
 let shownRoom = "";
-
-/** Asks for confirmation of an action that affects players. */
-async function confirmed(question: string): Promise<boolean> {
-  const dialog = by<HTMLDialogElement>("confirm");
-  by("question").textContent = question;
-  dialog.showModal();
-  await new Promise((resolve) => dialog.addEventListener("close", resolve, { once: true }));
-  return dialog.returnValue === "yes";
-}
 
 function fail(error: Error): void {
   by("status").textContent = error.message;
@@ -86,7 +81,7 @@ function showFleet(shards: readonly Shard[]): void {
     meter(shard.load, shard.load_max),
     shard.build,
     shard.region || "–",
-    button("drain", "bad", () => {
+    !may("admin") ? "" : button("drain", "bad", () => {
       const question = `Drain ${shard.shard_id}? Its ${shard.rooms} rooms move to other shards, and its process exits. The supervisor restarts it.`;
       void act(question, `/fleet/${encodeURIComponent(shard.shard_id)}/drain`);
     }),
@@ -121,7 +116,7 @@ function showSessions(sessions: readonly Session[]): void {
     `${(session.backlog_bytes / 1024).toFixed(1)} KB`,
     String(session.unacknowledged_events),
     String(session.connections),
-    button("kick", "bad", () => {
+    !may("support") ? "" : button("kick", "bad", () => {
       void act(`End the session of ${session.player_id}?`, `/sessions/${session.session_id}/kick`, {});
     }),
   ]);
@@ -185,6 +180,7 @@ async function showRoom(rooms: readonly Room[]): Promise<void> {
 }
 
 async function refresh(): Promise<void> {
+  await showOperator();
   const [detail, shards, rooms, modes, errors, recordings] = await Promise.all([
     request<ShardDetail>("/shard"),
     request<Shard[]>("/fleet"),
@@ -206,6 +202,7 @@ async function refresh(): Promise<void> {
   showRecordings(recordings, fail);
   await showRoom(rooms);
   by("status").textContent = "";
+  await showAudit().catch(fail); // last, because the rooms are shown also while MongoDB does not answer
 }
 
 async function poll(): Promise<void> {
@@ -226,7 +223,9 @@ async function poll(): Promise<void> {
 by<HTMLFormElement>("sign-in").onsubmit = (event) => {
   event.preventDefault();
   storeToken(by<HTMLInputElement>("token").value.trim());
+  forgetOperator();
   void poll();
 };
 token();
+startPlayers(fail);
 void poll();

@@ -70,7 +70,7 @@ class Session:
         address: the address of its last connection; empty before the first.
         generations: numbers its connections.
         history: its last events on this shard.
-        opened_us: when it was opened, on whichever shard: UTC, microseconds since 1970.
+        opened_us: when it was opened, on whichever shard, or its guest has logged in: UTC, microseconds since 1970.
         disconnected_since_s: when it lost its last connection, on the clock for time limits; 0 before that.
         close_reason: why the server has closed its connection; empty if it did not.
         seat: its seat; None outside of a room.
@@ -183,9 +183,12 @@ class Session:
             token_family_id=self.token.family_id if self.token is not None else "",
         )
 
-    def set_player(self, player_id: str) -> None:
-        """Make the session of a guest that of a player who has logged in. Its seat keeps the id of the guest."""
-        self.player_id, self.is_guest = player_id, False
+    def set_player(self, player_id: str, now_us: int) -> None:
+        """Make the session of a guest that of a player who has logged in. Its seat keeps the id of the guest.
+
+        Of several sessions of a player, that of the login is the newest: it was opened last for all shards.
+        """
+        self.player_id, self.is_guest, self.opened_us = player_id, False, now_us
         self.history.player_id = player_id
 
     def mark_restored(self) -> None:

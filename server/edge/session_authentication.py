@@ -21,6 +21,7 @@ from tickwire.server.edge.auth.authenticator import Identity
 from tickwire.server.edge.close_codes import SessionCloseCode
 from tickwire.server.edge.context import SessionContext
 from tickwire.server.edge.join import to_error_message
+from tickwire.server.edge.login_presence import LoginPresence
 from tickwire.server.edge.session import Session
 from tickwire.server.edge.session_token import SessionToken, TokenState, renew_token
 from tickwire.server.errors import Internal, TickwireError, Unauthorized, Unavailable
@@ -55,13 +56,10 @@ async def _find_answer(session: Session, context: SessionContext, token: str) ->
     try:
         async with asyncio.timeout(settings.handshake_timeout_s):
             identity = await context.authenticator.authenticate(token)
-        async with asyncio.timeout(settings.join_timeout_s):
-            while session.joining is not None:
-                await asyncio.wait((session.joining,))
         if identity.is_guest:
             raise Unauthorized("a token is required")
-        session.check_resumable()
-        accept_identity(session, context, identity)
+        async with asyncio.timeout(settings.join_timeout_s):
+            await _adopt(session, context, identity)
     except TimeoutError:
         error: TickwireError = Unavailable("authenticating the player took too long", retry_after_ms=1000)
     except TickwireError as refused:
@@ -76,6 +74,24 @@ async def _find_answer(session: Session, context: SessionContext, token: str) ->
     context.counters.authentications[error.code.lower()] += 1
     session.note("authentication_refused", code=error.code, error=str(error))
     return to_error_message(error, Authenticate)
+
+
+async def _adopt(session: Session, context: SessionContext, identity: Identity) -> None:
+    """Accept an identity after the join in progress, unless the player has another session that stays."""
+    login = LoginPresence(session, identity.player_id, context.now_us()) if session.is_guest else None
+    is_accepted = False
+    try:
+        if login is not None:
+            context.bans.check(identity.player_id)
+            await context.presence.admit(login)
+        while session.joining is not None:
+            await asyncio.wait((session.joining,))
+        session.check_resumable()
+        accept_identity(session, context, identity)
+        is_accepted = True
+    finally:
+        if login is not None and not is_accepted:
+            context.presence.withdraw(login)
 
 
 def accept_identity(session: Session, context: SessionContext, identity: Identity) -> None:

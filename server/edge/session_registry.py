@@ -86,7 +86,7 @@ class SessionRegistry:
         """
         self._admit(session, self.find_by_player(player_id))
         self._remove_from_player(session)
-        session.set_player(player_id)
+        session.set_player(player_id, self._get_context().now_us())
         self._by_player[player_id] = (*self._by_player.get(player_id, ()), session)
         self._get_context().presence.session_opened(session)
 

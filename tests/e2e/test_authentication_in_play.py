@@ -18,6 +18,7 @@ from tickwire.schemas.messages import (
     Authenticate,
     Authenticated,
     Command,
+    EndSession,
     Error,
     ErrorCode,
     Goodbye,
@@ -25,6 +26,8 @@ from tickwire.schemas.messages import (
     Joined,
     Leave,
     Left,
+    Ping,
+    Pong,
     Redirect,
     Reply,
     TokenExpiring,
@@ -32,6 +35,7 @@ from tickwire.schemas.messages import (
 )
 from tickwire.server.config import Settings
 from tickwire.server.edge.auth.settings import AuthSettings
+from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.shard import Shard
 
 
@@ -118,6 +122,37 @@ async def test_ban_of_a_player_who_has_logged_in_during_play_ends_the_session(sh
         await eventually(lambda: not other.parts.edge.registry.find_by_player("eve"), 5.0, "the session has ended")
         assert (await guest.next(Goodbye)).code is ErrorCode.BANNED
         assert await guest.close_code() == 4505
+
+
+async def test_login_replaces_the_session_of_the_player_on_another_shard(shard_settings: Settings) -> None:
+    """Although that session was opened later than the guest's."""
+    async with fleet(with_auth(shard_settings)) as (one, other), raw_client(one.url, hello()) as guest:
+        await guest.next(Welcome)
+        async with raw_client(other.url, hello(token=token_of("ann"))) as ann:
+            await ann.next(Welcome)
+            assert isinstance(await answer_to(guest, token_of("ann")), Authenticated)
+            assert (await ann.next(Goodbye)).code is ErrorCode.REPLACED
+            assert await ann.close_code() == 4501
+        await guest.say(Ping(3))
+        await guest.next(Pong)
+        assert players_of(one) == {"ann"}
+
+
+async def test_login_is_refused_while_the_player_has_a_session_on_another_shard(shard_settings: Settings) -> None:
+    edge = EdgeSettings(duplicate_sessions="refuse")
+    settings = msgspec.structs.replace(with_auth(shard_settings), edge=edge)
+    async with fleet(settings) as (one, other), raw_client(one.url, hello()) as guest:
+        await guest.next(Welcome)
+        async with raw_client(other.url, hello(token=token_of("ann"))) as ann:
+            await ann.next(Welcome)
+            refused = await answer_to(guest, token_of("ann"))
+            assert isinstance(refused, Error)
+            assert refused.code is ErrorCode.ALREADY_CONNECTED
+            assert players_of(other) == {"ann"}
+            await ann.say(EndSession())
+            assert await ann.close_code() == 1000
+        await eventually(lambda: not other.parts.presence.sessions.ended, what="the record is released")
+        assert isinstance(await answer_to(guest, token_of("ann")), Authenticated)
 
 
 async def test_player_who_has_logged_in_moves_with_its_room(shard_settings: Settings) -> None:

@@ -284,6 +284,14 @@ async def test_other_session_of_the_player_is_replaced() -> None:
     assert play.context.registry.find_by_player("ann") == [guest.session]
 
 
+async def test_login_counts_as_the_newest_session_of_the_player_on_all_shards() -> None:
+    play = TokenPlay()
+    guest = await play.connect()
+    play.at_s = 50
+    await guest.ask(Authenticate("ann@100"))
+    assert guest.session.opened_us == int((START_S + 50) * 1e6)
+
+
 async def test_login_is_refused_while_the_player_has_another_session() -> None:
     play = TokenPlay(duplicates="refuse")
     ann, guest = await play.connect("ann@100"), await play.connect()

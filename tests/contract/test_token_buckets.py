@@ -83,15 +83,17 @@ async def test_bucket_fills_with_time(buckets: TokenBuckets) -> None:
     assert (await take(buckets, BRISK)).is_allowed
 
 
-async def test_all_buckets_or_none_give_a_token(buckets: TokenBuckets) -> None:
+@pytest.mark.parametrize("order", [(WIDE, SLOW), (SLOW, WIDE)])
+async def test_all_buckets_or_none_give_a_token(buckets: TokenBuckets, order: tuple[BucketLimit, ...]) -> None:
     for _ in range(3):
-        assert (await take(buckets, WIDE, SLOW)).is_allowed
+        assert (await take(buckets, *order)).is_allowed
     for _ in range(4):
-        refused = await take(buckets, WIDE, SLOW)
+        refused = await take(buckets, *order)
         assert not refused.is_allowed
-        assert [one.remaining for one in refused.buckets] == [97, 0]
-        assert refused.buckets[0].retry_us == 0
-        assert refused.buckets[1].retry_us > 0
+        states = {limit.name: state for limit, state in zip(order, refused.buckets, strict=True)}
+        assert (states["wide"].remaining, states["slow"].remaining) == (97, 0)
+        assert states["wide"].retry_us == 0
+        assert states["slow"].retry_us > 0
     assert (await take(buckets, WIDE)).buckets[0].remaining == 96
 
 

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from tests.harness.ledger_stores import transaction
+from tests.harness.polling import eventually
 from tests.harness.shard_process import admin, running
 from tests.harness.tokens import AUTH, token_of
 from tickwire.client.client import connect
@@ -123,6 +124,21 @@ async def test_a_kick_ends_the_sessions_of_a_player_and_the_player_may_return(sh
     assert await ask(shard, "POST", "/players/ann/kick") == {"count": 0}
     async with connect(shard.url, token=token_of("ann")) as again:
         await again.join("garden")
+
+
+async def test_any_shard_shows_and_kicks_a_player_of_another_one(shard: Shard) -> None:
+    async with running(shard.settings) as other, connect(other.url, token=token_of("ann")) as client:
+        await client.join("garden")
+
+        async def is_shown() -> bool:
+            found = await ask(shard, "GET", "/players/ann")
+            return isinstance(found, dict) and (found["presence"] or {}).get("shard_id") == other.shard_id
+
+        await eventually(is_shown)
+        assert await ask(shard, "POST", "/players/ann/kick", {"reason": "be nice"}) == {"count": 1}
+        await client.wait_for(lambda: client.goodbye is not None)
+        assert client.goodbye is not None
+        assert (client.goodbye.code, client.goodbye.message) == (ErrorCode.KICKED, "be nice")
 
 
 async def test_an_identity_is_unlinked_but_never_the_last(shard: Shard) -> None:

@@ -65,6 +65,42 @@ async def test_role_accepts_requests_while_load_balancers_learn_of_its_stop(
         made.process.kill()
 
 
+async def test_request_in_flight_at_the_stop_is_answered(shard_settings: Settings, tmp_path: Path) -> None:
+    made = ApiProcess(shard_settings, tmp_path, {"TICKWIRE__ACCOUNTS__SECRET": "a secret of 32 characters or more"})
+    body = b'{"device_id":"drained-device-01","secret":"0123456789abcdef0123456789abcdef"}'
+    head = (
+        b"POST /v1/login/device HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    )
+
+    async def refuses() -> bool:
+        try:
+            _, other = await asyncio.open_connection("127.0.0.1", made.port)
+        except ConnectionError:
+            return True
+        other.close()
+        return False
+
+    try:
+        await made.ready()
+        async with asyncio.timeout(60):
+            reader, writer = await asyncio.open_connection("127.0.0.1", made.port)
+            writer.write(head % len(body) + body[:10])
+            await writer.drain()
+            # An answer on a later connection shows that the server has read the first one.
+            async with aiohttp.ClientSession() as session, session.get(f"{made.url}/v1/server") as response:
+                assert response.status == 200
+            made.terminate()
+            await eventually(refuses, what="no more connections")
+            writer.write(body[10:])
+            answer = await reader.read()
+            writer.close()
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"access_token" in answer
+        assert await asyncio.to_thread(made.process.wait, 40) == 0
+    finally:
+        made.process.kill()
+
+
 async def test_new_connections_receive_a_renewed_certificate(shard_settings: Settings, tmp_path: Path) -> None:
     files = {"TICKWIRE__API__CERTIFICATE": tmp_path / "tls.crt", "TICKWIRE__API__KEY": tmp_path / "tls.key"}
 

@@ -8,8 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import json
+from base64 import urlsafe_b64encode as b64encode
 from contextlib import suppress
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from jwt import get_algorithm_by_name
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import SERVER, Protocol
@@ -36,16 +40,37 @@ from tickwire.schemas.messages import (
 )
 from tickwire.schemas.state_messages import encode_ack, encode_state
 from tickwire.schemas.table_frames import encode_table_ack, encode_table_state
+from tickwire.server.edge.auth.authenticator import AccountAuthentication, create_authenticator
+from tickwire.server.edge.auth.settings import AuthSettings
 from tickwire.server.edge.connection import Connection
 from tickwire.server.edge.counters import EdgeCounters
 from tickwire.server.edge.rate_limit import LimitScope, RateLimiter
 from tickwire.server.edge.receiver import HandshakeRejection, Receiver
 from tickwire.server.edge.settings import EdgeSettings
 from tickwire.server.edge.token_bucket import TokenBucket
+from tickwire.server.errors import InvalidToken
+from tickwire.server.tokens.access_tokens import AccessTokenDecoder
+from tickwire.server.tokens.jwks import JwksCache
 
 PAYLOAD_BYTES_MAX = 70_000
 DESCRIPTION = StateDescription((TableDescription("ships", (FieldDescription("x", FieldKind.UINT, 8),)),))
 UNLIMITED = EdgeSettings(messages_per_second_max=10**7, bytes_per_second_max=1 << 30)
+
+
+async def _read_keys() -> bytes:
+    key = Ed25519PrivateKey.generate().public_key()
+    published = get_algorithm_by_name("EdDSA").to_jwk(key, as_dict=True) | {"kid": "k", "alg": "EdDSA"}
+    return json.dumps({"keys": [published]}).encode()
+
+
+DECODER = AccessTokenDecoder(
+    JwksCache(_read_keys, refresh_s=300.0, now_s=lambda: 0.0), issuer="tickwire", leeway_s=10.0, now_s=lambda: 0.0
+)
+AUTHENTICATOR = create_authenticator(
+    AuthSettings(guests=False, secret="the secret of another issuer, of 32 characters"),
+    lambda: 0.0,
+    AccountAuthentication(DECODER),
+)
 
 
 class Alone:
@@ -232,6 +257,18 @@ def session(data: bytes) -> None:
     LOOP.run_until_complete(live())
 
 
+def access_token(data: bytes) -> None:
+    """A token that nobody has signed, of any text or of any header and claims, is refused as invalid."""
+    segments = [b64encode(part).decode() for part in [*data.split(b"\n", 2), b"", b""][:3]]
+    for text in (data.decode("latin-1"), ".".join(segments)):
+        is_accepted = True
+        try:
+            LOOP.run_until_complete(AUTHENTICATOR.authenticate(text or "x"))
+        except InvalidToken:
+            is_accepted = False
+        assert not is_accepted
+
+
 def _parts(data: bytes) -> list[bytes]:
     """Messages out of one text: each begins with its length."""
     parts, at = [], 0
@@ -250,7 +287,7 @@ SERVER_MESSAGES = [
     encode_server(Authenticated("ann", 900_000)),
     encode_server(TokenExpiring(60_000)),
 ]
-TARGETS = {target.__name__: target for target in (frame_path, client_message, server_message, session)}
+TARGETS = {target.__name__: target for target in (frame_path, client_message, server_message, session, access_token)}
 SAMPLES: dict[str, list[bytes]] = {
     "frame_path": [b"\2\3\5\7\x0b\x0d\x11\x13" + b"\x82\x84maskdata\x89\x80mask\x02\x81maskx\x80\x81masky"],
     "client_message": [
@@ -266,6 +303,10 @@ SAMPLES: dict[str, list[bytes]] = {
             encode_client(Hello(SCHEMA_VERSION)),
             encode_client(Authenticate("token")),
         )
+    ],
+    "access_token": [
+        b'{"alg":"EdDSA","kid":"k"}\n{"iss":"tickwire","aud":"tickwire","sub":"p","fam":"f","exp":60}\n' + bytes(64),
+        b'{"alg":"HS256"}\n{"sub":"p","exp":60}\n' + bytes(32),
     ],
 }
 """The corpus that a fuzzer starts from, by target."""

@@ -140,6 +140,26 @@ async def test_second_session_in_the_fleet_is_refused(settings: Settings) -> Non
             await until_known(shards)
 
 
+@pytest.mark.parametrize("policy", ["replace", "refuse"])
+async def test_policy_holds_for_a_guest_who_logs_in(settings: Settings, policy: str) -> None:
+    async with (
+        fleet(with_policy(settings, policy)) as shards,
+        player(shards[0].url) as first,
+        connect(shards[1].url) as guest,
+    ):
+        await until_known(shards)
+        if policy == "refuse":
+            with pytest.raises(Refused):
+                await guest.authenticate(token_of(ANN))
+            assert first.is_connected
+            await first.close()
+        await guest.authenticate(token_of(ANN))
+        if policy == "replace":
+            await eventually(lambda: first.state is ConnectionState.CLOSED)
+        assert guest.is_connected
+        await until_known(shards)
+
+
 async def test_refusal_is_not_caused_by_a_session_whose_client_has_followed_a_redirect(settings: Settings) -> None:
     """The shard of the other session is asked: its client does not close it, as a client without our SDK."""
     async with fleet(with_policy(settings, "refuse")) as shards, player(shards[0].url, reconnect_s=0) as first:

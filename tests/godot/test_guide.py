@@ -20,7 +20,7 @@ from tickwire.server.game_modules import load_room_types
 
 __all__ = ["shard_settings"]  # a fixture, used here
 
-NAMES = ("square", "calls", "signals", "world", "prediction", "typed", "restart")
+NAMES = ("square", "calls", "signals", "world", "prediction", "typed", "restart", "account")
 
 
 def blocks(document: str, language: str) -> list[str]:

@@ -1,4 +1,5 @@
-## Saves the session in a file, so that the game resumes it when it is started again. In a browser, user:// is kept by the page.
+## Saves the session, or the login of an account, in a file, so that the game continues it when it is started again. In a browser,
+## user:// is kept by the page.
 ##
 ## An object of the game with these three methods may be used instead, such as one that uses the platform's secret store. They may be
 ## coroutines. The text permits to continue the session, until the server's resume window is over.

@@ -2,6 +2,7 @@
 extends Node
 
 const Client := preload("client.gd")
+const AccountClient := preload("account_client.gd")
 const Room := preload("room.gd")
 const Reply := preload("reply.gd")
 const OpenRoom := preload("open_room.gd")
@@ -26,6 +27,9 @@ const CommandFailed := _Errors.CommandFailed
 const SessionLost := _Errors.SessionLost
 const MessageTooLarge := _Errors.MessageTooLarge
 const TimedOut := _Errors.TimedOut
+const ApiError := _Errors.ApiError
+const ApiUnreachable := _Errors.ApiUnreachable
+const NotLoggedIn := _Errors.NotLoggedIn
 
 ## Why the last [method connect_to_url] failed.
 var last_error: _Errors.ClientError
@@ -41,3 +45,10 @@ func connect_to_url(url: String, options := {}) -> Client:
 	last_error = client.last_error
 	client.queue_free()
 	return null
+
+
+## Returns the client of an account, a child of this node. See AccountClient for the [param options].
+func open_account(api_url: String, options := {}) -> AccountClient:
+	var account := AccountClient.new(api_url, options)
+	add_child(account)
+	return account

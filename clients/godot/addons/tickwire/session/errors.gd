@@ -117,6 +117,52 @@ class TimedOut:
 		return "TimeoutError"
 
 
+## The player HTTP API has refused a request (RFC 9457).
+class ApiError:
+	extends ClientError
+
+	## The HTTP status.
+	var status := 0
+	## When a retry makes sense; 0 if that is unknown.
+	var retry_after_ms := 0
+	var _code := ""
+
+	func _init(http_status: int, problem_code: String, detail: String) -> void:
+		status = http_status
+		_code = problem_code
+		message = "%s: %s" % [problem_code, detail] if detail else problem_code
+
+	## Returns the code, such as "UNAUTHORIZED", "IDENTITY_TAKEN" or "RATE_LIMITED".
+	func code() -> String:
+		return _code
+
+	## Returns whether the same request may succeed later.
+	func is_temporary() -> bool:
+		return status in [429, 502, 503, 504] or _code == "REQUEST_IN_PROGRESS"
+
+	func kind() -> String:
+		return "ApiError"
+
+
+## The player HTTP API does not answer; whether it has run the request is unknown.
+class ApiUnreachable:
+	extends ApiError
+
+	func _init(detail: String) -> void:
+		super(503, "UNAVAILABLE", detail)
+
+	func kind() -> String:
+		return "ApiUnreachable"
+
+
+## The player is not logged in, or the server has ended the login: log in again.
+class NotLoggedIn:
+	extends ClientError
+
+	func kind() -> String:
+		return "NotLoggedIn"
+
+
 ## Returns the error of a message that the core could not encode.
 static func from_failure(failure: Object) -> ClientError:
 	if failure.kind == "MessageTooLarge":

@@ -1,0 +1,166 @@
+## The login of a player: saves it, and renews its tokens. One call of the API that changes it runs at a time, to its end: a
+## renewal whose response is discarded would leave a used token, which ends the login when it is used again.
+extends RefCounted
+
+const _ApiCalls := preload("api_calls.gd")
+const _Errors := preload("../session/errors.gd")
+const _SavedLogin := preload("saved_login.gd")
+
+## An access token with less time left is renewed before it is used.
+const RENEW_MS := 60_000.0
+
+signal _released
+
+## The login as it was saved last.
+var saved: _SavedLogin
+## Whether the last login has created the account.
+var is_new := false
+
+var _calls: _ApiCalls
+var _storage: Object
+var _now_ms: Callable
+var _is_busy := false
+var _is_loaded := false
+var _saved_text := ""
+var _access_token := ""
+var _expires_at_ms := 0.0
+
+
+func _init(calls: _ApiCalls, storage: Object, now_ms: Callable) -> void:
+	saved = _SavedLogin.new(calls.url)
+	_calls = calls
+	_storage = storage
+	_now_ms = now_ms
+
+
+## Renews the saved login; the outcome has an error if there is none that the server accepts.
+func restore() -> _ApiCalls.Outcome:
+	await _begin()
+	return _end(await _renew())
+
+
+## Logs in. [param create_body] returns the request for the saved login.
+func log_in(path: String, create_body: Callable) -> _ApiCalls.Outcome:
+	await _begin()
+	return _end(await _accept(await _calls.fetch(HTTPClient.METHOD_POST, path, create_body.call(saved))))
+
+
+## Returns credentials of the device, which are saved before they are first sent.
+func prepare_device() -> Dictionary:
+	await _begin()
+	saved.prepare_device()
+	await _save()
+	_end(null)
+	return {"device_id": saved.device_id, "secret": saved.device_secret}
+
+
+## Returns an outcome whose text is an access token.
+func token() -> _ApiCalls.Outcome:
+	await _begin()
+	var outcome := _ApiCalls.Outcome.new()
+	if not _access_token or float(_now_ms.call()) > _expires_at_ms - RENEW_MS:
+		outcome = await _renew()
+	if not outcome.error:
+		outcome.text = _access_token
+	return _end(outcome)
+
+
+## Renews an access token that the server has refused, when it is next needed.
+func discard_token(refused: String) -> void:
+	if _access_token == refused:
+		_access_token = ""
+
+
+## Logs out, here and on the server, unless it [param is_ended] there already.
+func end(everywhere: bool, is_ended: bool) -> _ApiCalls.Outcome:
+	await _begin()
+	var outcome := _ApiCalls.Outcome.new()
+	if saved.refresh_token and not is_ended:
+		var body := {"refresh_token": saved.refresh_token, "everywhere": everywhere}
+		outcome = await _calls.fetch(HTTPClient.METHOD_POST, "/v1/logout", body)
+		if _is_refusal(outcome, 401):  # the server has ended the login already
+			outcome = _ApiCalls.Outcome.new()
+	if not outcome.error:
+		await _forget()
+	return _end(outcome)
+
+
+## Deletes everything that was saved, after the account was deleted.
+func delete() -> void:
+	await _begin()
+	saved = _SavedLogin.new(_calls.url)
+	_access_token = ""
+	_saved_text = ""
+	if _storage:
+		await _storage.clear()
+	_end(null)
+
+
+# Waits until no other call is running, and loads what was saved.
+func _begin() -> void:
+	while _is_busy:
+		await _released
+	_is_busy = true
+	if not _is_loaded:
+		if _storage:
+			var text: Variant = await _storage.load()
+			saved.read(text if text is String else "")
+		_saved_text = saved.to_text()
+		_is_loaded = true
+
+
+func _end(outcome: _ApiCalls.Outcome) -> _ApiCalls.Outcome:
+	_is_busy = false
+	_released.emit()
+	return outcome
+
+
+func _renew() -> _ApiCalls.Outcome:
+	if not saved.refresh_token:
+		return _ApiCalls.Outcome.failed(_Errors.NotLoggedIn.new("log in first"))
+	var body := {"refresh_token": saved.refresh_token}
+	var outcome := await _calls.fetch(HTTPClient.METHOD_POST, "/v1/token", body)
+	if _is_refusal(outcome, 401):
+		await _forget()
+		return _ApiCalls.Outcome.failed(_Errors.NotLoggedIn.new("the server has ended the login: log in again"))
+	return await _accept(outcome)
+
+
+# Keeps the response to a login or a renewal.
+func _accept(outcome: _ApiCalls.Outcome) -> _ApiCalls.Outcome:
+	if outcome.error:
+		return outcome
+	var result := outcome.fields()
+	for field: String in ["player_id", "access_token", "refresh_token"]:
+		if not result.get(field) is String or not result[field]:
+			return _ApiCalls.Outcome.failed(_Errors.ApiError.new(502, "INTERNAL", "the response is not a login"))
+	saved.player_id = result.player_id
+	saved.refresh_token = result.refresh_token
+	saved.player_url = str(result.get("player_url", ""))
+	if result.get("known_client"):
+		saved.known_client = str(result.known_client)
+	is_new = result.get("is_new") == true
+	await _save()
+	_access_token = result.access_token
+	var expires_in_s: Variant = result.get("expires_in_s")
+	_expires_at_ms = float(_now_ms.call()) + (expires_in_s * 1000.0 if expires_in_s is float else 0.0)
+	return outcome
+
+
+func _forget() -> void:
+	_access_token = ""
+	saved.log_out()
+	await _save()
+
+
+func _save() -> void:
+	var text := saved.to_text()
+	if text == _saved_text:
+		return
+	_saved_text = text
+	if _storage:
+		await _storage.save(text)
+
+
+static func _is_refusal(outcome: _ApiCalls.Outcome, status: int) -> bool:
+	return outcome.error is _Errors.ApiError and outcome.error.get("status") == status

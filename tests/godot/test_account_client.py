@@ -71,8 +71,10 @@ async def small_api() -> AsyncIterator[SmallApi]:
 async def test_a_login_is_sent_saved_and_renewed(game: Game, small_api: SmallApi, tmp_path: Path) -> None:
     file = tmp_path / "login.json"
     small_api.failures = [problem(403, "BANNED"), problem(503, "UNAVAILABLE")]
-    said = await game.call(small_api.url, file, "device", "device", "get", "link-email é@x.example pass")
-    assert said == ["ApiError 403 BANNED 0", "true p-1", "p-1 0", "true"]
+    assert await game.call(small_api.url, file, "device") == ["ApiError 403 BANNED 0"]
+    assert "device_id" in json.loads(file.read_text()), "a lost response loses no account"
+    said = await game.call(small_api.url, file, "device", "get", "link-email é@x.example pass")
+    assert said == ["true p-1", "p-1 0", "true"]
     saved = json.loads(file.read_text())
     assert saved.keys() == {"version", "api_url", "player_id", "refresh_token", "player_url", *DEVICE}
     assert (len(saved["device_id"]), len(saved["device_secret"]), saved["version"]) == (24, 43, 1)

@@ -17,6 +17,8 @@ import msgspec
 
 from tickwire.client.account_errors import ApiError, ApiUnreachable, error_from_response
 from tickwire.client.backoff import Backoff
+from tickwire.schemas.errors import MalformedMessage
+from tickwire.schemas.payloads import decode_json
 
 DEADLINE_S = 10.0
 ATTEMPTS_MAX = 4
@@ -108,6 +110,6 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 def decode_body(contents: bytes) -> Any:
     """Return the decoded JSON of a response; None if it is empty or not JSON, as a proxy's error page is."""
     try:
-        return msgspec.json.decode(contents) if contents else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return decode_json(contents) if contents else None
+    except MalformedMessage:
         return None

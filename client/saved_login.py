@@ -9,7 +9,7 @@ import msgspec
 VERSION = 1
 
 
-class SavedLogin(msgspec.Struct, frozen=True, omit_defaults=True):
+class SavedLogin(msgspec.Struct, frozen=True):
     """The login of a player, and the credentials of the device.
 
     Args:

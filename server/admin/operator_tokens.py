@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from tickwire.schemas.payloads import decode_json
 from tickwire.server.admin.roles import ROLES, Operator
 from tickwire.server.errors import Forbidden, InvalidToken
 from tickwire.server.operator_settings import NAME_CHARACTERS_MAX, OperatorOidc
@@ -81,7 +82,7 @@ class OperatorTokens:
             ValueError: the document is not that of the issuer; and the errors of `fetch`.
         """
         issuer = self._settings.issuer
-        found = msgspec.json.decode(await fetch(issuer.rstrip("/") + DISCOVERY, FETCH_S_MAX), type=_Discovery)
+        found = decode_json(await fetch(issuer.rstrip("/") + DISCOVERY, FETCH_S_MAX), _Discovery)
         if found.issuer != issuer:
             raise ValueError(f"the discovery document is of another issuer: {found.issuer!r}")
         if not is_secure(found.jwks_uri):

@@ -166,7 +166,8 @@ async def test_an_ended_login_is_reported_and_keeps_the_device(api: Api) -> None
     assert not await AccountClient(api.url, storage=storage).restore()
     with pytest.raises(NotLoggedIn):
         await AccountClient(api.url, storage=storage).token()
-    assert "refresh_token" not in storage.saved[-1]
+    assert storage.saved[-1]["refresh_token"] == ""
+    assert storage.saved[-1]["version"] == 1, "all clients write it"
     assert storage.saved[-1]["device_id"] == device
 
 

@@ -53,6 +53,6 @@ def test_a_page_may_connect_to_any_shard_and_runs_nothing_from_elsewhere(folder:
     headers = page.response().headers
     policy = dict(part.split(" ", 1) for part in headers["Content-Security-Policy"].split("; "))
     assert policy["default-src"] == "'self'"
-    assert policy["connect-src"] == "'self' ws: wss:"
+    assert policy["connect-src"] == "'self' ws: wss: http: https:"
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"

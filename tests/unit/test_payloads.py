@@ -145,6 +145,8 @@ DECODE_THEMSELVES = {
     "server/dev/runner.py",  # a file of the user
     "matchmaking/tickets.py",  # after the signature was checked
     "matchmaking/script_runner.py",  # what a script of ours returns
+    "client/saved_login.py",  # what the application itself has saved
+    "server/http/cursors.py",  # to a declared type without containers of any depth; each error is InvalidArgument
     "client/stored_session.py",  # what the application itself has saved; and its token, of any contents
     "server/tokens/strict_json.py",  # tokens and keys: a name may not occur twice, which msgspec does not check
     "loadtest/options.py",  # the command line

@@ -233,34 +233,38 @@ class Presence:
             found.notices,
         )
 
-    async def release(self, shard_id: str, sessions: Iterable[tuple[str, str]]) -> None:
+    async def release(self, shard_id: str, sessions: Iterable[tuple[str, str]], *, have_moved: bool = False) -> None:
         """Delete the records of sessions that have ended. Records of other sessions, or other shards, remain.
 
         Args:
             shard_id: the shard that had the sessions.
             sessions: players, and the ids of their sessions.
+            have_moved: whether they go on at other shards. Their records last until these claim them, and expire if
+                they do not.
         """
+        kept_ms = self._alive_ms if have_moved else 0
         divided: dict[int, list[tuple[str, str]]] = {}
         for player_id, session_id in sessions:
             divided.setdefault(partition_from_player(player_id), []).append((player_id, session_id))
         await asyncio.gather(
-            *(self._release(partition, shard_id, ended) for partition, ended in divided.items()),
+            *(self._release(partition, shard_id, ended, kept_ms) for partition, ended in divided.items()),
         )
 
-    async def _release(self, partition: int, shard_id: str, ended: Sequence[tuple[str, str]]) -> None:
+    async def _release(self, partition: int, shard_id: str, ended: Sequence[tuple[str, str]], kept_ms: int) -> None:
         for start in range(0, len(ended), PLAYERS_A_CALL_MAX):
             part = ended[start : start + PLAYERS_A_CALL_MAX]
             request = {
                 "shard_id": shard_id,
                 "players": [player_id for player_id, _ in part],
                 "sessions": [session_id for _, session_id in part],
+                "kept_ms": kept_ms,
                 "leaves": False,
             }
             await self.script_runners[partition].run("presence/release", request, dict[str, int])
 
     async def leave(self, shard_id: str) -> None:
         """Note that a shard stops: the records that it has not released do not count any more."""
-        request = {"shard_id": shard_id, "players": [], "sessions": [], "leaves": True}
+        request = {"shard_id": shard_id, "players": [], "sessions": [], "kept_ms": 0, "leaves": True}
         await asyncio.gather(*(one.run("presence/release", request, dict[str, int]) for one in self.script_runners))
 
     # -- readers --------------------------------------------------------------------------------------------

@@ -210,13 +210,15 @@ class PresenceKeeper:
             log.warning("presence_release_failed", error=str(error), sessions=len(self.sessions.ended))
 
     async def _release_ended(self) -> None:
-        ended = list(self.sessions.ended.items())
-        if not ended:
-            return
-        await self._presence.release(self._shard_id, [(player_id, session_id) for session_id, player_id in ended])
-        for session_id, player_id in ended:
-            if self.sessions.ended.get(session_id) == player_id:
-                del self.sessions.ended[session_id]
+        for waiting, have_moved in ((self.sessions.ended, False), (self.sessions.moved, True)):
+            due = list(waiting.items())
+            if not due:
+                continue
+            released = [(player_id, session_id) for session_id, player_id in due]
+            await self._presence.release(self._shard_id, released, have_moved=have_moved)
+            for session_id, player_id in due:
+                if waiting.get(session_id) == player_id:
+                    del waiting[session_id]
 
     # -- claims ---------------------------------------------------------------------------------------------
 

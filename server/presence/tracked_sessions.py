@@ -35,11 +35,13 @@ class TrackedSessions:
     Attributes:
         unclaimed: the sessions that have to be claimed, by id.
         ended: the players whose record has to be released, by the id of the session.
+        moved: the same for sessions that go on at another shard, which claims their record.
     """
 
     def __init__(self) -> None:
         self.unclaimed: dict[str, TrackedSession] = {}
         self.ended: dict[str, str] = {}
+        self.moved: dict[str, str] = {}
         self._by_id: dict[str, TrackedSession] = {}
         self._changed: defaultdict[int, dict[str, TrackedSession]] = defaultdict(dict)
         self._renewed_s: dict[str, float] = {}  # in the order of the renewals
@@ -56,6 +58,7 @@ class TrackedSessions:
         tracked = TrackedSession(session, partition_from_player(session.player_id), now_s, is_new)
         self._by_id[session.session_id] = self.unclaimed[session.session_id] = tracked
         self.ended.pop(session.session_id, None)
+        self.moved.pop(session.session_id, None)
         return tracked
 
     def remove(self, session: PresentSession, *, has_moved: bool) -> None:
@@ -68,8 +71,7 @@ class TrackedSessions:
         self.unclaimed.pop(session.session_id, None)
         self._changed[tracked.partition].pop(session.session_id, None)
         self._renewed_s.pop(session.session_id, None)
-        if not has_moved:
-            self.ended[session.session_id] = session.player_id
+        (self.moved if has_moved else self.ended)[session.session_id] = session.player_id
 
     def mark_changed(self, session_id: str) -> bool:
         """Note that a session has changed. Return whether it has to be renewed for that."""

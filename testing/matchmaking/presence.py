@@ -42,6 +42,7 @@ class PresenceReleaseArguments(msgspec.Struct):
     shard_id: str
     players: Sequence[str]
     sessions: Sequence[str]
+    kept_ms: int
     leaves: bool
 
 
@@ -155,7 +156,7 @@ class MemoryPresence:
         for player, session_id in zip(request.players, request.sessions, strict=True):
             found = self.players.get(player)
             if found is not None and (found.shard_id, found.session_id) == (request.shard_id, session_id):
-                self.players.pop(player)
+                self.players.expire(player, request.kept_ms)
                 released += 1
         if request.leaves:
             self.shards.pop(request.shard_id)

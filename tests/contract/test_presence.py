@@ -206,6 +206,23 @@ async def test_record_of_a_shard_that_forgets_it_expires(store: MatchmakerStore)
     assert await presence.get(ANN) is None
 
 
+async def test_record_of_a_session_that_moves_expires_unless_its_target_claims_it(store: MatchmakerStore) -> None:
+    presence = store.create(ttls=Ttls(lease_ms=400)).presence
+    await keep_alive(presence)
+    await presence.claim(ANN, record("one", "s", 5))
+    await presence.release("one", [(ANN, "s")], have_moved=True)
+    assert await presence.get(ANN) == record("one", "s", 5)
+    await store.wait(0.5)
+    await keep_alive(presence)
+    assert await presence.get(ANN) is None, "the target has failed"
+    await presence.claim(ANN, record("one", "s", 5))
+    await presence.claim(ANN, record("two", "s", 5))
+    await presence.release("one", [(ANN, "s")], have_moved=True)
+    await store.wait(0.5)
+    await keep_alive(presence)
+    assert await presence.get(ANN) == record("two", "s", 5)
+
+
 async def test_renewal_changes_the_room_and_restores_what_was_lost(
     presence: Presence, store: MatchmakerStore
 ) -> None:

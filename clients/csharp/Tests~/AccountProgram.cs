@@ -12,7 +12,7 @@ namespace Tickwire.Tests
         public static int Run(string url, string file, string[] lines)
         {
             RunAsync(url, file, lines).Wait();
-            return 0;
+            return ProgramEnd.Succeed();
         }
 
         private static async Task RunAsync(string url, string file, string[] lines)

@@ -5,7 +5,6 @@
 using System;
 using System.Collections.Generic;
 using System.Globalization;
-using System.Runtime.InteropServices;
 using System.Threading.Tasks;
 
 namespace Tickwire.Tests
@@ -39,8 +38,7 @@ namespace Tickwire.Tests
             try
             {
                 new PlayerProgram(arguments).Run();
-                Exit(0); // without mono's own end, which may wait for threads of sockets that were cut
-                return 0;
+                return ProgramEnd.Succeed();
             }
             catch (Exception error)
             {
@@ -162,9 +160,6 @@ namespace Tickwire.Tests
 
             System.Threading.Thread.Sleep(1);
         }
-
-        [DllImport("libc", EntryPoint = "_exit")]
-        private static extern void Exit(int code);
 
         private static void Print(string line)
         {

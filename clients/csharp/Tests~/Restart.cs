@@ -14,7 +14,7 @@ namespace Tickwire.Tests
         public static int Run(string url, string file)
         {
             PlayAsync(url, file).Wait();
-            return 0;
+            return ProgramEnd.Succeed();
         }
 
         private static async Task PlayAsync(string url, string file)

@@ -153,6 +153,20 @@ ROWS: dict[str, list[tuple[str, str, Queries]]] = {
         ),
         ("Which requests are limited? By limit", "ops", per("limit", "tickwire_rate_limited_requests_total")),
     ],
+    "Accounts and presence": [
+        ("How do logins and renewals of tokens end? By result", "ops", per("result", "tickwire_token_results_total")),
+        ("Which tokens are refused? By reason", "ops", per("reason", "tickwire_token_refusals_total")),
+        (
+            "Does the fleet know all sessions? Those that are not claimed yet",
+            "short",
+            {"{{instance}}": "tickwire_presence_unclaimed{B}"},
+        ),
+        (
+            "Do players change devices? Sessions ended by a later one",
+            "ops",
+            per("found_by", "tickwire_presence_takeovers_total"),
+        ),
+    ],
 }
 
 

@@ -16,8 +16,9 @@ from tickwire.server.config import Settings
 
 __all__ = ["installed", "package", "package_tools", "project"]  # fixtures, used here
 
-BYTES_MAX = 31 * 1024
-"""Of the code of the page, gzipped: 30 KB for the package (`npm run size`), 1 KB for the page and the bundler."""
+BYTES_MAX = 34 * 1024
+"""Of the code of the page, gzipped: 33 KB for the whole package (`npm run size`), which `Object.keys` keeps, and 1 KB
+for the page and the bundler."""
 PAGE = '<!doctype html>\n<output></output>\n<script type="module" src="./play.ts"></script>\n'
 PLAY = """import * as tickwire from "tickwire";
 import type { Client, Room } from "tickwire";

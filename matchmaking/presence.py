@@ -45,6 +45,7 @@ class PresenceRecord(msgspec.Struct, frozen=True, array_like=True):
         generation: the number of its connections.
         is_connected: whether it has a connection; otherwise its client may resume it.
         room_id, room_type: the room in which it has a seat; empty outside of a room.
+        previous_session_id: the lost session that its client tried to resume when it was opened; empty without one.
     """
 
     shard_id: str
@@ -54,6 +55,7 @@ class PresenceRecord(msgspec.Struct, frozen=True, array_like=True):
     is_connected: bool = True
     room_id: str = ""
     room_type: str = ""
+    previous_session_id: str = ""
 
 
 class Notice(msgspec.Struct, frozen=True, array_like=True):

@@ -29,6 +29,7 @@ from tickwire.server.edge.context import SessionContext
 from tickwire.server.edge.join import to_error_message
 from tickwire.server.edge.message_handlers import SessionReceiver
 from tickwire.server.edge.receiver import Receiver
+from tickwire.server.edge.resume_tokens import ResumeClaim
 from tickwire.server.edge.session import Session
 from tickwire.server.edge.session_authentication import accept_identity
 from tickwire.server.edge.session_connections import attach_connection, ends_session
@@ -173,6 +174,10 @@ class SessionHandshake(Receiver[Connection]):
                     return
                 session = self._sessions.find(hello.resume_token)
                 generation = session.generations.reserve() if session is not None else 0
+            if session is None and claim is not None and await self._is_replaced(hello, identity, claim):
+                text = "the player has opened another session while this one was disconnected"
+                self._reject(ErrorCode.REPLACED, text, SessionCloseCode.REPLACED, "replaced")
+                return
             if self._connection.is_open:
                 await self._attach(hello, identity, session, generation)
             elif ends_session(self._connection):
@@ -186,6 +191,16 @@ class SessionHandshake(Receiver[Connection]):
         except Exception:
             log.exception("session_handshake_failed")
             self._reject_with(Internal("the server failed to open a session"))
+
+    async def _is_replaced(self, hello: Hello, identity: Identity, claim: ResumeClaim) -> bool:
+        """Return whether the player plays with another client now, so that this one must not take over again.
+
+        A client that was started again has no state yet (`last_tick`): then the player has chosen this client.
+        """
+        if identity.is_guest or not hello.last_tick:
+            return False
+        async with asyncio.timeout(self._context.settings.join_timeout_s):
+            return await self._context.presence.is_replaced(identity.player_id, claim.session_id)
 
     def _redirect(self, redirect: Redirect) -> None:
         self._context.counters.resumes["redirected"] += 1
@@ -240,6 +255,8 @@ class SessionHandshake(Receiver[Connection]):
     async def _open(self, hello: Hello, identity: Identity) -> Session | None:
         """Open a session, unless its player has another one or the connection closes meanwhile."""
         session = Session(identity, schema_version=hello.schema_version, context=self._context)
+        claim = self._context.tokens.read(hello.resume_token) if hello.resume_token else None
+        session.previous_session_id = claim.session_id if claim is not None else ""
         is_open = False
         try:
             await self._context.presence.admit(session)

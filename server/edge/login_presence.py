@@ -25,6 +25,7 @@ class LoginPresence:
         self.opened_us = now_us
         self.generations = session.generations
         self.connection: Any = session.connection
+        self.previous_session_id = session.previous_session_id
 
     @property
     def room_id(self) -> str:

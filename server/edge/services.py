@@ -174,6 +174,7 @@ class PresentSession(Protocol):
     opened_us: int
     generations: Generations
     connection: Any
+    previous_session_id: str
 
     @property
     def room_id(self) -> str:
@@ -216,6 +217,17 @@ class SessionPresence(Protocol):
             AlreadyConnected: its player has a session on another shard.
         """
 
+    async def is_replaced(self, player_id: str, session_id: str, /) -> bool:
+        """Return whether another client of a player has opened a session in place of one that was lost or has ended.
+
+        False while the presence of the fleet cannot be read, and if the policy is not to replace sessions.
+
+        Args:
+            player_id: the player.
+            session_id: the session that a client tries to resume.
+        """
+        ...
+
     def withdraw(self, session: PresentSession, /) -> None:
         """Note that a session that was admitted does not open."""
 
@@ -237,6 +249,10 @@ class NoSessionPresence:
 
     async def admit(self, session: PresentSession, /) -> None:
         """See `SessionPresence.admit`."""
+
+    async def is_replaced(self, player_id: str, session_id: str, /) -> bool:
+        """See `SessionPresence.is_replaced`."""
+        return False
 
     def withdraw(self, session: PresentSession, /) -> None:
         """See `SessionPresence.withdraw`."""

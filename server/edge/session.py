@@ -115,6 +115,7 @@ class Session:
         "opened_us",
         "outbox",
         "player_id",
+        "previous_session_id",
         "schema_version",
         "seat",
         "seat_changes",
@@ -129,6 +130,7 @@ class Session:
         self.player_id = identity.player_id
         self.is_guest = identity.is_guest
         self.schema_version = schema_version
+        self.previous_session_id = ""
         self.token: SessionToken | None = renew_token(None, identity, context.now_us() / 1e6)
         self.authenticating: asyncio.Task[None] | None = None
         self.authentication_bucket: TokenBucket | None = None

@@ -115,6 +115,16 @@ class PresenceKeeper:
             is_first = False
             await asyncio.sleep(CHALLENGE_INTERVAL_S)
 
+    async def is_replaced(self, player_id: str, session_id: str) -> bool:
+        """See `tickwire.server.edge.services.SessionPresence.is_replaced`."""
+        if self._policy != "replace" or not self._is_answering:
+            return False
+        try:
+            record = await self._presence.get(player_id)
+        except MatchmakingError:
+            return False
+        return record is not None and session_id not in (record.session_id, record.previous_session_id)
+
     def session_opened(self, session: PresentSession) -> None:
         """See `tickwire.server.edge.services.SessionPresence.session_opened`."""
         if not session.is_guest:
@@ -267,6 +277,7 @@ class PresenceKeeper:
             session.connection is not None,
             session.room_id,
             session.room_type,
+            session.previous_session_id,
         )
 
     def _end_superseded(self, tracked: TrackedSession, winner: PresenceRecord, found_by: str) -> None:

@@ -43,6 +43,7 @@ class ModelSession:
     """A session on one shard. Implements `PresentSession`."""
 
     is_guest = False
+    previous_session_id = ""
 
     def __init__(self, shard: ModelShard, session_id: str, player_id: str, opened_us: int, number: int) -> None:
         self.shard = shard

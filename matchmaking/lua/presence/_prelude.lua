@@ -10,8 +10,8 @@
 --   PREFIX:inbox:SHARD    sorted set: packed notice -> its number; kept until the shard acknowledges the number
 --   PREFIX:notice_seq     the last number of a notice; follows the clock, so that it keeps growing if it is lost
 --
--- A record is an array: shard_id, session_id, opened_us, generation, is_connected, room_id, room_type. A shard encodes
--- it, so a renewal that changes nothing compares bytes and unpacks nothing.
+-- A record is an array: shard_id, session_id, opened_us, generation, is_connected, room_id, room_type,
+-- previous_session_id. A shard encodes it, so a renewal that changes nothing compares bytes and unpacks nothing.
 -- A notice is an array: number, kind, player_id, session_id, text, forwards.
 --
 -- Of two sessions of a player, the one that was opened last stays: `opened_us` orders them, and the id breaks a tie.

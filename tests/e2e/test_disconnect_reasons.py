@@ -201,7 +201,7 @@ async def test_a_failed_migration_is_not_logged_as_a_move(
 
 def test_the_documents_have_every_log_event_of_a_session() -> None:
     root = Path(__file__).parents[2]
-    modules = ("session.py", "message_handlers.py", "handshake.py", "seat_moves.py")
+    modules = ("session.py", "session_authentication.py", "message_handlers.py", "handshake.py", "seat_moves.py")
     source = "".join((root / "server" / "edge" / name).read_text() for name in modules)
     events = {f"session_{name}" for name in re.findall(r'\bnote\(\s*"(\w+)"', source)}
     events |= set(re.findall(r'log\.info\(\s*"(session_\w+)"', source))

@@ -5,12 +5,12 @@ Their documents: services/accounts/account.py and services/accounts/attempt_stor
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorDatabase
 from pymongo import IndexModel
-from pymongo.errors import CollectionInvalid
+
+from tickwire.server.storage.collection_setup import set_up_collection
 
 IDENTITIES_MAX = 40
 _TEXT = {"bsonType": "string", "minLength": 1, "maxLength": 400}
@@ -66,10 +66,5 @@ INDEXES: dict[str, list[IndexModel]] = {
 
 async def create_account_collections(database: AsyncIOMotorDatabase[dict[str, Any]]) -> None:
     """Create the collections of accounts, or update their validators."""
-    existing = set(await database.list_collection_names())
     for name, schema in VALIDATORS.items():
-        if name not in existing:
-            with suppress(CollectionInvalid):  # another process has just created it
-                await database.create_collection(name)
-        await database.command("collMod", name, validator={"$jsonSchema": schema})
-        await database[name].create_indexes(INDEXES[name])
+        await set_up_collection(database, name, {"$jsonSchema": schema}, INDEXES[name])

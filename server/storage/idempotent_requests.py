@@ -14,15 +14,15 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from contextlib import suppress
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorDatabase
 from pymongo import IndexModel, ReturnDocument
-from pymongo.errors import CollectionInvalid, DuplicateKeyError
+from pymongo.errors import DuplicateKeyError
 
 from tickwire.server.errors import IdempotencyKeyReused, Internal, RequestInProgress
 from tickwire.server.idempotent_request import IdempotentRequest, Lease, StoredAnswer
+from tickwire.server.storage.collection_setup import set_up_collection
 from tickwire.server.storage.mongo_calls import MongoCalls
 
 LEASE_S = 15.0
@@ -179,11 +179,7 @@ class StoredRequests:
 
 async def create_idempotent_requests(database: AsyncIOMotorDatabase[dict[str, Any]]) -> None:
     """Create the collection with its validator and its indexes. Safe to repeat."""
-    if COLLECTION not in await database.list_collection_names():
-        with suppress(CollectionInvalid):  # another process has just created it
-            await database.create_collection(COLLECTION)
-    await database.command("collMod", COLLECTION, validator={"$jsonSchema": VALIDATOR})
-    await database[COLLECTION].create_indexes(INDEXES)
+    await set_up_collection(database, COLLECTION, {"$jsonSchema": VALIDATOR}, INDEXES)
 
 
 def _request_id(request: IdempotentRequest) -> str:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
 from typing import Any
 
 import structlog
 from motor.motor_asyncio import AsyncIOMotorDatabase
 from pymongo import IndexModel
-from pymongo.errors import CollectionInvalid
 
 from tickwire.server.storage.account_collections import create_account_collections
 from tickwire.server.storage.audit import create_audit_collection
+from tickwire.server.storage.collection_setup import set_up_collection
 from tickwire.server.storage.idempotent_requests import create_idempotent_requests
 from tickwire.server.storage.mongo_calls import MongoCalls
 from tickwire.server.storage.token_collections import create_token_collections
@@ -82,14 +81,8 @@ _INDEXES: dict[str, list[IndexModel]] = {
 
 
 async def _create_collections(database: Database) -> None:
-    existing = set(await database.list_collection_names())
     for name, schema in _VALIDATORS.items():
-        if name not in existing:
-            with suppress(CollectionInvalid):  # another process has just created it
-                await database.create_collection(name)
-        await database.command("collMod", name, validator={"$jsonSchema": schema})
-    for name, indexes in _INDEXES.items():
-        await database[name].create_indexes(indexes)
+        await set_up_collection(database, name, {"$jsonSchema": schema}, _INDEXES.get(name, ()))
 
 
 async def _create_ban_indexes(database: Database) -> None:

@@ -10,12 +10,12 @@ All documents expire by TTL indexes. No document holds a token.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import Any
 
 from motor.motor_asyncio import AsyncIOMotorDatabase
 from pymongo import IndexModel
-from pymongo.errors import CollectionInvalid
+
+from tickwire.server.storage.collection_setup import set_up_collection
 
 _TEXT = {"bsonType": "string"}
 _DATE = {"bsonType": "date"}
@@ -67,10 +67,5 @@ _INDEXES = {
 
 async def create_token_collections(database: AsyncIOMotorDatabase[dict[str, Any]]) -> None:
     """Create the collections with their validators and indexes. Safe to repeat."""
-    existing = set(await database.list_collection_names())
     for name, validator in _VALIDATORS.items():
-        if name not in existing:
-            with suppress(CollectionInvalid):  # another process has just created it
-                await database.create_collection(name)
-        await database.command("collMod", name, validator=validator)
-        await database[name].create_indexes(_INDEXES[name])
+        await set_up_collection(database, name, validator, _INDEXES[name])

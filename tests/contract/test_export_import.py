@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 import json
 from collections.abc import AsyncIterator
@@ -34,6 +35,18 @@ async def lines_of(lines: AsyncIterator[str]) -> list[str]:
 
 
 # -- migrations ---------------------------------------------------------------------------------------------------
+
+
+async def test_migrations_of_several_processes_at_the_same_time_succeed(mongo_url: str, mongo_database: str) -> None:
+    stores = [MongoStore(mongo_url, mongo_database) for _ in range(4)]
+    try:
+        for _ in range(3):
+            await stores[0].client.drop_database(mongo_database)
+            await asyncio.gather(*(migrate(store.database, store.calls) for store in stores))
+            assert await get_database_version(stores[0].database, stores[0].calls) == VERSION
+    finally:
+        for store in stores:
+            store.close()
 
 
 async def test_migration_steps_run_once_and_are_safe_to_repeat(store: MongoStore) -> None:

@@ -25,7 +25,7 @@ class Endpoint(NamedTuple):
 def _list_endpoints() -> list[Endpoint]:
     found = []
     dependencies = {name: provide(None) for name in ("admin", "audit", "players")}
-    app = Litestar(CONTROLLERS, dependencies=dependencies, openapi_config=None)
+    app = Litestar(CONTROLLERS, dependencies=dependencies, openapi_config=None, logging_config=None)
     for route in app.routes:
         assert isinstance(route, HTTPRoute)
         for method, (handler, _) in route.route_handler_map.items():

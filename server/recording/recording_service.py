@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
-from tickwire.server.errors import RateLimited, RoomFailed, TickwireError, Unavailable
+from tickwire.server.errors import RateLimited, RoomFailed, Unavailable, Unsupported
 from tickwire.server.recording.flight_recorder import FlightRecorder, UnpackedRecording, attach_sink, detach_sink
 from tickwire.server.recording.live_recording import LiveRecording
 from tickwire.server.recording.recorder import RoomRecorder
@@ -35,10 +35,8 @@ LATE_S_MAX = 30.0
 """How much longer than its seconds a live recording may run: a busy shard skips ticks, and an empty room has none."""
 
 
-class RecordingsDisabled(TickwireError):
+class RecordingsDisabled(Unsupported):
     """The shard writes no recordings, or the room does not keep its last seconds."""
-
-    code = "UNSUPPORTED"
 
 
 class RecordingEnvironment(msgspec.Struct, frozen=True, kw_only=True):

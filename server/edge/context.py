@@ -49,6 +49,14 @@ class SessionTable(Protocol):
         """Mark a session as connected."""
         ...
 
+    def check_duplicates(self, player_id: str) -> None:
+        """Check whether a further session of a player would be refused here.
+
+        Raises:
+            AlreadyConnected: it would.
+        """
+        ...
+
     def change_player(self, session: Any, player_id: str) -> None:
         """Make a guest's session that of a player who has logged in.
 

@@ -259,6 +259,8 @@ class SessionHandshake(Receiver[Connection]):
         session.previous_session_id = claim.session_id if claim is not None else ""
         is_open = False
         try:
+            if not session.is_guest:
+                self._sessions.check_duplicates(session.player_id)
             await self._context.presence.admit(session)
             if not self._connection.is_open:
                 return None

@@ -83,6 +83,7 @@ async def _adopt(session: Session, context: SessionContext, identity: Identity) 
     try:
         if login is not None:
             context.bans.check(identity.player_id)
+            context.registry.check_duplicates(identity.player_id)
             await context.presence.admit(login)
         while session.joining is not None:
             await asyncio.wait((session.joining,))

@@ -65,16 +65,32 @@ class SessionRegistry:
         Raises:
             AlreadyConnected: its player has a session already, and the policy is to refuse another one.
         """
-        self._admit(session, self._others_of_player(session))
+        self._admit(self._others_of_player(session))
         self._insert(session)
         self._get_context().presence.session_opened(session)
 
-    def _admit(self, session: Session, others: list[Session]) -> None:
-        for other in others:
-            if self._duplicate_sessions == "replace":
+    def check_duplicates(self, player_id: str) -> None:
+        """Check whether a further session of a player would be refused here, before it is claimed in the fleet.
+
+        A claim would make it the player's session, and it would end an earlier one before it is withdrawn.
+
+        Raises:
+            AlreadyConnected: the player has a session on this shard, and the policy is to refuse another one.
+        """
+        if self._duplicate_sessions == "refuse":
+            self._refuse(self.find_by_player(player_id))
+
+    @staticmethod
+    def _refuse(others: list[Session]) -> None:
+        if any(not other.end_if_redirected() for other in others):
+            raise AlreadyConnected("the player has a session already, and may have only one")
+
+    def _admit(self, others: list[Session]) -> None:
+        if self._duplicate_sessions == "refuse":
+            self._refuse(others)
+        elif self._duplicate_sessions == "replace":
+            for other in others:
                 other.replace()
-            elif self._duplicate_sessions == "refuse" and not other.end_if_redirected():
-                raise AlreadyConnected("the player has a session already, and may have only one")
 
     def change_player(self, session: Session, player_id: str) -> None:
         """Make the session of a guest that of a player who has logged in.
@@ -84,7 +100,7 @@ class SessionRegistry:
         Raises:
             AlreadyConnected: the player has another session, and the policy is to refuse a second one.
         """
-        self._admit(session, self.find_by_player(player_id))
+        self._admit(self.find_by_player(player_id))
         self._remove_from_player(session)
         session.set_player(player_id, self._get_context().now_us())
         self._by_player[player_id] = (*self._by_player.get(player_id, ()), session)

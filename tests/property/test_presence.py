@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from collections.abc import Callable, Coroutine
 from itertools import count
 from typing import Any, TypeVar
@@ -114,7 +115,8 @@ class ModelShard:
         self.keeper = PresenceKeeper(
             self.presence,
             PresenceSettings(self.shard_id, fleet.policy, renewal_interval_s=1.0),
-            lambda: fleet.now_s,
+            # Redis computes the time of opening by its own clock, from the age of a session.
+            (lambda: fleet.now_s) if fleet.has_exact_time else time.monotonic,
             FaultIsolation(),
         )
 
@@ -186,9 +188,12 @@ class PresenceFleet(RuleBasedStateMachine):
             return
         self.pass_time()
         session = ModelSession(shard, secrets.token_hex(4), player, self.store.now_us(), next(self.numbers))
-        if self.policy == "refuse" and (not self.run(self.admit(session)) or shard.others(session)):
-            shard.keeper.withdraw(session)
-            return
+        if self.policy == "refuse":
+            if shard.others(session):
+                return  # the registry refuses it, before it is claimed
+            if not self.run(self.admit(session)):
+                shard.keeper.withdraw(session)
+                return
         self.opened[player].append(session.number)
         for other in shard.others(session):
             other.replace()

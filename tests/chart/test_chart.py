@@ -262,7 +262,7 @@ def test_dashboard_is_generated_from_its_table() -> None:
 
 def test_every_panel_is_a_question_and_has_a_place_of_its_own() -> None:
     panels = [panel for panel in dashboard()["panels"] if panel["type"] != "row"]
-    assert len({(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}) == len(panels) == 36
+    assert len({(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}) == len(panels) == 40
     assert all(panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24 for panel in panels)
     assert len({panel["title"] for panel in panels}) == len(panels)
 

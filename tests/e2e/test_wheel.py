@@ -137,6 +137,23 @@ def test_the_wheel_brings_one_top_level_package(wheel: Path) -> None:
     assert not [name for name in names if "benchmarks" in name or "/tests/" in name]
 
 
+def test_the_wheel_has_every_script_schema_and_vector(wheel: Path) -> None:
+    """A script of Redis that is missing fails the first player of an installed server, and no test of a checkout."""
+    with zipfile.ZipFile(wheel) as archive:
+        names = set(archive.namelist())
+    links = [link.name for link in (ROOT / "tickwire").iterdir() if link.is_symlink()]
+    files = [
+        file
+        for name in links
+        for kind in ("lua", "fbs", "j2", "in", "pyi")
+        for file in (ROOT / name).rglob(f"*.{kind}")
+    ]
+    files += (ROOT / "schemas" / "golden").rglob("*.json")
+    needed = {f"tickwire/{file.relative_to(ROOT).as_posix()}" for file in files if "released" not in file.parts}
+    assert len(needed) > 50
+    assert needed - names == set()
+
+
 def test_the_wheel_has_the_kernel_in_one_binary_where_it_can_be_built(wheel: Path, environment: Path) -> None:
     """One binary runs on all versions of Python. A wheel without it works, too."""
     with zipfile.ZipFile(wheel) as archive:

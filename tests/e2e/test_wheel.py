@@ -129,10 +129,12 @@ def test_the_wheel_brings_one_top_level_package(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
     assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"tickwire"}
-    data = ("schemas/client.fbs", "matchmaking/lua/rooms/place.lua", "loadtest/report.html.j2", "py.typed")
+    data = ("schemas/client.fbs", "loadtest/report.html.j2", "py.typed")
+    scripts = (ROOT / "matchmaking" / "lua").rglob("*.lua")
     page = (ROOT / "server" / "viewer" / "page").rglob("*.*")  # empty if the page is not built in this checkout
-    built = [file.relative_to(ROOT).as_posix() for file in page]
-    for name in (*data, TEMPLATE, *built):
+    files = [file.relative_to(ROOT).as_posix() for file in (*scripts, *page)]
+    assert "matchmaking/lua/presence/claim.lua" in files
+    for name in (*data, TEMPLATE, *files):
         assert f"tickwire/{name}" in names
     assert not [name for name in names if "benchmarks" in name or "/tests/" in name]
 

@@ -29,7 +29,7 @@ from tickwire.schemas.terminal_text import escape_controls
 from tickwire.server import __version__
 from tickwire.server.admin.views import LAST_S_MAX, RECORD_S_MAX, DrainRequested
 from tickwire.server.api.process import run_api
-from tickwire.server.api.settings_check import find_api_problems
+from tickwire.server.api.startup_check import find_api_problems
 from tickwire.server.cli.bandwidth import fetch_report, format_report
 from tickwire.server.cli.data import export_reader, migrate_schema, player_deleter, with_store, write_export
 from tickwire.server.cli.dev_shards import DevShards, run_dev_shards
@@ -194,7 +194,9 @@ def check(
     settings = _settings(config, rooms, port)
     for name in settings.__struct_fields__:
         typer.echo(f"{name} = {getattr(settings, name)!r}")
-    problems = asyncio.run((find_api_problems if role is ProcessRole.API else find_problems)(settings))
+    is_api = role is ProcessRole.API
+    checked = find_api_problems(settings, needs_accounts=True) if is_api else find_problems(settings)
+    problems = asyncio.run(checked)
     if problems:
         _fail("\n".join(problems), EXIT_USAGE)
 

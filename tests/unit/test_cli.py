@@ -141,6 +141,10 @@ def test_check_of_the_role_api_reports_all_problems_at_once(tmp_path: Path) -> N
     result = run("check", "--role", "api", API__PLAINTEXT="true", ACCOUNTS__SECRET="x" * 32, ROOMS="no.such.game")
     assert (result.exit_code, result.stderr) == (0, ""), "the role api runs no rooms"
     assert "x" * 32 not in result.stdout
+    steam = {"ACCOUNTS__PROVIDERS__STEAM_APP_ID": "480", "ACCOUNTS__SECRET": "x" * 32}
+    result = run("check", "--role", "api", API__PLAINTEXT="true", **steam)
+    assert result.stderr.startswith("tickwire: accounts.providers.steam_key: must be set")
+    assert run("check", **steam).exit_code == 0, "a shard does not need the key"
 
 
 def test_check_of_valid_settings_prints_nothing_on_standard_error() -> None:

@@ -16,7 +16,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.harness.provider_servers import CLIENT, STEAM_KEY, TICKET, sign_in, steam_server
-from tickwire.server.errors import InvalidToken, NotFound, Unavailable
+from tickwire.server.errors import ConfigError, InvalidToken, NotFound, Unavailable
 from tickwire.services.accounts.counters import AccountCounters
 from tickwire.services.accounts.providers.oidc import OidcProvider, OidcRules, check_id_token, find_jwks_uri
 from tickwire.services.accounts.providers.port import Credential, ProviderIdentity
@@ -236,7 +236,11 @@ async def test_ticket_that_is_not_hexadecimal_is_not_sent(ticket: str) -> None:
 
 async def test_only_the_providers_of_the_settings_exist_and_their_results_are_counted(issuer: str) -> None:
     settings = ProviderSettings(
-        oidc_issuers={"test": issuer}, oidc_clients={"test": [CLIENT]}, apple_clients=["game"], steam_app_id="480"
+        oidc_issuers={"test": issuer},
+        oidc_clients={"test": [CLIENT]},
+        apple_clients=["game"],
+        steam_app_id="480",
+        steam_key=STEAM_KEY,
     )
     assert sorted(create_providers(settings, time.time)) == ["apple", "oidc-test", "steam"]
     assert create_providers(ProviderSettings(), time.time) == {}
@@ -261,13 +265,20 @@ async def test_only_the_providers_of_the_settings_exist_and_their_results_are_co
         ({"oidc_issuers": {"": "https://a.example"}, "oidc_clients": {"": ["game"]}}, "oidc_issuers"),
         ({"oidc_issuers": {"a": "https://a.example"}}, "oidc_clients"),
         ({"oidc_issuers": {"a": "https://a.example"}, "oidc_clients": {"a": []}}, "oidc_clients"),
-        ({"steam_app_id": "480"}, "steam_key"),
         ({"steam_url": "http://steam.example"}, "steam_url"),
     ],
 )
 def test_settings_of_providers_that_are_unsafe_are_named(changes: dict[str, Any], key: str | None) -> None:
     found = [keys[0] for keys, _ in provider_contradictions(ProviderSettings(**changes))]
     assert found == ([f"accounts.providers.{key}"] if key else [])
+
+
+def test_steam_without_its_key_is_refused_where_players_log_in() -> None:
+    """Shards read the same settings file without the key, and must start."""
+    settings = ProviderSettings(steam_app_id="480")
+    assert list(provider_contradictions(settings)) == []
+    with pytest.raises(ConfigError, match=r"^accounts\.providers\.steam_key: must be set"):
+        create_providers(settings, time.time)
 
 
 def test_repr_of_credentials_and_settings_hides_secrets() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tickwire.server.errors import NotFound
+from tickwire.server.errors import ConfigError, NotFound
 from tickwire.services.accounts.counters import AccountCounters
 from tickwire.services.accounts.providers.oidc import OidcProvider, OidcRules
 from tickwire.services.accounts.providers.port import Credential, IdentityProvider, ProviderIdentity
@@ -50,7 +50,14 @@ def create_providers(settings: ProviderSettings, now_s: Callable[[], float]) -> 
     Args:
         settings: the section `accounts.providers`.
         now_s: the clock: UTC, seconds since 1970.
+
+    Raises:
+        ConfigError: the key for Steam is missing. Other processes of the fleet read the same settings file without
+            the key, so reading the settings does not check this.
     """
+    if settings.steam_app_id and not settings.steam_key:
+        where = "accounts.providers"
+        raise ConfigError(f"{where}.steam_key: must be set, because {where}.steam_app_id is")
     providers: dict[str, IdentityProvider] = {}
     for name, issuer in settings.oidc_issuers.items():
         rules = OidcRules(

@@ -72,7 +72,5 @@ def provider_contradictions(settings: ProviderSettings) -> Iterator[tuple[tuple[
             yield (key,), f"{name} must start with https://; http:// is allowed for loopback addresses only"
         elif not settings.oidc_clients.get(name):
             yield (f"{where}.oidc_clients", key), f"must have a client id for {name}, or tokens for other apps pass"
-    if settings.steam_app_id and not settings.steam_key:
-        yield (f"{where}.steam_key", f"{where}.steam_app_id"), f"must be set, because {where}.steam_app_id is"
     if not is_secure(settings.steam_url):
         yield (f"{where}.steam_url",), "must start with https://; http:// is allowed for loopback addresses only"

@@ -31,6 +31,12 @@ resource "random_password" "admin" {
   special = false
 }
 
+# Encrypts the keys that sign access tokens, and derives refresh tokens.
+resource "random_password" "accounts" {
+  length  = 64
+  special = false
+}
+
 resource "kubernetes_secret_v1" "this" {
   metadata {
     name      = "${var.name}-secrets"
@@ -38,7 +44,12 @@ resource "kubernetes_secret_v1" "this" {
   }
 
   data = merge(
-    { redis = var.redis_url, mongo = var.mongo_url, admin = random_password.admin.result },
+    {
+      redis    = var.redis_url
+      mongo    = var.mongo_url
+      admin    = random_password.admin.result
+      accounts = random_password.accounts.result
+    },
     { for id, password in random_password.tickets : id => password.result },
   )
 
@@ -62,7 +73,8 @@ resource "helm_release" "this" {
         ids            = var.ticket_ids
         current        = var.ticket_current
       }
-      admin = { existingSecret = kubernetes_secret_v1.this.metadata[0].name, key = "admin" }
+      admin    = { existingSecret = kubernetes_secret_v1.this.metadata[0].name, key = "admin" }
+      accounts = { existingSecret = kubernetes_secret_v1.this.metadata[0].name, key = "accounts" }
     }),
   ], var.values)
 }

@@ -70,6 +70,28 @@ def test_secret_of_the_accounts_reaches_the_api_alone() -> None:
     assert found["valueFrom"] == {"secretKeyRef": {"name": "accounts", "key": "secret"}}
 
 
+def test_shards_receive_the_secret_of_the_accounts_on_request() -> None:
+    """The admin API, which shards serve, changes accounts only with it."""
+    objects = rendered(REQUIRED, API, {"accounts": {"previousKey": "before", "shards": True}})
+    (api,) = pods(kinds(objects, "Deployment"))
+    (shard,) = pods([shard_of(objects)])
+    for name in ("TICKWIRE__ACCOUNTS__SECRET", "TICKWIRE__ACCOUNTS__PREVIOUS_SECRETS"):
+        assert environment_of(shard)[name] == environment_of(api)[name]
+
+
+def test_settings_of_the_api_alone_do_not_keep_shards_from_starting(tmp_path: Path) -> None:
+    key = {"name": "TICKWIRE__ACCOUNTS__PROVIDERS__STEAM_KEY", "value": "y" * 32}
+    steam = {"settings": {"accounts": {"providers": {"steam_app_id": "480"}}}, "api": {"extraEnv": [key]}}
+    objects = rendered(REQUIRED, API, steam)
+    toml = tmp_path / "tickwire.toml"
+    toml.write_text(settings_of(objects))
+    keys = set()
+    for pod in pods([shard_of(objects), *kinds(objects, "Deployment")]):
+        environ = {name: one.get("value", "x" * 40) for name, one in environment_of(pod).items()}
+        keys.add(config.load(toml, environ).accounts.providers.steam_key)
+    assert keys == {"", "y" * 32}
+
+
 def test_each_selector_selects_one_role() -> None:
     objects = rendered(REQUIRED, API, {"api": {"autoscaling": {"enabled": True}}})
     labels = {
@@ -159,6 +181,14 @@ def test_upgrade_keeps_a_pod_that_answers() -> None:
     ("values", "words"),
     [
         ({"accounts": {"existingSecret": ""}}, "accounts.existingSecret must be set, because api.enabled is"),
+        (
+            {
+                "api": {"enabled": False},
+                "auth": {"accounts": False},
+                "accounts": {"existingSecret": "", "shards": True},
+            },
+            "accounts.existingSecret must be set, because accounts.shards is",
+        ),
         ({"api": {"enabled": False}}, "auth.accounts: needs the role api"),
         ({"api": {"autoscaling": {"minReplicas": 9}}}, "api.autoscaling.minReplicas: must be at most"),
         ({"api": {"replicas": 9, "autoscaling": {"enabled": True}}}, "api.autoscaling.maxReplicas: must be at least"),

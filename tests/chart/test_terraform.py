@@ -44,11 +44,11 @@ def test_the_values_that_it_sets_are_values_of_the_chart() -> None:
     values = yaml.safe_load((ROOT / "helm" / "tickwire" / "values.yaml").read_text())
     block = (MODULE / "main.tf").read_text().partition("yamlencode({")[2].partition("}),\n  ], var.values")[0]
     keys = re.findall(r"^      (\w+) +=", block, re.MULTILINE)
-    assert len(keys) == 6
+    assert len(keys) == 7
     for key in keys:
         assert key in values
     inner = re.findall(r"^      (\w+) += \{ (.*) \}$", block, re.MULTILINE)
-    assert len(inner) == 3
+    assert len(inner) == 4
     for key, text in inner:
         assert set(re.findall(r"(\w+) = ", text)) <= values[key].keys(), key
 

@@ -1,4 +1,4 @@
-{{/* What the pods of the role api have in common. */}}
+{{/* Names, selectors, environment and checks of the pods of the role api. */}}
 
 {{- define "tickwire.apiName" -}}
 {{ include "tickwire.name" . }}-api
@@ -19,7 +19,7 @@ app.kubernetes.io/component: api
 {{- else }}{{ int .Values.api.replicas }}{{ end }}
 {{- end }}
 
-{{/* The stores, and the secret of the accounts, which shards do not need. */}}
+{{/* The stores, and the secret of the accounts. */}}
 {{- define "tickwire.apiEnvironment" -}}
 {{- $v := .Values }}
 - name: TICKWIRE__SHARD_NAME
@@ -36,11 +36,17 @@ app.kubernetes.io/component: api
 - name: TICKWIRE__TICKETS__KEYS__{{ $id | upper }}
   valueFrom: {secretKeyRef: {name: {{ $v.tickets.existingSecret }}, key: {{ $id }}}}
 {{- end }}
+{{ include "tickwire.accountSecrets" . }}
+{{- end }}
+
+{{/* The secret of the accounts, and the one before it while it is replaced. */}}
+{{- define "tickwire.accountSecrets" -}}
+{{- $accounts := .Values.accounts -}}
 - name: TICKWIRE__ACCOUNTS__SECRET
-  valueFrom: {secretKeyRef: {name: {{ $v.accounts.existingSecret }}, key: {{ $v.accounts.key }}}}
-{{- with $v.accounts.previousKey }}
+  valueFrom: {secretKeyRef: {name: {{ $accounts.existingSecret }}, key: {{ $accounts.key }}}}
+{{- with $accounts.previousKey }}
 - name: TICKWIRE__ACCOUNTS__PREVIOUS_SECRETS
-  valueFrom: {secretKeyRef: {name: {{ $v.accounts.existingSecret }}, key: {{ . }}}}
+  valueFrom: {secretKeyRef: {name: {{ $accounts.existingSecret }}, key: {{ . }}}}
 {{- end }}
 {{- end }}
 
@@ -56,5 +62,6 @@ app.kubernetes.io/component: api
 {{- if lt (int $a.gracePeriodSeconds) $sum }}{{ fail (printf "api.gracePeriodSeconds: %d is too short; preStop, drain and flush take %d" (int $a.gracePeriodSeconds) $sum) }}{{ end }}
 {{- if eq $a.host $v.host }}{{ fail "api.host: must be another name than host; leave it empty to serve both under host" }}{{ end }}
 {{- else if $v.auth.accounts }}{{ fail "auth.accounts: needs the role api, which has the accounts; set api.enabled" }}
+{{- else if and $v.accounts.shards (not $v.accounts.existingSecret) }}{{ fail "accounts.existingSecret must be set, because accounts.shards is" }}
 {{- end }}
 {{- end }}

@@ -46,4 +46,7 @@
 - name: TICKWIRE__OPERATIONS__TOKEN
   valueFrom: {secretKeyRef: {name: {{ $v.admin.existingSecret }}, key: {{ $v.admin.key }}}}
 {{- end }}
+{{- if $v.accounts.shards }}
+{{ include "tickwire.accountSecrets" $root }}
+{{- end }}
 {{- end }}

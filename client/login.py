@@ -48,7 +48,7 @@ class Login:
         self._calls = calls
         self._storage = storage
         self._now_s = now_s
-        self._is_loaded = False
+        self._stored_text = ""  # of the storage, as it was read or written last
         self._access_token = ""
         self._expires_at_s = 0.0
         self._lock = asyncio.Lock()
@@ -101,15 +101,22 @@ class Login:
 
     async def _run_alone(self, work: Callable[[], Awaitable[T]]) -> T:
         async with self._lock:
-            if not self._is_loaded:
-                text = self._storage.load() if self._storage is not None else None
-                text = await text if inspect.isawaitable(text) else text
-                self.saved, self._is_loaded = decode_login(text or "", self._calls.url), True
             return await work()
 
+    async def _load(self) -> None:
+        """Adopt the login that another program has saved in the storage: it may have used the token of this one.
+
+        The login of another player is adopted by a client without a login only.
+        """
+        text = self._storage.load() if self._storage is not None else ""
+        text = (await text if inspect.isawaitable(text) else text) or ""
+        if text == self._stored_text:  # so that a text which could not be saved is not lost
+            return
+        self._stored_text, stored = text, decode_login(text, self._calls.url)
+        if text and self.saved.player_id in ("", stored.player_id):
+            self.saved = stored
+
     async def _restore(self) -> bool:
-        if not self.saved.refresh_token:
-            return False
         try:
             await self._renew()
         except NotLoggedIn:
@@ -117,11 +124,11 @@ class Login:
         return True
 
     async def _log_in(self, path: str, create_body: Callable[[SavedLogin], Mapping[str, Any]]) -> bool:
-        result = msgspec.convert(await self._calls.call("POST", path, create_body(self.saved)), LoginResult)
-        await self._accept(result)
-        return result.is_new
+        await self._load()
+        return await self._accept(await self._calls.call("POST", path, create_body(self.saved)))
 
     async def _prepare_device(self) -> SavedLogin:
+        await self._load()
         await self._save(self.saved.with_device())
         return self.saved
 
@@ -131,18 +138,31 @@ class Login:
         return self._access_token
 
     async def _renew(self) -> None:
-        if not self.saved.refresh_token:
+        await self._load()
+        token = self.saved.refresh_token
+        if not token:
             raise NotLoggedIn("log in first")
         try:
-            response = await self._calls.call("POST", "/v1/token", {"refresh_token": self.saved.refresh_token})
+            response = await self._calls.call("POST", "/v1/token", {"refresh_token": token})
         except ApiError as error:
             if error.status != 401:
                 raise
-            await self._end(is_ended=True)
+            await self._load()
+            if self.saved.refresh_token not in ("", token):  # another program has renewed the login during the call
+                await self._renew()
+                return
+            await self._forget()
             raise NotLoggedIn("the server has ended the login: log in again") from error
-        await self._accept(msgspec.convert(response, LoginResult))
+        await self._accept(response)
 
-    async def _accept(self, result: LoginResult) -> None:
+    async def _accept(self, response: Any) -> bool:
+        """Keep the response to a login or a renewal; return whether the account was created."""
+        try:
+            result = msgspec.convert(response, LoginResult)
+        except msgspec.ValidationError as error:
+            raise ApiError(502, "INTERNAL", "the response is not a login") from error
+        self._access_token = result.access_token
+        self._expires_at_s = self._now_s() + result.expires_in_s
         saved = msgspec.structs.replace(
             self.saved,
             player_id=result.player_id,
@@ -151,10 +171,10 @@ class Login:
             known_client=result.known_client or self.saved.known_client,
         )
         await self._save(saved)
-        self._access_token = result.access_token
-        self._expires_at_s = self._now_s() + result.expires_in_s
+        return result.is_new
 
     async def _end(self, *, everywhere: bool = False, is_ended: bool = False) -> None:
+        await self._load()
         token = self.saved.refresh_token
         if token and not is_ended:
             try:
@@ -162,17 +182,23 @@ class Login:
             except ApiError as error:
                 if error.status != 401:  # 401: the server has ended the login already
                     raise
+        await self._forget()
+
+    async def _forget(self) -> None:
         self._access_token = ""
-        await self._save(self.saved.logged_out())
+        if self.saved.player_id:
+            await self._save(self.saved.logged_out())
 
     async def _delete(self) -> None:
-        self._access_token, self.saved = "", SavedLogin(self._calls.url)
+        self._access_token, self._stored_text, self.saved = "", "", SavedLogin(self._calls.url)
         if self._storage is not None and inspect.isawaitable(pending := self._storage.clear()):
             await pending
 
     async def _save(self, saved: SavedLogin) -> None:
-        is_changed, self.saved = saved != self.saved, saved
-        if is_changed and self._storage is not None:
-            pending = self._storage.save(encode_login(saved))
-            if inspect.isawaitable(pending):
-                await pending
+        self.saved, text = saved, encode_login(saved)
+        if self._storage is None or text == self._stored_text:
+            return
+        pending = self._storage.save(text)
+        if inspect.isawaitable(pending):
+            await pending
+        self._stored_text = text

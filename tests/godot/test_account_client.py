@@ -122,6 +122,18 @@ async def test_a_known_client_is_sent_with_the_next_password(game: Game, small_a
     assert small_api.requests[2][2]["known_client"] == "k"
 
 
+async def test_programs_with_one_storage_renew_the_login_in_turns(
+    game: Game, small_api: SmallApi, tmp_path: Path
+) -> None:
+    file = tmp_path / "login.json"
+    calls = ["device", "other restore", "advance 850", "token", "other token", "other device", "logout"]
+    said = await game.call(small_api.url, file, "other token", *calls)
+    assert said[2:] == ["true p-1", "", "a3", "a4", "true p-1", "true"]
+    used = [body["refresh_token"] for _, _, body, _ in small_api.requests if "refresh_token" in body]
+    assert used == ["r1", "r2", "r3", "r5"], "none is used twice"
+    assert small_api.requests[0][2] == small_api.requests[4][2], "the device is the same"
+
+
 async def test_a_refused_access_token_is_renewed_once(game: Game, small_api: SmallApi, tmp_path: Path) -> None:
     small_api.revoked = "a1"
     assert await game.call(small_api.url, tmp_path / "login.json", "device", "get") == ["true p-1", "p-1 0"]

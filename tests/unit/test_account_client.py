@@ -157,6 +157,70 @@ async def test_a_renewal_survives_the_cancellation_of_its_caller(api: Api) -> No
     assert storage.saved[-1]["refresh_token"] == "r2", "the response of the cancelled call was saved"
 
 
+async def test_programs_with_one_storage_renew_the_login_in_turns(api: Api) -> None:
+    storage, clock = Storage(), [0.0]
+    first = AccountClient(api.url, storage=storage, now_s=lambda: clock[0])
+    await first.login_device()
+    second = AccountClient(api.url, storage=storage, now_s=lambda: clock[0])
+    assert await second.restore()
+    clock[0] = 850.0
+    assert [await first.token(), await second.token()] == ["a3", "a4"]
+    assert [body.get("refresh_token") for _, _, body, _ in api.requests[1:]] == ["r1", "r2", "r3"], (
+        "none is used twice"
+    )
+    await first.logout()
+    assert api.requests[-1][2]["refresh_token"] == "r4"
+
+
+async def test_a_token_that_another_program_has_used_during_the_call_does_not_end_the_login(api: Api) -> None:
+    storage = Storage()
+    await AccountClient(api.url, storage=storage).login_device()
+    api.held.clear()
+    restoring = asyncio.create_task(AccountClient(api.url, storage=storage).restore())
+    while len(api.requests) < 2:
+        await asyncio.sleep(0.01)
+    api.refresh = 2
+    storage.text = json.dumps(storage.saved[-1] | {"refresh_token": "r2"})
+    api.held.set()
+    assert await restoring
+    assert storage.saved[-1]["refresh_token"] == "r3"
+
+
+async def test_a_program_uses_the_device_of_another_one_with_its_storage(api: Api) -> None:
+    storage = Storage()
+    first, second = AccountClient(api.url, storage=storage), AccountClient(api.url, storage=storage)
+    assert not await second.restore()
+    await first.login_device()
+    await second.login_device()
+    assert api.requests[0][2] == api.requests[1][2]
+
+
+async def test_a_login_that_cannot_be_saved_is_used_until_it_can(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage, clock = Storage(), [0.0]
+    client = AccountClient(api.url, storage=storage, now_s=lambda: clock[0])
+    await client.login_device()
+    clock[0] = 850.0
+    with monkeypatch.context() as patch:
+        patch.setattr(storage, "save", lambda text: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            await client.token()
+        assert await client.token() == "a2"
+    clock[0] = 1700.0
+    assert await client.token() == "a3", "the older token in the storage is not used"
+    assert storage.saved[-1]["refresh_token"] == "r3"
+
+
+async def test_a_page_instead_of_a_login_is_an_error_of_the_api(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage = Storage()
+    await AccountClient(api.url, storage=storage).login_device()
+    for body in ("<html>", "{}"):
+        api.failures = [web.Response(text=body)]
+        with pytest.raises(ApiError) as failed:
+            await AccountClient(api.url, storage=storage).restore()
+        assert (failed.value.status, failed.value.detail) == (502, "the response is not a login")
+    assert storage.saved[-1]["refresh_token"] == "r1"
+
+
 async def test_an_ended_login_is_reported_and_keeps_the_device(api: Api) -> None:
     storage = Storage()
     client = AccountClient(api.url, storage=storage)

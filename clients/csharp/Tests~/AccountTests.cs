@@ -18,6 +18,8 @@ namespace Tickwire.Tests
             yield return new Test("account: the text of the Python client is read", PythonText);
             yield return new Test("account: a token is renewed a minute before its end", Renewal);
             yield return new Test("account: one renewal runs for all callers", OneRenewal);
+            yield return new Test("account: programs with one storage renew the login in turns", SharedStorage);
+            yield return new Test("account: a login that cannot be saved is used until it can", UnsavedLogin);
             yield return new Test("account: an ended login is reported and keeps the device", Ended);
             yield return new Test("account: an unavailable API is asked again with the same key", Unavailable);
             yield return new Test("account: a long Retry-After is left to the caller", LongDelay);
@@ -154,6 +156,49 @@ namespace Tickwire.Tests
             Check.Equal("device token", api.Names(), "no other renewal followed");
         }
 
+        private static void SharedStorage()
+        {
+            var api = new FakeApi();
+            var storage = new MemoryStorage();
+            double now = 0;
+            AccountClient first = Client(api, storage, () => now);
+            AccountClient second = Client(api, storage, () => now);
+            Check.That(!Get(second.RestoreAsync()), "nothing is saved");
+            Get(first.LoginDeviceAsync());
+            Check.That(Get(second.RestoreAsync()), "the login of the other program");
+            now = 850000;
+            Check.Equal("a3 a4", Get(first.TokenAsync()) + " " + Get(second.TokenAsync()), "no token is used twice");
+            Get(second.LoginDeviceAsync());
+            Check.Equal(FakeApi.BodyOf(api.Calls[0]), FakeApi.BodyOf(api.Calls[4]), "the device is the same");
+
+            now = 1700000;
+            api.Held = new TaskCompletionSource<bool>();
+            Task<string> token = first.TokenAsync();
+            api.Refresh = 6;
+            storage.Text = storage.Text.Replace("r5", "r6"); // the other program is faster
+            api.Held.SetResult(true);
+            Check.Equal("a7", Get(token), "the login is kept");
+            Wait(second.LogoutAsync());
+            Check.Equal("r7", Field(FakeApi.BodyOf(api.Calls[api.Calls.Count - 1]), "refresh_token"), "the newest token is ended");
+        }
+
+        private static void UnsavedLogin()
+        {
+            var api = new FakeApi();
+            var storage = new FailingStorage { IsFailing = false };
+            double now = 0;
+            AccountClient client = Client(api, storage, () => now);
+            Get(client.LoginDeviceAsync());
+            storage.IsFailing = true;
+            now = 850000;
+            Check.Throws<InvalidOperationException>(() => Get(client.TokenAsync()), "the storage fails");
+            Check.Equal("a2", Get(client.TokenAsync()), "the token is used");
+            storage.IsFailing = false;
+            now = 1700000;
+            Check.Equal("a3", Get(client.TokenAsync()), "the older token in the storage is not used");
+            Check.Equal("r3", Field(storage.Text, "refresh_token"), "the newest token is saved");
+        }
+
         private static void Ended()
         {
             var api = new FakeApi();
@@ -282,10 +327,11 @@ namespace Tickwire.Tests
         private sealed class FailingStorage : ISessionStorage
         {
             public bool IsFailing = true;
+            public string Text = "";
 
             public string Load()
             {
-                return "";
+                return Text;
             }
 
             public void Save(string text)
@@ -294,6 +340,8 @@ namespace Tickwire.Tests
                 {
                     throw new InvalidOperationException("the disk is full");
                 }
+
+                Text = text;
             }
 
             public void Clear()

@@ -2,6 +2,7 @@
 extends SceneTree
 
 var now_ms := 0.0
+var other: Node  # with the same file
 
 
 func _initialize() -> void:
@@ -29,6 +30,10 @@ func _open(url: String, file: String) -> Node:
 
 func _call(account: Node, words: PackedStringArray) -> String:
 	match words[0]:
+		"other":
+			if not other:
+				other = _open(OS.get_cmdline_user_args()[0], OS.get_cmdline_user_args()[1])
+			return await _call(other, words.slice(1))
 		"device":
 			await account.login_device()
 			return "%s %s" % [account.is_new, account.player_id]

@@ -32,7 +32,8 @@ interface LoginResult {
 
 export class Login {
   saved: SavedLogin;
-  private isLoaded = false;
+  /** Of the storage, as it was read or written last. */
+  private storedText = "";
   private accessToken = "";
   private expiresAtMs = 0;
   /** The calls run one after the other. */
@@ -49,7 +50,6 @@ export class Login {
   /** Renews the saved login; resolves with whether there is one that the server still accepts. */
   restore(): Promise<boolean> {
     return this.run(async () => {
-      if (!this.saved.refresh_token) return false;
       try {
         await this.renew();
         return true;
@@ -63,18 +63,17 @@ export class Login {
   /** Resolves with whether the account was created. */
   logIn(path: string, createBody: (saved: SavedLogin) => object): Promise<boolean> {
     return this.run(async () => {
-      const result = (await this.calls.call("POST", path, createBody(this.saved))) as LoginResult;
-      await this.accept(result);
-      return result.is_new;
+      await this.load();
+      return this.accept(await this.calls.call("POST", path, createBody(this.saved)));
     });
   }
 
   /** Resolves with credentials of the device, which are saved before they are first sent. */
   prepareDevice(): Promise<{ device_id: string; secret: string }> {
     return this.run(async () => {
-      if (!this.saved.device_id) {
-        await this.save({ ...this.saved, device_id: randomText(18), device_secret: randomText(32) });
-      }
+      await this.load();
+      const { device_id = randomText(18), device_secret = randomText(32) } = this.saved;
+      await this.save({ ...this.saved, device_id, device_secret });
       return { device_id: this.saved.device_id!, secret: this.saved.device_secret! };
     });
   }
@@ -94,6 +93,7 @@ export class Login {
   /** Logs out, here and on the server. */
   end({ everywhere = false, isEnded = false } = {}): Promise<void> {
     return this.run(async () => {
+      await this.load();
       const { refresh_token } = this.saved;
       if (refresh_token && !isEnded) {
         try {
@@ -111,65 +111,80 @@ export class Login {
     return this.run(async () => {
       this.accessToken = "";
       this.saved = { api_url: this.calls.url };
+      this.storedText = "";
       await this.storage?.clear();
     });
   }
 
   private run<T>(work: () => Promise<T>): Promise<T> {
-    const done = this.last.then(async () => {
-      if (!this.isLoaded) {
-        this.saved = decode(await this.storage?.load(), this.calls.url);
-        this.isLoaded = true;
-      }
-      return work();
-    });
+    const done = this.last.then(work);
     this.last = done.catch(() => undefined);
     return done;
   }
 
+  /** Adopts the login that another tab has saved in the storage: it may have used the token of this one.
+   *
+   * The login of another player is adopted by a client without a login only. */
+  private async load(): Promise<void> {
+    const text = (await this.storage?.load()) ?? "";
+    if (text === this.storedText) return; // so that a text which could not be saved is not lost
+    this.storedText = text;
+    const stored = decode(text, this.calls.url);
+    if (text && [stored.player_id, undefined, ""].includes(this.saved.player_id)) this.saved = stored;
+  }
+
   private async renew(): Promise<void> {
+    await this.load();
     const { refresh_token } = this.saved;
     if (!refresh_token) throw new NotLoggedIn("log in first");
-    let result: LoginResult;
+    let response: unknown;
     try {
-      result = (await this.calls.call("POST", "/v1/token", { refresh_token })) as LoginResult;
+      response = await this.calls.call("POST", "/v1/token", { refresh_token });
     } catch (error) {
       if (!(error instanceof ApiError && error.status === 401)) throw error;
+      await this.load();
+      if (this.saved.refresh_token && this.saved.refresh_token !== refresh_token) return this.renew(); // by another tab during the call
       await this.forget();
       throw new NotLoggedIn("the server has ended the login: log in again");
     }
-    await this.accept(result);
+    await this.accept(response);
   }
 
-  private async accept(result: LoginResult): Promise<void> {
-    await this.save({
-      ...this.saved,
-      player_id: result.player_id,
-      refresh_token: result.refresh_token,
-      player_url: result.player_url,
-      known_client: result.known_client || this.saved.known_client,
-    });
-    this.accessToken = result.access_token;
-    this.expiresAtMs = this.nowMs() + result.expires_in_s * 1000;
+  /** Keeps the response to a login or a renewal; resolves with whether the account was created. */
+  private async accept(response: unknown): Promise<boolean> {
+    const result = (response ?? {}) as Partial<LoginResult>;
+    const { player_id, refresh_token, access_token } = result;
+    if (![player_id, refresh_token, access_token].every((text) => typeof text === "string" && text)) {
+      throw new ApiError(502, "INTERNAL", "the response is not a login");
+    }
+    this.accessToken = access_token!;
+    this.expiresAtMs = this.nowMs() + (result.expires_in_s ?? 0) * 1000;
+    const known_client = result.known_client || this.saved.known_client;
+    await this.save({ ...this.saved, player_id, refresh_token, player_url: result.player_url, known_client });
+    return result.is_new === true;
   }
 
   /** Keeps what remains after a logout: the credentials of the device, and the proof of an earlier login. */
   private async forget(): Promise<void> {
     this.accessToken = "";
+    if (!this.saved.player_id) return;
     const { api_url, device_id, device_secret, known_client } = this.saved;
     await this.save({ api_url, device_id, device_secret, known_client });
   }
 
   private async save(saved: SavedLogin): Promise<void> {
     this.saved = saved;
-    await this.storage?.save(JSON.stringify({ version: VERSION, ...saved }));
+    const text = JSON.stringify({ version: VERSION, ...saved });
+    if (text === this.storedText) return;
+    await this.storage?.save(text);
+    this.storedText = text;
   }
 }
 
 /** Returns the saved login; an empty one if the text is none, or belongs to another API or a later version. */
-function decode(text: string | null | undefined, apiUrl: string): SavedLogin {
+function decode(text: string, apiUrl: string): SavedLogin {
   try {
-    const { version, ...saved } = JSON.parse(text ?? "");
+    const { version, ...saved } = JSON.parse(text);
     if (version === VERSION && saved.api_url === apiUrl) return saved;
   } catch {
     // no saved login

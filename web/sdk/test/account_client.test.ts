@@ -107,6 +107,62 @@ describe("a client of accounts", () => {
     expect(paths().filter((path) => path === "/v1/token")).toHaveLength(1);
   });
 
+  it("renews the login in turns with another tab", async () => {
+    const storage = new Memory();
+    const [first, second] = [client(storage), client(storage)];
+    expect(await second.restore()).toBe(false);
+    await first.loginDevice();
+    expect(await second.restore()).toBe(true);
+    nowMs = 850_000;
+    expect([await first.token(), await second.token()]).toEqual(["a3", "a4"]);
+    expect(calls.slice(1).map(({ body }) => body.refresh_token)).toEqual(["r1", "r2", "r3"]);
+    await second.loginDevice();
+    expect(calls.at(-1)!.body).toEqual(calls[0]!.body);
+    await first.logout();
+    expect(calls.at(-1)!.body.refresh_token).toBe("r5");
+  });
+
+  it("keeps the login if another tab has used the token during the call", async () => {
+    const storage = new Memory();
+    await client(storage).loginDevice();
+    let release = () => {};
+    held = new Promise((resolve) => (release = resolve));
+    const restoring = client(storage).restore();
+    await vi.waitFor(() => expect(calls).toHaveLength(2));
+    refresh = 2;
+    storage.text = JSON.stringify({ ...storage.saved.at(-1), refresh_token: "r2" });
+    release();
+    expect(await restoring).toBe(true);
+    expect(storage.saved.at(-1)!.refresh_token).toBe("r3");
+  });
+
+  it("uses a login that cannot be saved until it can", async () => {
+    const storage = new Memory();
+    const mine = client(storage);
+    await mine.loginDevice();
+    nowMs = 850_000;
+    const save = storage.save;
+    storage.save = () => {
+      throw new Error("full");
+    };
+    await expect(mine.token()).rejects.toThrow("full");
+    expect(await mine.token()).toBe("a2");
+    storage.save = save;
+    nowMs = 1_700_000;
+    expect(await mine.token()).toBe("a3");
+    expect(storage.saved.at(-1)!.refresh_token).toBe("r3");
+  });
+
+  it("reports a response that is not a login", async () => {
+    const storage = new Memory();
+    await client(storage).loginDevice();
+    for (const page of ["<html>", "{}"]) {
+      failures = [new Response(page)];
+      await expect(client(storage).restore()).rejects.toMatchObject({ status: 502, detail: "the response is not a login" });
+    }
+    expect(storage.saved.at(-1)!.refresh_token).toBe("r1");
+  });
+
   it("reports an ended login and keeps the device", async () => {
     const storage = new Memory();
     await client(storage).loginDevice();

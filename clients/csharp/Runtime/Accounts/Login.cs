@@ -16,7 +16,7 @@ namespace Tickwire
         private readonly ISessionStorage storage;
         private readonly Func<double> nowMs;
         private Task last = Task.FromResult(true);
-        private bool isLoaded;
+        private string storedText = ""; // of the storage, as it was read or written last
         private volatile SavedLogin saved;
         private volatile string accessToken = "";
         private double expiresAtMs;
@@ -42,17 +42,13 @@ namespace Tickwire
             {
                 try
                 {
-                    if (saved.RefreshToken.Length > 0)
-                    {
-                        await RenewAsync();
-                    }
+                    await RenewAsync();
+                    return true;
                 }
                 catch (NotLoggedInException)
                 {
                     return false;
                 }
-
-                return saved.RefreshToken.Length > 0;
             });
         }
 
@@ -63,6 +59,7 @@ namespace Tickwire
         {
             return RunAsync(async () =>
             {
+                Load();
                 JsonFields result = JsonFields.Read(await calls.CallAsync("POST", path, createBody(saved)));
                 Accept(result);
                 return result.Flag("is_new");
@@ -74,6 +71,7 @@ namespace Tickwire
         {
             return RunAsync(() =>
             {
+                Load();
                 Save(saved.WithDevice());
                 return Task.FromResult(saved);
             });
@@ -109,6 +107,7 @@ namespace Tickwire
         {
             return RunAsync(async () =>
             {
+                Load();
                 if (saved.RefreshToken.Length > 0 && !isEnded)
                 {
                     await LogOutAsync(everywhere);
@@ -126,6 +125,7 @@ namespace Tickwire
             {
                 accessToken = "";
                 saved = new SavedLogin(calls.Url);
+                storedText = "";
                 if (storage != null)
                 {
                     storage.Clear();
@@ -150,12 +150,6 @@ namespace Tickwire
             await before;
             try
             {
-                if (!isLoaded)
-                {
-                    saved = SavedLogin.FromText(storage == null ? "" : storage.Load(), calls.Url);
-                    isLoaded = true;
-                }
-
                 return await work();
             }
             finally
@@ -164,9 +158,29 @@ namespace Tickwire
             }
         }
 
+        /// <summary>Adopts the login that another program has saved in the storage: it may have used the token of this one.
+        /// The login of another player is adopted by a client without a login only.</summary>
+        private void Load()
+        {
+            string text = (storage == null ? "" : storage.Load()) ?? "";
+            if (text == storedText) // so that a text which could not be saved is not lost
+            {
+                return;
+            }
+
+            storedText = text;
+            SavedLogin stored = SavedLogin.FromText(text, calls.Url);
+            if (text.Length > 0 && (saved.PlayerId.Length == 0 || saved.PlayerId == stored.PlayerId))
+            {
+                saved = stored;
+            }
+        }
+
         private async Task RenewAsync()
         {
-            if (saved.RefreshToken.Length == 0)
+            Load();
+            string token = saved.RefreshToken;
+            if (token.Length == 0)
             {
                 throw new NotLoggedInException("log in first");
             }
@@ -174,13 +188,20 @@ namespace Tickwire
             string response;
             try
             {
-                response = await calls.CallAsync("POST", "/v1/token", new JsonWriter().Add("refresh_token", saved.RefreshToken));
+                response = await calls.CallAsync("POST", "/v1/token", new JsonWriter().Add("refresh_token", token));
             }
             catch (ApiException error)
             {
                 if (error.Status != 401)
                 {
                     throw;
+                }
+
+                Load();
+                if (saved.RefreshToken.Length > 0 && saved.RefreshToken != token)
+                {
+                    await RenewAsync(); // another program has renewed the login during the call
+                    return;
                 }
 
                 Forget();
@@ -214,25 +235,28 @@ namespace Tickwire
                 throw new ApiException(502, "INTERNAL", "the response is not a login");
             }
 
-            Save(saved.With(result));
             accessToken = token;
             expiresAtMs = nowMs() + result.Number("expires_in_s") * 1000;
+            Save(saved.With(result));
         }
 
         private void Forget()
         {
             accessToken = "";
-            Save(saved.LoggedOut());
+            if (saved.PlayerId.Length > 0)
+            {
+                Save(saved.LoggedOut());
+            }
         }
 
         private void Save(SavedLogin changed)
         {
             string text = changed.ToText();
-            bool isChanged = text != saved.ToText();
             saved = changed;
-            if (isChanged && storage != null)
+            if (storage != null && text != storedText)
             {
                 storage.Save(text);
+                storedText = text;
             }
         }
     }

@@ -20,8 +20,7 @@ var _calls: _ApiCalls
 var _storage: Object
 var _now_ms: Callable
 var _is_busy := false
-var _is_loaded := false
-var _saved_text := ""
+var _stored_text := ""  # of the storage, as it was read or written last
 var _access_token := ""
 var _expires_at_ms := 0.0
 
@@ -42,12 +41,14 @@ func restore() -> _ApiCalls.Outcome:
 ## Logs in. [param create_body] returns the request for the saved login.
 func log_in(path: String, create_body: Callable) -> _ApiCalls.Outcome:
 	await _begin()
+	await _load()
 	return _end(await _accept(await _calls.fetch(HTTPClient.METHOD_POST, path, create_body.call(saved))))
 
 
 ## Returns credentials of the device, which are saved before they are first sent.
 func prepare_device() -> Dictionary:
 	await _begin()
+	await _load()
 	saved.prepare_device()
 	await _save()
 	_end(null)
@@ -74,6 +75,7 @@ func discard_token(refused: String) -> void:
 ## Logs out, here and on the server, unless it [param is_ended] there already.
 func end(everywhere: bool, is_ended: bool) -> _ApiCalls.Outcome:
 	await _begin()
+	await _load()
 	var outcome := _ApiCalls.Outcome.new()
 	if saved.refresh_token and not is_ended:
 		var body := {"refresh_token": saved.refresh_token, "everywhere": everywhere}
@@ -90,23 +92,31 @@ func delete() -> void:
 	await _begin()
 	saved = _SavedLogin.new(_calls.url)
 	_access_token = ""
-	_saved_text = ""
+	_stored_text = ""
 	if _storage:
 		await _storage.clear()
 	_end(null)
 
 
-# Waits until no other call is running, and loads what was saved.
+# Waits until no other call is running.
 func _begin() -> void:
 	while _is_busy:
 		await _released
 	_is_busy = true
-	if not _is_loaded:
-		if _storage:
-			var text: Variant = await _storage.load()
-			saved.read(text if text is String else "")
-		_saved_text = saved.to_text()
-		_is_loaded = true
+
+
+# Adopts the login that another program has saved in the storage: it may have used the token of this one. The login of another player
+# is adopted by a client without a login only.
+func _load() -> void:
+	var loaded: Variant = await _storage.load() if _storage else ""
+	var text: String = loaded if loaded is String else ""
+	if text == _stored_text:  # so that a text which could not be saved is not lost
+		return
+	_stored_text = text
+	var stored := _SavedLogin.new(_calls.url)
+	stored.read(text)
+	if text and saved.player_id in ["", stored.player_id]:
+		saved = stored
 
 
 func _end(outcome: _ApiCalls.Outcome) -> _ApiCalls.Outcome:
@@ -116,11 +126,15 @@ func _end(outcome: _ApiCalls.Outcome) -> _ApiCalls.Outcome:
 
 
 func _renew() -> _ApiCalls.Outcome:
-	if not saved.refresh_token:
+	await _load()
+	var used := saved.refresh_token
+	if not used:
 		return _ApiCalls.Outcome.failed(_Errors.NotLoggedIn.new("log in first"))
-	var body := {"refresh_token": saved.refresh_token}
-	var outcome := await _calls.fetch(HTTPClient.METHOD_POST, "/v1/token", body)
+	var outcome := await _calls.fetch(HTTPClient.METHOD_POST, "/v1/token", {"refresh_token": used})
 	if _is_refusal(outcome, 401):
+		await _load()
+		if saved.refresh_token not in ["", used]:  # another program has renewed the login during the call
+			return await _renew()
 		await _forget()
 		return _ApiCalls.Outcome.failed(_Errors.NotLoggedIn.new("the server has ended the login: log in again"))
 	return await _accept(outcome)
@@ -140,26 +154,26 @@ func _accept(outcome: _ApiCalls.Outcome) -> _ApiCalls.Outcome:
 	if result.get("known_client"):
 		saved.known_client = str(result.known_client)
 	is_new = result.get("is_new") == true
-	await _save()
 	_access_token = result.access_token
 	var expires_in_s: Variant = result.get("expires_in_s")
 	_expires_at_ms = float(_now_ms.call()) + (expires_in_s * 1000.0 if expires_in_s is float else 0.0)
+	await _save()
 	return outcome
 
 
 func _forget() -> void:
 	_access_token = ""
-	saved.log_out()
-	await _save()
+	if saved.player_id:
+		saved.log_out()
+		await _save()
 
 
 func _save() -> void:
 	var text := saved.to_text()
-	if text == _saved_text:
+	if not _storage or text == _stored_text:
 		return
-	_saved_text = text
-	if _storage:
-		await _storage.save(text)
+	await _storage.save(text)
+	_stored_text = text
 
 
 static func _is_refusal(outcome: _ApiCalls.Outcome, status: int) -> bool:

@@ -122,7 +122,12 @@ class MergeStore:
         Raises:
             Unavailable: MongoDB does not answer.
         """
-        filters = {"merge_proof": proof, "$or": [{"merging_into": target_id}, {"merged_into": target_id}]}
+        found = await self._calls.read(self._accounts.find_one({"_id": target_id}))
+        if found is None:
+            return None
+        target = account_from_document(found)
+        # By id: a query for the proof alone reads all accounts.
+        filters = {"_id": {"$in": [*target.absorbing, *target.merged_from]}, "merge_proof": proof}
         document = await self._calls.read(self._accounts.find_one(filters))
         return account_from_document(document) if document else None
 

@@ -442,3 +442,24 @@ async def test_a_deleted_account_leaves_no_budget(parts: AccountParts) -> None:
     await parts.service.delete(created.tokens.player_id)
     left = await parts.store.database["login_attempts"].find().to_list(None)
     assert not [one for one in left if one["_id"].startswith("account:")]
+
+
+async def test_no_operation_reads_all_accounts(parts: AccountParts) -> None:
+    """With millions of accounts, a query without an index does not end in time."""
+    await parts.store.database.command("profile", 2)
+    ann, bob = [await parts.login_device(name) for name in ("ann", "bob")]
+    await parts.service.link(ann.player_id, device("tablet"))
+    await parts.service.unlink(ann.player_id, "device", device("tablet").subject)
+    await parts.passwords.login_email("cid@x.example", "correct horse", HERE, create=True)
+    for _ in range(2):
+        await parts.service.merge(bob.player_id, ann.refresh_token)
+    await parts.pending.resume(now_utc() + HOUR)
+    [line async for line in export_player(parts.store, bob.player_id)]
+    await parts.service.delete(bob.player_id)
+    await parts.store.database.command("profile", 0)
+    scanned = [
+        (one["ns"], one.get("command"))
+        async for one in parts.store.database["system.profile"].find({"planSummary": "COLLSCAN"})
+        if one["ns"].rpartition(".")[2] in ("accounts", "players", "ledger", "bans", "login_attempts")
+    ]
+    assert scanned == []

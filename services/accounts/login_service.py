@@ -140,7 +140,10 @@ class LoginService:
         newest = await context.accounts.find(account.player_id)
         if newest is not None and newest.is_active and _has_same(newest, linked):
             return tokens
-        holder = await context.tokens.find_holder(tokens.refresh_token)
+        try:
+            holder = await context.tokens.find_holder(tokens.refresh_token)
+        except Unauthorized:  # the change of the account has ended them already
+            return None
         await context.tokens.end_family(holder.family_id)
         return None
 

@@ -31,6 +31,7 @@ from tickwire.services.accounts.attempt_budget import Budget
 from tickwire.services.accounts.identities import digest_secret
 from tickwire.services.accounts.password_hasher import PasswordHasher
 from tickwire.services.accounts.password_service import ClientOrigin
+from tickwire.services.accounts.ports import IssuedTokens
 from tickwire.services.accounts.settings import LockoutSettings, PasswordSettings
 
 HERE = ClientOrigin("192.0.2.1")
@@ -463,3 +464,17 @@ async def test_no_operation_reads_all_accounts(parts: AccountParts) -> None:
         if one["ns"].rpartition(".")[2] in ("accounts", "players", "ledger", "bans", "login_attempts")
     ]
     assert scanned == []
+
+
+async def test_a_login_whose_tokens_a_merge_has_ended_is_repeated(parts: AccountParts) -> None:
+    ann, bob = [await parts.login_device(name) for name in ("ann", "bob")]
+    issue = parts.tokens.issue
+
+    async def issue_and_merge(player_id: str, provider: str) -> IssuedTokens:
+        tokens = await issue(player_id, provider)
+        if player_id == ann.player_id:
+            await other_process(parts).service.merge(bob.player_id, ann.refresh_token)
+        return tokens
+
+    parts.tokens.issue = issue_and_merge  # type: ignore[method-assign]
+    assert (await parts.login_device("ann")).player_id == bob.player_id

@@ -2,6 +2,9 @@
 
 Every operation first finishes what is pending for the account, and is safe to repeat: its repetition finds
 the work done and succeeds.
+
+A banned player can read the account and change nothing: a deletion, or an identity that moves to a new account, would
+end the ban.
 """
 
 from __future__ import annotations
@@ -52,11 +55,13 @@ class AccountService:
 
         Raises:
             IdentityTaken: another account has the identity, or this one has it with other credentials.
+            Banned: the player is banned.
             Conflict: the account has too many identities.
             Unauthorized: the account does not exist any more.
             Unavailable: a store does not answer.
         """
         with self._context.counters.count("link"):
+            await self._context.bans.check(player_id)
             return await self._settled(player_id, lambda: self._context.accounts.link(player_id, identity))
 
     async def unlink(self, player_id: str, provider: str, subject: str) -> PlayerAccount:
@@ -65,11 +70,13 @@ class AccountService:
         Tokens of earlier logins stay valid: a player who has lost a device logs out everywhere.
 
         Raises:
+            Banned: the player is banned.
             Conflict: it is the last identity.
             Unauthorized: the account does not exist any more.
             Unavailable: a store does not answer.
         """
         with self._context.counters.count("unlink"):
+            await self._context.bans.check(player_id)
             key = identity_key(provider, normalise_subject(provider, subject))
             return await self._settled(player_id, lambda: self._context.accounts.unlink(player_id, key))
 
@@ -86,11 +93,13 @@ class AccountService:
 
         Raises:
             Unauthorized: the old password is wrong, or the account does not exist any more.
+            Banned: the player is banned.
             InvalidArgument: the account has no such address, or the new password has a wrong form.
             RateLimited: too many attempts have failed.
             Unavailable: a store does not answer, or too many logins wait.
         """
         with self._context.counters.count("change_password"):
+            await self._context.bans.check(holder.player_id)
             account = await self.get(holder.player_id)
             linked = _find_email(account, email)
             await self._passwords.change_password(account, linked, passwords, origin)
@@ -114,12 +123,12 @@ class AccountService:
             Unavailable: a store does not answer; the call is safe to repeat.
         """
         with self._context.counters.count("merge"):
+            await self._context.bans.check(target_id)
             proof = hashlib.sha256(refresh_token.encode()).digest()
             begun = await self._context.merges.find_by_proof(target_id, proof)
             if begun is None:
                 source_id = (await self._context.tokens.find_holder(refresh_token)).player_id
-                for player_id in (source_id, target_id):  # a merge does not free a player from a ban
-                    await self._context.bans.check(player_id)
+                await self._context.bans.check(source_id)  # a merge does not free a player from a ban
                 await self._begin_merge(source_id, target_id, proof)
                 begun = await self._context.accounts.find(source_id)
             if begun is not None and begun.merging_into == target_id:
@@ -130,9 +139,11 @@ class AccountService:
         """Delete an account with all data of its player. Its repetition succeeds.
 
         Raises:
+            Banned: the player is banned; operators can delete the player.
             Unavailable: a store does not answer; the call is safe to repeat.
         """
         with self._context.counters.count("delete"):
+            await self._context.bans.check(player_id)
             try:
                 await self._context.pending.delete_player(player_id)
             except Conflict:  # it was merged: nothing of it is left

@@ -1,4 +1,4 @@
-"""Refuses players whom an operator has banned, at the login and at each renewal of tokens."""
+"""Refuses players whom an operator has banned: at logins, renewals of tokens, and changes of their accounts."""
 
 from __future__ import annotations
 

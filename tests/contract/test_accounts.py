@@ -478,3 +478,23 @@ async def test_a_login_whose_tokens_a_merge_has_ended_is_repeated(parts: Account
 
     parts.tokens.issue = issue_and_merge  # type: ignore[method-assign]
     assert (await parts.login_device("ann")).player_id == bob.player_id
+
+
+async def test_a_banned_player_cannot_escape_by_changing_the_account(parts: AccountParts) -> None:
+    ann, bob = [await parts.login_device(name) for name in ("ann", "bob")]
+    await parts.service.link(ann.player_id, device("tablet"))
+    await parts.service.link(ann.player_id, await parts.passwords.create_identity("ann@x.example", "correct horse"))
+    await parts.store.bans.save(Ban(ann.player_id, now_utc() + HOUR, "cheating"))
+    holder, before = await parts.tokens.find_holder(ann.refresh_token), await parts.documents()
+    for change in (
+        lambda: parts.service.unlink(ann.player_id, "device", device("tablet").subject),
+        lambda: parts.service.link(ann.player_id, device("phone")),
+        lambda: parts.service.change_password(holder, ("correct horse", "battery staple"), HERE),
+        lambda: parts.service.merge(ann.player_id, bob.refresh_token),
+        lambda: parts.service.merge(bob.player_id, ann.refresh_token),
+        lambda: parts.service.delete(ann.player_id),
+    ):
+        with pytest.raises(Banned):
+            await change()
+    assert await parts.documents() == before
+    assert await parts.store.bans.find(ann.player_id) is not None

@@ -1,18 +1,19 @@
 """Records the requests of operators that can change something: in the log, and in the collection `audit`.
 
-Both are written before the response is sent, also for refused and failed requests of a known operator. If MongoDB
+A request runs only once its body has arrived. Both records are written before the response is sent, also for refused,
+failed and cancelled requests of a known operator: no change is without a record. If MongoDB
 does not answer, the request is answered all the same, because operators must be able to act during an outage: the log
 line remains, and `audit_write_failed` says that the collection lacks the entry.
 """
 
 from __future__ import annotations
 
+import asyncio
 import datetime
 from collections.abc import Callable
 
 import structlog
 from litestar.enums import ScopeType
-from litestar.exceptions import HTTPException
 from litestar.middleware import ASGIMiddleware
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -27,6 +28,8 @@ log = structlog.get_logger(__name__)
 RECORDED_BYTES_MAX = 2000
 """The most bytes of a request body in an entry."""
 NOTE_CHARACTERS_MAX = 64
+STATUS_CANCELLED = 503
+"""The status in the records of a request that was cancelled."""
 _READS = ("GET", "HEAD", "OPTIONS")
 _LOGGED_AS = {"shard_id": "target_shard_id"}
 """Parameters of paths that have another name in a log line, where `shard_id` is the shard that writes it."""
@@ -57,25 +60,38 @@ class AuditTrail(ASGIMiddleware):
             await next_app(scope, receive, send)
             return
 
+        body = b""
+        is_recorded = False
+
+        async def record(status: int) -> None:
+            nonlocal is_recorded
+            if not is_recorded:
+                is_recorded = True
+                await self._record(request, body, status)
+
         async def send_recorded(message: Message) -> None:
             if message["type"] == "http.response.start":
-                await self._record(request, message["status"])
+                await record(message["status"])
             await send(message)
 
         try:
+            body = await request.body()
             await next_app(scope, receive, send_recorded)
+        except asyncio.CancelledError:  # it takes too long, or the shard stops; it may have changed something
+            await record(STATUS_CANCELLED)
+            raise
         except Exception as error:
-            await self._record(request, status_from_error(error))
+            await record(status_from_error(error))
             raise
 
-    async def _record(self, request: BoundedRequest, status: int) -> None:
+    async def _record(self, request: BoundedRequest, body: bytes, status: int) -> None:
         entry = AuditEntry(
             at=datetime.datetime.fromtimestamp(self._now_s(), datetime.UTC),
             operator=request.user.name,
             role=request.user.role,
             action=endpoint_from_request(request),
             target={name: str(value) for name, value in request.path_params.items()},
-            request=await _read_body(request),
+            request=body[:RECORDED_BYTES_MAX].decode(errors="replace"),
             note=request.headers.get("X-Operator", "")[:NOTE_CHARACTERS_MAX],
             result=status,
         )
@@ -95,12 +111,3 @@ class AuditTrail(ASGIMiddleware):
             await self._store.add(entry)
         except (Unavailable, NotSavable) as error:
             log.warning("audit_write_failed", endpoint=entry.action, operator=entry.operator, error=error.detail)
-
-
-async def _read_body(request: BoundedRequest) -> str:
-    """Return the beginning of the body, which is kept if the handler has read it."""
-    try:
-        body = await request.body()
-    except HTTPException:  # it is too large, or the client has left
-        return ""
-    return body[:RECORDED_BYTES_MAX].decode(errors="replace")

@@ -144,6 +144,13 @@ async def _set_allow(message: Message, scope: Scope) -> None:
             headers["Allow"] = ", ".join(methods)
 
 
+def _has_body(scope: Scope) -> bool:
+    return any(
+        name == b"transfer-encoding" or (name == b"content-length" and value.strip(b"0 \t"))
+        for name, value in scope["headers"]
+    )
+
+
 class _Boundary:
     """Adds the headers that every response has, and ends requests that take too long.
 
@@ -160,7 +167,7 @@ class _Boundary:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_started = False
-        is_received = not any(name in (b"content-length", b"transfer-encoding") for name, _ in scope["headers"])
+        is_received = not _has_body(scope)
 
         async def receive_noted() -> Any:
             nonlocal is_received

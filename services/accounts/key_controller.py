@@ -8,11 +8,11 @@ from litestar import Controller, Response, get
 from litestar.di import NamedDependency
 from litestar.params import SkipValidation
 
-from tickwire.services.accounts.key_ring import KeyRing
 from tickwire.services.accounts.public_keys import KEYS_REFRESH_S
 from tickwire.services.accounts.signing_keys import to_jwk
+from tickwire.services.accounts.signing_keyset import SigningKeyset
 
-Keys = NamedDependency[SkipValidation[KeyRing]]
+Keys = NamedDependency[SkipValidation[SigningKeyset]]
 
 
 class KeyController(Controller):

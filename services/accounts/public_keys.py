@@ -6,7 +6,7 @@ import datetime
 from collections.abc import Callable
 
 from tickwire.server.tokens.jwks import JwksCache
-from tickwire.services.accounts.key_ring import SigningKeys, encode_jwks
+from tickwire.services.accounts.signing_keyset import SigningKeys, encode_jwks
 
 KEYS_REFRESH_S = 60.0
 """Shorter than the time for which a key is published before its first use."""

@@ -10,12 +10,12 @@ from tickwire.server.storage import Database, MongoCalls, RevocationStore
 from tickwire.server.tokens.access_tokens import AccessTokenDecoder
 from tickwire.services.accounts.access_token_check import AccessTokenCheck
 from tickwire.services.accounts.account_secrets import AccountSecrets
-from tickwire.services.accounts.key_ring import KeyRing
 from tickwire.services.accounts.public_keys import create_key_cache
 from tickwire.services.accounts.refresh_family_store import RefreshFamilyStore
 from tickwire.services.accounts.settings import AccountSettings
 from tickwire.services.accounts.signing_key_store import SigningKeyStore
 from tickwire.services.accounts.signing_keys import Rotation
+from tickwire.services.accounts.signing_keyset import SigningKeyset
 from tickwire.services.accounts.token_service import PlayerCheck, TokenService, TokenStores, accept_player
 
 LEEWAY_S = 10.0
@@ -31,7 +31,7 @@ class TokenParts(msgspec.Struct, frozen=True, eq=False):
         secrets: the secrets of the accounts.
     """
 
-    keys: KeyRing
+    keys: SigningKeyset
     service: TokenService
     check: AccessTokenCheck
     secrets: AccountSecrets
@@ -67,7 +67,7 @@ def create_token_parts(
     """
     secrets = AccountSecrets(settings.secret, settings.previous_secrets)
     signing_keys = SigningKeyStore(stored.database, stored.calls)
-    keys = KeyRing(signing_keys, secrets, Rotation(settings.key_rotation_s, settings.access_token_s), now_s)
+    keys = SigningKeyset(signing_keys, secrets, Rotation(settings.key_rotation_s, settings.access_token_s), now_s)
     families = RefreshFamilyStore(stored.database, stored.calls, settings.refresh_token_s)
     decoder = create_token_decoder(stored, settings, leeway_s=LEEWAY_S, now_s=now_s)
     return TokenParts(

@@ -21,7 +21,6 @@ from tickwire.server.errors import InvalidToken, Unavailable
 from tickwire.server.storage import Revocation, RevocationStore
 from tickwire.server.tokens.access_tokens import AccessToken, sign_access_token
 from tickwire.services.accounts.account_secrets import AccountSecrets
-from tickwire.services.accounts.key_ring import KeyRing, Signer
 from tickwire.services.accounts.ports import IssuedTokens, TokenHolder
 from tickwire.services.accounts.refresh_family_store import RefreshFamilyStore
 from tickwire.services.accounts.refresh_tokens import (
@@ -35,6 +34,7 @@ from tickwire.services.accounts.refresh_tokens import (
     hash_refresh_token,
 )
 from tickwire.services.accounts.settings import AccountSettings
+from tickwire.services.accounts.signing_keyset import Signer, SigningKeyset
 
 log = structlog.get_logger(__name__)
 
@@ -59,7 +59,7 @@ class TokenStores(msgspec.Struct, frozen=True):
         account_secrets: derives refresh tokens.
     """
 
-    keys: KeyRing
+    keys: SigningKeyset
     families: RefreshFamilyStore
     revocations: RevocationStore
     account_secrets: AccountSecrets

@@ -13,9 +13,9 @@ from tickwire.server.errors import InvalidToken, Unavailable
 from tickwire.server.storage import MongoStore
 from tickwire.server.tokens.access_tokens import AccessTokenDecoder
 from tickwire.server.tokens.jwks import REREAD_S_MIN, JwksCache
-from tickwire.services.accounts.key_ring import encode_jwks
 from tickwire.services.accounts.public_keys import KEYS_REFRESH_S
 from tickwire.services.accounts.signing_keys import MARGIN_S, PUBLICATION_S
+from tickwire.services.accounts.signing_keyset import encode_jwks
 
 HOUR_S = 3600.0
 NEW_SECRET = SECRET[::-1]
@@ -65,7 +65,7 @@ async def test_shard_that_reads_keys_on_time_only_knows_each_key_before_its_use(
     shard_read_at_s = -HOUR_S
     used = set()
     for _ in range(int(3 * HOUR_S / 20)):
-        await process.keys.refresh()  # as `KeyRing.run` does
+        await process.keys.refresh()  # as `SigningKeyset.run` does
         if clock.now_s - shard_read_at_s >= KEYS_REFRESH_S:
             shard_read_at_s = clock.now_s
             known = [encode_jwks(await process.keys.get_public_keys())]

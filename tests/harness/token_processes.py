@@ -11,12 +11,12 @@ from tickwire.server.storage import MongoCalls, MongoStore, RevocationStore
 from tickwire.server.tokens.access_tokens import AccessTokenDecoder
 from tickwire.services.accounts.access_token_check import AccessTokenCheck
 from tickwire.services.accounts.account_secrets import AccountSecrets
-from tickwire.services.accounts.key_ring import KeyRing
 from tickwire.services.accounts.public_keys import create_key_cache
 from tickwire.services.accounts.refresh_family_store import RefreshFamilyStore
 from tickwire.services.accounts.settings import AccountSettings
 from tickwire.services.accounts.signing_key_store import SigningKeyStore
 from tickwire.services.accounts.signing_keys import Rotation
+from tickwire.services.accounts.signing_keyset import SigningKeyset
 from tickwire.services.accounts.token_service import TokenService, TokenStores
 
 T = TypeVar("T")
@@ -97,7 +97,7 @@ class TokenProcess:
         secrets = AccountSecrets(secret, previous_secrets)
         signing_keys = SigningKeyStore(store.database, self.calls)
         rotation = Rotation(self.settings.key_rotation_s, self.settings.access_token_s)
-        self.keys = KeyRing(signing_keys, secrets, rotation, clock)
+        self.keys = SigningKeyset(signing_keys, secrets, rotation, clock)
         self.revocations = RevocationStore(store.database, self.calls, FaultIsolation())
         self.families = RefreshFamilyStore(store.database, self.calls, self.settings.refresh_token_s)
         stores = TokenStores(self.keys, self.families, self.revocations, secrets)

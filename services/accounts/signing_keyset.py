@@ -72,7 +72,7 @@ class Signer(msgspec.Struct, frozen=True):
         return f"Signer({self.key_id!r})"
 
 
-class KeyRing:
+class SigningKeyset:
     """The signing keys of one process.
 
     Args:

@@ -20,9 +20,8 @@ from pymongo import DESCENDING
 
 from tickwire.server.fault_isolation import FaultIsolation
 from tickwire.server.storage.mongo_calls import MongoCalls
+from tickwire.server.storage.polled_collection import PolledCollection
 
-MARGIN = datetime.timedelta(seconds=10)
-"""Polls overlap by this much, because the members of a replica set do not share one clock."""
 CLOCKS_APART = datetime.timedelta(days=1)
 """The largest error of a shard's clock before its first answer from Redis. The first poll reads bans that ended up to
 this long ago, too."""
@@ -55,7 +54,7 @@ class BanStore:
     ) -> None:
         self._bans = database["bans"]
         self._calls = calls
-        self._isolation = isolation
+        self._polled = PolledCollection(self._bans, calls, isolation, _from_document)
 
     async def save(self, ban: Ban) -> None:
         """Write a ban in place of the player's ban before it. Idempotent.
@@ -87,7 +86,7 @@ class BanStore:
             Unavailable: MongoDB does not answer.
         """
         document = await self._calls.read(self._bans.find_one({"_id": player_id}))
-        return next(iter(self._read([document] if document else [])), None)
+        return next(iter(self._polled.decode_all([document] if document else [])), None)
 
     async def list_changed(
         self, since: datetime.datetime | None, *, now: datetime.datetime
@@ -102,14 +101,7 @@ class BanStore:
         Raises:
             Unavailable: MongoDB does not answer.
         """
-        if since is None:
-            filters: dict[str, Any] = {"until": {"$gt": now - CLOCKS_APART}}
-        else:
-            filters = {"changed_at": {"$gte": since - MARGIN}}
-        documents = await self._calls.read(self._bans.find(filters).to_list(None))
-        changed = [at for one in documents if isinstance(at := one.get("changed_at"), datetime.datetime)]
-        newest = max(changed, default=since or _BEGINNING + MARGIN)
-        return self._read(documents), newest
+        return await self._polled.list_changed(since, first={"until": {"$gt": now - CLOCKS_APART}})
 
     async def list_active(self, limit: int, *, now: datetime.datetime) -> list[Ban]:
         """Return at most `limit` bans in force at `now`, the longest first.
@@ -118,11 +110,8 @@ class BanStore:
             Unavailable: MongoDB does not answer.
         """
         cursor = self._bans.find({"until": {"$gt": now}}).sort("until", DESCENDING).limit(limit)
-        return self._read(await self._calls.read(cursor.to_list(limit)))
+        return self._polled.decode_all(await self._calls.read(cursor.to_list(limit)))
 
-    def _read(self, documents: list[dict[str, Any]]) -> list[Ban]:
-        bans: list[Ban] = []
-        for document in documents:
-            with self._isolation.guard("operator documents", f"bans/{document['_id']}"):
-                bans.append(Ban(document["_id"], document["until"], document.get("reason", "")))
-        return bans
+
+def _from_document(document: dict[str, Any]) -> Ban:
+    return Ban(document["_id"], document["until"], document.get("reason", ""))

@@ -18,10 +18,8 @@ import msgspec
 from motor.motor_asyncio import AsyncIOMotorDatabase
 
 from tickwire.server.fault_isolation import FaultIsolation
-from tickwire.server.storage.bans import MARGIN
 from tickwire.server.storage.mongo_calls import MongoCalls
-
-_BEGINNING = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+from tickwire.server.storage.polled_collection import PolledCollection
 
 
 class Revocation(msgspec.Struct, frozen=True):
@@ -71,7 +69,7 @@ class RevocationStore:
     ) -> None:
         self._revocations = database["revocations"]
         self._calls = calls
-        self._isolation = isolation
+        self._polled = PolledCollection(self._revocations, calls, isolation, _from_document)
 
     async def save(self, revocation: Revocation) -> None:
         """Revoke tokens. Idempotent; an earlier time changes nothing.
@@ -93,7 +91,8 @@ class RevocationStore:
             Unavailable: MongoDB does not answer.
         """
         ids = [f"player:{player_id}", *([f"family:{family_id}"] if family_id else [])]
-        return self._read(await self._calls.read(self._revocations.find({"_id": {"$in": ids}}).to_list(2)))
+        documents = await self._calls.read(self._revocations.find({"_id": {"$in": ids}}).to_list(2))
+        return self._polled.decode_all(documents)
 
     async def list_changed(
         self, since: datetime.datetime | None
@@ -106,21 +105,13 @@ class RevocationStore:
         Raises:
             Unavailable: MongoDB does not answer.
         """
-        filters: dict[str, Any] = {} if since is None else {"changed_at": {"$gte": since - MARGIN}}
-        documents = await self._calls.read(self._revocations.find(filters).to_list(None))
-        changed = [at for one in documents if isinstance(at := one.get("changed_at"), datetime.datetime)]
-        return self._read(documents), max(changed, default=since or _BEGINNING + MARGIN)
+        return await self._polled.list_changed(since, first={})
 
-    def _read(self, documents: list[dict[str, Any]]) -> list[Revocation]:
-        revocations: list[Revocation] = []
-        for document in documents:
-            with self._isolation.guard("operator documents", f"revocations/{document['_id']}"):
-                revocations.append(
-                    Revocation(
-                        document["player_id"],
-                        document.get("family_id", ""),
-                        document["tokens_before"],
-                        document["expires_at"],
-                    )
-                )
-        return revocations
+
+def _from_document(document: dict[str, Any]) -> Revocation:
+    return Revocation(
+        document["player_id"],
+        document.get("family_id", ""),
+        document["tokens_before"],
+        document["expires_at"],
+    )

@@ -1,16 +1,17 @@
 """Enforces revocations of access tokens on this shard: polls them from MongoDB, and ends the sessions concerned.
 
 While MongoDB does not answer, the last known revocations stay in force. Each poll applies all of them, not only the
-new ones: a session may have come from another shard meanwhile, or its token was checked before. They are few, because
-they expire with the tokens that they revoke.
+new ones: a session may have come from another shard meanwhile, or its token was checked before. Each logout of the
+fleet is a revocation for as long as its tokens live, so a poll looks up the sessions of the shard if those are fewer.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from tickwire.server.edge.auth.authenticator import Identity
+from tickwire.server.edge.session import Session
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.errors import InvalidToken
 from tickwire.server.fault_isolation import FaultIsolation
@@ -26,7 +27,7 @@ class RevocationEnforcer:
         store: the revocations of the fleet.
         sessions: sessions whose token was revoked are ended here.
         now_s: the fleet's clock, UTC, seconds since 1970.
-        isolation: guards each revocation.
+        isolation: guards the end of each session.
     """
 
     def __init__(
@@ -52,9 +53,9 @@ class RevocationEnforcer:
         revocations, self._as_of = await self._store.list_changed(self._as_of)
         self._by_id.update((revocation.document_id, revocation) for revocation in revocations)
         self._drop_expired()
-        for revocation in self._by_id.values():
-            with self._isolation.guard("operator policy", f"revocation {revocation.document_id}"):
-                self._end_sessions(revocation)
+        for session in self._find_revoked():
+            with self._isolation.guard("operator policy", f"revoked session {session.session_id}"):
+                session.revoke()
 
     def check(self, identity: Identity) -> None:
         """Check that the token of a player is not revoked.
@@ -73,11 +74,16 @@ class RevocationEnforcer:
             return True
         return bool(family_id) and f"family:{family_id}" in self._by_id
 
-    def _end_sessions(self, revocation: Revocation) -> None:
-        for session in self._sessions.find_by_player(revocation.player_id):
-            token = session.token
-            if token is not None and revocation.covers(token.family_id, token.issued_at_s):
-                session.revoke()
+    def _find_revoked(self) -> list[Session]:
+        candidates: Iterable[Session] = self._sessions
+        if len(self._by_id) < len(self._sessions):
+            players = {revocation.player_id for revocation in self._by_id.values()}
+            candidates = [session for player_id in players for session in self._sessions.find_by_player(player_id)]
+        return [session for session in candidates if self._is_revoked(session)]
+
+    def _is_revoked(self, session: Session) -> bool:
+        token = session.token
+        return token is not None and self._covers(session.player_id, token.family_id, token.issued_at_s)
 
     def _drop_expired(self) -> None:
         now_s = self._now_s()

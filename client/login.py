@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, TypeVar
 
@@ -47,10 +48,11 @@ class Login:
         self.saved = SavedLogin(calls.url)
         self._calls = calls
         self._storage = storage
-        self._now_s = now_s
+        # A monotonic clock may stop while the computer sleeps, and the clock of the computer may be set back.
+        self._clocks = (now_s, time.time)
         self._stored_text = ""  # of the storage, as it was read or written last
         self._access_token = ""
-        self._expires_at_s = 0.0
+        self._renew_at_s: list[float] = []  # by each clock
         self._lock = asyncio.Lock()
 
     async def restore(self) -> bool:
@@ -133,7 +135,9 @@ class Login:
         return self.saved
 
     async def _get_token(self) -> str:
-        if not self._access_token or self._now_s() > self._expires_at_s - RENEW_S:
+        if not self._access_token or any(
+            clock() > renew_at_s for clock, renew_at_s in zip(self._clocks, self._renew_at_s, strict=True)
+        ):
             await self._renew()
         return self._access_token
 
@@ -162,7 +166,7 @@ class Login:
         except msgspec.ValidationError as error:
             raise ApiError(502, "INTERNAL", "the response is not a login") from error
         self._access_token = result.access_token
-        self._expires_at_s = self._now_s() + result.expires_in_s
+        self._renew_at_s = [clock() + result.expires_in_s - RENEW_S for clock in self._clocks]
         saved = msgspec.structs.replace(
             self.saved,
             player_id=result.player_id,

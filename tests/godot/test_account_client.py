@@ -96,6 +96,14 @@ async def test_a_login_is_sent_saved_and_renewed(game: Game, small_api: SmallApi
     assert json.loads(file.read_text()) == {**saved, "refresh_token": "r3"}
 
 
+async def test_a_token_is_renewed_after_the_computer_has_slept(
+    game: Game, small_api: SmallApi, tmp_path: Path
+) -> None:
+    calls = ["device", "sleep 839", "token", "sleep 2", "token", "sleep -3600", "token"]
+    said = await game.call(small_api.url, tmp_path / "login.json", *calls)
+    assert said[2::2] == ["a1", "a2", "a2"]
+
+
 async def test_errors_have_their_code_and_delay(game: Game, small_api: SmallApi, tmp_path: Path) -> None:
     small_api.failures = [
         problem(429, "RATE_LIMITED", **{"Retry-After": "3600"}),

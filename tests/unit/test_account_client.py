@@ -139,6 +139,19 @@ async def test_a_token_is_renewed_once_for_all_callers(api: Api) -> None:
     assert api.paths().count("/v1/token") == 1
 
 
+async def test_a_token_is_renewed_after_the_computer_has_slept(api: Api) -> None:
+    asleep = [0.0]
+    client = AccountClient(api.url, now_s=lambda: 0.0)
+    client._login._clocks = (lambda: 0.0, lambda: asleep[0])
+    await client.login_device()
+    asleep[0] = 839.0
+    assert await client.token() == "a1"
+    asleep[0] = 841.0
+    assert await client.token() == "a2"
+    asleep[0] = -3600.0
+    assert await client.token() == "a2", "a clock that is set back does not matter"
+
+
 async def test_a_renewal_survives_the_cancellation_of_its_caller(api: Api) -> None:
     storage = Storage()
     client = AccountClient(api.url, storage=storage, now_s=lambda: 0.0)

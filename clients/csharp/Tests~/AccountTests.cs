@@ -18,6 +18,7 @@ namespace Tickwire.Tests
             yield return new Test("account: the text of the Python client is read", PythonText);
             yield return new Test("account: a token is renewed a minute before its end", Renewal);
             yield return new Test("account: one renewal runs for all callers", OneRenewal);
+            yield return new Test("account: a token is renewed after the computer has slept", Sleep);
             yield return new Test("account: programs with one storage renew the login in turns", SharedStorage);
             yield return new Test("account: a login that cannot be saved is used until it can", UnsavedLogin);
             yield return new Test("account: an ended login is reported and keeps the device", Ended);
@@ -154,6 +155,21 @@ namespace Tickwire.Tests
             api.Held.SetResult(true);
             Check.Equal("a2 a2 a2 a2 a2", string.Join(" ", Get(Task.WhenAll(tokens))), "the tokens");
             Check.Equal("device token", api.Names(), "no other renewal followed");
+        }
+
+        private static void Sleep()
+        {
+            var api = new FakeApi();
+            var start = new DateTime(2026, 1, 1, 0, 0, 0, DateTimeKind.Utc);
+            DateTime now = start;
+            var client = new AccountClient(Url, new AccountOptions { Http = api, NowMs = () => 0, UtcNow = () => now });
+            Get(client.LoginDeviceAsync());
+            now = start.AddSeconds(839);
+            Check.Equal("a1", Get(client.TokenAsync()), "the token is valid for a minute");
+            now = start.AddSeconds(841);
+            Check.Equal("a2", Get(client.TokenAsync()), "the token is renewed");
+            now = start.AddHours(-1);
+            Check.Equal("a2", Get(client.TokenAsync()), "a clock that is set back does not matter");
         }
 
         private static void SharedStorage()

@@ -2,6 +2,7 @@
 extends SceneTree
 
 var now_ms := 0.0
+var wall_s := 0.0
 var other: Node  # with the same file
 
 
@@ -25,6 +26,7 @@ func _open(url: String, file: String) -> Node:
 	var tickwire := root.get_node("Tickwire")
 	return tickwire.open_account(url, {
 		"storage": tickwire.SessionFile.new(file), "now_ms": func() -> float: return now_ms,
+		"wall_s": func() -> float: return wall_s,
 	})
 
 
@@ -44,6 +46,9 @@ func _call(account: Node, words: PackedStringArray) -> String:
 			return "%s %s" % [await account.restore(), account.player_id]
 		"advance":
 			now_ms += float(words[1]) * 1000
+			return ""
+		"sleep":
+			wall_s += float(words[1])
 			return ""
 		"token":
 			return await account.token()

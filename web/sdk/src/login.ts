@@ -35,15 +35,19 @@ export class Login {
   /** Of the storage, as it was read or written last. */
   private storedText = "";
   private accessToken = "";
-  private expiresAtMs = 0;
+  /** By each clock. */
+  private renewAtMs: number[] = [];
+  /** A monotonic clock may stop while the computer sleeps, and the clock of the computer may be set back. */
+  private readonly clocks: (() => number)[];
   /** The calls run one after the other. */
   private last: Promise<unknown> = Promise.resolve();
 
   constructor(
     private readonly calls: ApiCalls,
     private readonly storage: SessionStorage | null,
-    private readonly nowMs: () => number,
+    nowMs: () => number,
   ) {
+    this.clocks = [nowMs, () => Date.now()];
     this.saved = { api_url: calls.url };
   }
 
@@ -80,7 +84,7 @@ export class Login {
 
   token(): Promise<string> {
     return this.run(async () => {
-      if (!this.accessToken || this.nowMs() > this.expiresAtMs - RENEW_MS) await this.renew();
+      if (!this.accessToken || this.clocks.some((clock, index) => clock() > this.renewAtMs[index]!)) await this.renew();
       return this.accessToken;
     });
   }
@@ -158,7 +162,7 @@ export class Login {
       throw new ApiError(502, "INTERNAL", "the response is not a login");
     }
     this.accessToken = access_token!;
-    this.expiresAtMs = this.nowMs() + (result.expires_in_s ?? 0) * 1000;
+    this.renewAtMs = this.clocks.map((clock) => clock() + (result.expires_in_s ?? 0) * 1000 - RENEW_MS);
     const known_client = result.known_client || this.saved.known_client;
     await this.save({ ...this.saved, player_id, refresh_token, player_url: result.player_url, known_client });
     return result.is_new === true;

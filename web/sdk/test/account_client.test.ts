@@ -107,6 +107,18 @@ describe("a client of accounts", () => {
     expect(paths().filter((path) => path === "/v1/token")).toHaveLength(1);
   });
 
+  it("renews a token after the computer has slept", async () => {
+    const date = vi.spyOn(Date, "now").mockReturnValue(0);
+    const mine = client();
+    await mine.loginDevice();
+    date.mockReturnValue(839_000);
+    expect(await mine.token()).toBe("a1");
+    date.mockReturnValue(841_000);
+    expect(await mine.token()).toBe("a2");
+    date.mockReturnValue(-3_600_000);
+    expect(await mine.token()).toBe("a2");
+  });
+
   it("renews the login in turns with another tab", async () => {
     const storage = new Memory();
     const [first, second] = [client(storage), client(storage)];

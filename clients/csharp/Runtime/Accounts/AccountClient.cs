@@ -27,7 +27,7 @@ namespace Tickwire
         {
             options = options ?? new AccountOptions();
             calls = new ApiCalls(apiUrl, options.Http);
-            login = new Login(calls, options.Storage, options.NowMs);
+            login = new Login(calls, options.Storage, options.NowMs) { UtcNow = options.UtcNow };
         }
 
         /// <summary>The player who is logged in; empty without one.</summary>

@@ -15,5 +15,8 @@ namespace Tickwire
 
         /// <summary>A monotonic clock, milliseconds.</summary>
         public Func<double> NowMs { get; set; } = () => TickwireClient.NowMs;
+
+        /// <summary>The clock of the computer, for tests.</summary>
+        internal Func<DateTime> UtcNow { get; set; } = () => DateTime.UtcNow;
     }
 }

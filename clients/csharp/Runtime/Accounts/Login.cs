@@ -19,7 +19,8 @@ namespace Tickwire
         private string storedText = ""; // of the storage, as it was read or written last
         private volatile SavedLogin saved;
         private volatile string accessToken = "";
-        private double expiresAtMs;
+        private double renewAtMs;
+        private DateTime renewAt;
 
         public Login(ApiCalls calls, ISessionStorage storage, Func<double> nowMs)
         {
@@ -28,6 +29,9 @@ namespace Tickwire
             this.nowMs = nowMs;
             saved = new SavedLogin(calls.Url);
         }
+
+        /// <summary>The clock of the computer. The monotonic clock may stop while the computer sleeps.</summary>
+        public Func<DateTime> UtcNow { get; set; } = () => DateTime.UtcNow;
 
         /// <summary>The login as it was saved last.</summary>
         public SavedLogin Saved
@@ -81,7 +85,7 @@ namespace Tickwire
         {
             return RunAsync(async () =>
             {
-                if (accessToken.Length == 0 || nowMs() > expiresAtMs - RenewMs)
+                if (accessToken.Length == 0 || nowMs() > renewAtMs || UtcNow() > renewAt)
                 {
                     await RenewAsync();
                 }
@@ -236,7 +240,9 @@ namespace Tickwire
             }
 
             accessToken = token;
-            expiresAtMs = nowMs() + result.Number("expires_in_s") * 1000;
+            double forMs = result.Number("expires_in_s") * 1000 - RenewMs;
+            renewAtMs = nowMs() + forMs;
+            renewAt = UtcNow().AddMilliseconds(forMs);
             Save(saved.With(result));
         }
 

@@ -41,13 +41,14 @@ var _login: _Login
 ## [br][code]storage[/code]: keeps the login between runs of the game, by default a SessionFile in
 ## [code]user://tickwire_login.json[/code]; null keeps nothing. Its text logs the player in: it is as secret as a password;
 ## [br][code]tls[/code]: TLSOptions for https;
-## [br][code]now_ms[/code]: a monotonic clock, for tests.
+## [br][code]now_ms[/code] and [code]wall_s[/code]: a monotonic clock and that of the computer, for tests.
 func _init(api_url: String, options := {}) -> void:
 	process_mode = Node.PROCESS_MODE_ALWAYS
 	_calls = _ApiCalls.new(api_url, options.get("tls"))
 	add_child(_calls)
 	var storage: Variant = options.get("storage", _SessionFile.new("user://tickwire_login.json"))
-	_login = _Login.new(_calls, storage, options.get("now_ms", Time.get_ticks_msec))
+	var now_ms: Callable = options.get("now_ms", Time.get_ticks_msec)
+	_login = _Login.new(_calls, storage, now_ms, options.get("wall_s", Time.get_unix_time_from_system))
 
 
 # -- logins: they return whether the player is logged in ------------------------------------------------------

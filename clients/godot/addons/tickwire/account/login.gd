@@ -18,18 +18,21 @@ var is_new := false
 
 var _calls: _ApiCalls
 var _storage: Object
-var _now_ms: Callable
+var _now_ms: Callable  # may stop while the computer sleeps
+var _wall_s: Callable  # may be set back
 var _is_busy := false
 var _stored_text := ""  # of the storage, as it was read or written last
 var _access_token := ""
-var _expires_at_ms := 0.0
+var _renew_at_ms := 0.0
+var _renew_at_s := 0.0
 
 
-func _init(calls: _ApiCalls, storage: Object, now_ms: Callable) -> void:
+func _init(calls: _ApiCalls, storage: Object, now_ms: Callable, wall_s: Callable) -> void:
 	saved = _SavedLogin.new(calls.url)
 	_calls = calls
 	_storage = storage
 	_now_ms = now_ms
+	_wall_s = wall_s
 
 
 ## Renews the saved login; the outcome has an error if there is none that the server accepts.
@@ -59,7 +62,7 @@ func prepare_device() -> Dictionary:
 func token() -> _ApiCalls.Outcome:
 	await _begin()
 	var outcome := _ApiCalls.Outcome.new()
-	if not _access_token or float(_now_ms.call()) > _expires_at_ms - RENEW_MS:
+	if not _access_token or float(_now_ms.call()) > _renew_at_ms or float(_wall_s.call()) > _renew_at_s:
 		outcome = await _renew()
 	if not outcome.error:
 		outcome.text = _access_token
@@ -156,7 +159,9 @@ func _accept(outcome: _ApiCalls.Outcome) -> _ApiCalls.Outcome:
 	is_new = result.get("is_new") == true
 	_access_token = result.access_token
 	var expires_in_s: Variant = result.get("expires_in_s")
-	_expires_at_ms = float(_now_ms.call()) + (expires_in_s * 1000.0 if expires_in_s is float else 0.0)
+	var for_ms: float = (expires_in_s * 1000.0 if expires_in_s is float else 0.0) - RENEW_MS
+	_renew_at_ms = float(_now_ms.call()) + for_ms
+	_renew_at_s = float(_wall_s.call()) + for_ms / 1000.0
 	await _save()
 	return outcome
 

@@ -199,7 +199,7 @@ class Client:
 
         Raises:
             Refused: the token is invalid or another player's (UNAUTHORIZED), the player is banned (BANNED) or has a
-                session elsewhere (ALREADY_CONNECTED), or the server is older (UNSUPPORTED). The session goes on.
+                session elsewhere (ALREADY_CONNECTED), or the server is older (UNSUPPORTED). The session continues.
             Disconnected, TimeoutError, MessageTooLarge: as `join`; after a TimeoutError the outcome is unknown.
         """
         player_id: str = await self._session.call(lambda now: self._machine.authenticate(token, now))

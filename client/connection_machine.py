@@ -260,7 +260,7 @@ class ConnectionMachine:
             self._failed(Disconnected(reason), now_ms)
 
     def _pick_token(self, token: str) -> str:
-        """Return the token to use: the application may still give that which a login has replaced."""
+        """Return the token to use: the application may still return the one that a login has replaced."""
         self._given_token = token
         return self._adopted_token if token == self._replaced_token else token
 

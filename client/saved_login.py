@@ -34,7 +34,7 @@ class SavedLogin(msgspec.Struct, frozen=True):
         return f"SavedLogin(api_url={self.api_url!r}, player_id={self.player_id!r})"
 
     def with_device(self) -> SavedLogin:
-        """Return the login with credentials of the device, which are made if there are none."""
+        """Return the login with credentials of the device, which are created if they are missing."""
         if self.device_id:
             return self
         return msgspec.structs.replace(
@@ -47,7 +47,7 @@ class SavedLogin(msgspec.Struct, frozen=True):
 
 
 def decode_login(text: str, api_url: str) -> SavedLogin:
-    """Return the saved login; an empty one if the text is none, or belongs to another API or a later version."""
+    """Return the saved login; an empty one if the text is invalid, or of another API or a later version."""
     try:
         saved = msgspec.json.decode(text, type=SavedLogin)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -1,4 +1,4 @@
-// The client of accounts: what it saves and when, the renewal of tokens, repetitions and errors.
+// The client of accounts: the saved texts, the renewal of tokens, repetitions and errors.
 
 using System;
 using System.Collections.Generic;

@@ -151,7 +151,7 @@ export class AccountClient {
     return this.withToken((token) => this.calls.text("GET", "/v1/account/export", undefined, token));
   }
 
-  /** Deletes the account and all data of the player permanently, and what is saved here. */
+  /** Deletes the account and all data of the player permanently, and the login and the device's credentials here. */
   async delete(): Promise<void> {
     await this.authorized("DELETE", "");
     await this.login.delete();

@@ -199,7 +199,7 @@ export class Client<Rooms extends RoomsOf<Rooms> = any> {
    * such a function, the client renews the token itself: the server requests it some time before the token expires.
    *
    * @throws Refused: the token is invalid or another player's (UNAUTHORIZED), the player is banned, or the server is older
-   * (UNSUPPORTED). The session goes on. Disconnected, TimeoutError, MessageTooLarge. */
+   * (UNSUPPORTED). The session continues. Disconnected, TimeoutError, MessageTooLarge. */
   async authenticate(token: string): Promise<string> {
     return (await this.session.call<AuthenticatedMessage>((nowMs) => this.machine.authenticate(token, nowMs))).playerId;
   }

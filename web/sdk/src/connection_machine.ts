@@ -196,7 +196,7 @@ export class ConnectionMachine {
     this.commands.push({ type: "connect", url: this.url });
   }
 
-  /** Returns the token to use: the application may still give that which a login has replaced. */
+  /** Returns the token to use: the application may still return the one that a login has replaced. */
   private pickToken(token: string): string {
     this.givenToken = token;
     return token === this.replacedToken ? this.adoptedToken : token;

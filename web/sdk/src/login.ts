@@ -185,7 +185,7 @@ export class Login {
   }
 }
 
-/** Returns the saved login; an empty one if the text is none, or belongs to another API or a later version. */
+/** Returns the saved login; an empty one if the text is invalid, or of another API or a later version. */
 function decode(text: string, apiUrl: string): SavedLogin {
   try {
     const { version, ...saved } = JSON.parse(text);

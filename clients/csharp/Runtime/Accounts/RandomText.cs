@@ -1,4 +1,4 @@
-// Random texts and numbers that nobody can guess.
+// Random texts and numbers from the cryptographic generator of the platform.
 
 using System;
 using System.Security.Cryptography;

@@ -31,7 +31,7 @@ namespace Tickwire
         /// <summary>Proves an earlier login with a password; it survives a logout.</summary>
         public string KnownClient { get; private set; } = "";
 
-        /// <summary>Decodes a saved text; an empty login if it is none, or belongs to another API or a later version.</summary>
+        /// <summary>Decodes a saved text; an empty login if it is invalid, or of another API or a later version.</summary>
         public static SavedLogin FromText(string text, string apiUrl)
         {
             JsonFields fields = JsonFields.Read(text ?? "");
@@ -51,7 +51,7 @@ namespace Tickwire
             };
         }
 
-        /// <summary>Returns the login with credentials of the device, which are made if there are none.</summary>
+        /// <summary>Returns the login with credentials of the device, which are created if they are missing.</summary>
         public SavedLogin WithDevice()
         {
             SavedLogin made = LoggedOut();

@@ -250,7 +250,7 @@ namespace Tickwire
             Store();
         }
 
-        /// <summary>Returns the token to use: the application may still give that which a login has replaced.</summary>
+        /// <summary>Returns the token to use: the application may still return the one that a login has replaced.</summary>
         private string PickToken(string given)
         {
             givenToken = given;

@@ -200,7 +200,7 @@ namespace Tickwire
         /// <param name="token">The player's token.</param>
         /// <param name="cancellation">Stops waiting; the session may have the player of the token.</param>
         /// <exception cref="RefusedException">The token is invalid or another player's, the player is banned, or the server is
-        /// older. The session goes on.</exception>
+        /// older. The session continues.</exception>
         /// <exception cref="TimeoutException">No answer arrived in time.</exception>
         public async Task<string> AuthenticateAsync(
             string token, CancellationToken cancellation = default(CancellationToken))

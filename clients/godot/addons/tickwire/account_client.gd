@@ -190,7 +190,7 @@ func export() -> String:
 	return outcome.text if _is_ok(outcome) else ""
 
 
-## Deletes the account and all data of the player permanently, and what is saved here.
+## Deletes the account and all data of the player permanently, and the login and the device's credentials here.
 func delete() -> bool:
 	if not _is_ok(await _authorized(HTTPClient.METHOD_DELETE, "")):
 		return false

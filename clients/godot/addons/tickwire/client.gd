@@ -191,7 +191,7 @@ func cancel_match() -> void:
 
 
 ## Logs in during the session, or renews its token, without a new connection. Returns the player's id; empty if the token was
-## refused, see [member last_error]: the session then goes on as before.
+## refused, see [member last_error]: the session then continues.
 ##
 ## A guest's session becomes that of the token's player, who keeps its seat. The room knows the player by the guest's id until the next
 ## join. The token is used for later connections, too, until the callable [code]token[/code] returns another one than before. If there

@@ -14,14 +14,14 @@ const RETRY_MS_MAX := 15_000
 const BODY_BYTES_MAX := 8 << 20
 
 
-## The response to a call, or why there is none.
+## The response to a call, or the error.
 class Outcome:
 	extends RefCounted
 
 	var text := ""
 	var error: _Errors.ClientError
 
-	## Returns the decoded JSON object; empty if the text is none, as a proxy's page is.
+	## Returns the decoded JSON object; empty if the text is not JSON, such as a proxy's page.
 	func fields() -> Dictionary:
 		var json := JSON.new()
 		return json.data if json.parse(text) == OK and json.data is Dictionary else {}

@@ -35,7 +35,7 @@ func to_text() -> String:
 	return JSON.stringify(fields, "", false)
 
 
-## Decodes a saved text into this login. A text that is none, or of another API or a later version, is not used.
+## Decodes a saved text into this login. A text that is invalid, or of another API or a later version, is not used.
 func read(text: String) -> void:
 	var json := JSON.new()
 	if json.parse(text) != OK or not json.data is Dictionary:
@@ -49,7 +49,7 @@ func read(text: String) -> void:
 			set(field, fields[field])
 
 
-## Makes the credentials of the device, if there are none.
+## Creates the credentials of the device, if they are missing.
 func prepare_device() -> void:
 	if not device_id:
 		device_id = _ApiCalls.random_text(18)

@@ -197,7 +197,7 @@ func token_received(token: String, now_ms: float) -> void:
 	_commands.append(_Commands.Connect.new(url))
 
 
-# Returns the token to use: the application may still give that which a login has replaced.
+# Returns the token to use: the application may still return the one that a login has replaced.
 func _pick_token(token: String) -> String:
 	_given_token = token
 	return _adopted_token if _replaced_token is String and token == _replaced_token else token

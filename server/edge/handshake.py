@@ -31,7 +31,7 @@ from tickwire.server.edge.message_handlers import SessionReceiver
 from tickwire.server.edge.receiver import Receiver
 from tickwire.server.edge.resume_tokens import ResumeClaim
 from tickwire.server.edge.session import Session
-from tickwire.server.edge.session_authentication import accept_identity
+from tickwire.server.edge.session_authentication import accept_identity, admitted_login
 from tickwire.server.edge.session_connections import attach_connection, ends_session
 from tickwire.server.edge.session_registry import SessionRegistry
 from tickwire.server.edge.session_token import TokenState
@@ -178,10 +178,11 @@ class SessionHandshake(Receiver[Connection]):
                 text = "the player has opened another session while this one was disconnected"
                 self._reject(ErrorCode.REPLACED, text, SessionCloseCode.REPLACED, "replaced")
                 return
-            if self._connection.is_open:
-                await self._attach(hello, identity, session, generation)
-            elif ends_session(self._connection):
-                self._end(hello, identity, session, generation)
+            if session is None or session.joining is not None:
+                await self._answer(hello, identity, session, generation)
+            else:
+                async with admitted_login(session, self._context, identity):
+                    await self._answer(hello, identity, session, generation)
         except TimeoutError:
             self._reject_with(
                 Unavailable("authenticating the player or finding the session took too long", retry_after_ms=1000)
@@ -191,6 +192,12 @@ class SessionHandshake(Receiver[Connection]):
         except Exception:
             log.exception("session_handshake_failed")
             self._reject_with(Internal("the server failed to open a session"))
+
+    async def _answer(self, hello: Hello, identity: Identity, session: Session | None, generation: int) -> None:
+        if self._connection.is_open:
+            await self._attach(hello, identity, session, generation)
+        elif ends_session(self._connection):
+            self._end(hello, identity, session, generation)
 
     async def _is_replaced(self, hello: Hello, identity: Identity, claim: ResumeClaim) -> bool:
         """Return whether the player plays with another client now, so that this one must not take over again.

@@ -12,6 +12,8 @@ copy of the session.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 import structlog
 
@@ -25,6 +27,7 @@ from tickwire.server.edge.login_presence import LoginPresence
 from tickwire.server.edge.session import Session
 from tickwire.server.edge.session_token import SessionToken, TokenState, renew_token
 from tickwire.server.errors import Internal, TickwireError, Unauthorized, Unavailable
+from tickwire.server.rooms.handover import MOVES_MS
 
 log = structlog.get_logger(__name__)
 
@@ -78,20 +81,37 @@ async def _find_answer(session: Session, context: SessionContext, token: str) ->
 
 async def _adopt(session: Session, context: SessionContext, identity: Identity) -> None:
     """Accept an identity after the join in progress, unless the player has another session that stays."""
-    login = LoginPresence(session, identity.player_id, context.now_us()) if session.is_guest else None
-    is_accepted = False
-    try:
-        if login is not None:
-            context.bans.check(identity.player_id)
-            context.registry.check_duplicates(identity.player_id)
-            await context.presence.admit(login)
+    async with admitted_login(session, context, identity):
         while session.joining is not None:
             await asyncio.wait((session.joining,))
         session.check_resumable()
         accept_identity(session, context, identity)
-        is_accepted = True
+
+
+@asynccontextmanager
+async def admitted_login(session: Session, context: SessionContext, identity: Identity) -> AsyncIterator[None]:
+    """Admit the login of a guest in the fleet, and withdraw it if the body does not accept the identity.
+
+    Does nothing if the session has a player already, or if the identity is a guest's.
+
+    Raises:
+        Banned: the player is banned.
+        AlreadyConnected: the player has another session, and the policy is to refuse a second one.
+        Unavailable: the session has ended here meanwhile; it may have moved to another shard.
+    """
+    if not session.is_guest or identity.is_guest:
+        yield
+        return
+    login = LoginPresence(session, identity.player_id, context.now_us())
+    try:
+        context.bans.check(identity.player_id)
+        context.registry.check_duplicates(identity.player_id)
+        await context.presence.admit(login)
+        if session.is_over:
+            raise Unavailable("the session has ended or moved to another shard; try again", retry_after_ms=MOVES_MS)
+        yield
     finally:
-        if login is not None and not is_accepted:
+        if session.is_guest:
             context.presence.withdraw(login)
 
 

@@ -19,7 +19,7 @@ from tickwire.client.client import Client, connect
 from tickwire.client.connection_state import ConnectionState
 from tickwire.client.errors import Refused
 from tickwire.matchmaking import Matchmaker, MatchmakerUnavailable, PresenceRecord
-from tickwire.schemas.messages import Welcome
+from tickwire.schemas.messages import Error, ErrorCode, Welcome
 from tickwire.server.config import Settings
 from tickwire.server.edge.close_codes import SessionCloseCode
 from tickwire.server.edge.session import Session
@@ -217,6 +217,23 @@ async def test_policy_holds_for_a_guest_who_logs_in(settings: Settings, policy: 
             await eventually(lambda: first.state is ConnectionState.CLOSED)
         assert guest.is_connected
         await until_known(shards)
+
+
+async def test_second_session_is_refused_to_a_guest_who_resumes_with_a_login(settings: Settings) -> None:
+    async with fleet(with_policy(settings, "refuse")) as shards, player(shards[0].url) as first:
+        await until_known(shards)
+        async with connect(shards[1].url, reconnect_s=0) as guest:
+            saved = guest.core.resume_token
+            await guest.drop()
+        login = hello(token=token_of(ANN), resume_token=saved, attempt=9)
+        async with raw_client(shards[1].url, login) as raw:
+            assert (await raw.next(Error)).code is ErrorCode.ALREADY_CONNECTED
+        assert first.is_connected
+        await first.close()
+        login = hello(token=token_of(ANN), resume_token=saved, attempt=10)
+        async with raw_client(shards[1].url, login) as raw:
+            assert (await raw.next(Welcome)).generation > 1
+            await until_known(shards)
 
 
 async def test_refusal_is_not_caused_by_a_session_whose_client_has_followed_a_redirect(settings: Settings) -> None:

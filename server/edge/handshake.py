@@ -143,9 +143,13 @@ class SessionHandshake(Receiver[Connection]):
             self._context.counters.rejected["upgrade_required"] += 1
             self._close(error, SessionCloseCode.UPGRADE_REQUIRED, "upgrade_required")
         else:
-            session = self._sessions.find(hello.resume_token) if hello.resume_token else None
-            generation = session.generations.reserve() if session is not None else 0
+            session, generation = self._find(hello) if hello.resume_token else (None, 0)
             self._checking = self._context.spawn(self._check(hello, session, generation), "session handshake")
+
+    def _find(self, hello: Hello) -> tuple[Session | None, int]:
+        """Return the session that a Hello asks for, with the generation of its connection; None and 0 without one."""
+        session = self._sessions.find(hello.resume_token)
+        return session, session.generations.reserve() if session is not None else 0
 
     async def _check(self, hello: Hello, session: Session | None, generation: int) -> None:
         """Run the task of one Hello; it is cancelled when its connection ends.
@@ -172,12 +176,13 @@ class SessionHandshake(Receiver[Connection]):
                 if redirect is not None:
                     self._redirect(redirect)
                     return
-                session = self._sessions.find(hello.resume_token)
-                generation = session.generations.reserve() if session is not None else 0
-            if session is None and claim is not None and await self._is_replaced(hello, identity, claim):
-                text = "the player has opened another session while this one was disconnected"
-                self._reject(ErrorCode.REPLACED, text, SessionCloseCode.REPLACED, "replaced")
-                return
+                session, generation = self._find(hello)
+                if session is None and await self._is_replaced(hello, identity, claim):
+                    text = "the player has opened another session while this one was disconnected"
+                    self._reject(ErrorCode.REPLACED, text, SessionCloseCode.REPLACED, "replaced")
+                    return
+                if session is None:  # it may have arrived from another shard while presence was read
+                    session, generation = self._find(hello)
             if session is None or session.joining is not None:
                 await self._answer(hello, identity, session, generation)
             else:

@@ -218,9 +218,11 @@ class SessionPresence(Protocol):
         """
 
     async def is_replaced(self, player_id: str, session_id: str, /) -> bool:
-        """Return whether another client of a player has opened a session in place of one that was lost or has ended.
+        """Return whether another client of a player is connected, with a session in place of one that has ended.
 
-        False while the presence of the fleet cannot be read, and if the policy is not to replace sessions.
+        A record whose client is disconnected is no proof: the session may be an earlier one, of a room that was
+        recovered from a save, or the player has left that client. False while the presence of the fleet cannot be
+        read, and if the policy is not to replace sessions.
 
         Args:
             player_id: the player.

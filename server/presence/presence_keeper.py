@@ -123,7 +123,9 @@ class PresenceKeeper:
             record = await self._presence.get(player_id)
         except MatchmakingError:
             return False
-        return record is not None and session_id not in (record.session_id, record.previous_session_id)
+        if record is None or not record.is_connected:
+            return False
+        return session_id not in (record.session_id, record.previous_session_id)
 
     def session_opened(self, session: PresentSession) -> None:
         """See `tickwire.server.edge.services.SessionPresence.session_opened`."""

@@ -152,6 +152,32 @@ async def test_client_that_was_replaced_while_it_was_away_does_not_take_over_aga
             assert again.is_connected, "the player opens a session here by intention"
 
 
+async def test_client_that_was_replaced_takes_over_from_a_client_that_is_away(settings: Settings) -> None:
+    """The player has left the other device, or its session was recovered from an old save: nobody plays with it."""
+    may_return = asyncio.Event()
+    may_return.set()
+
+    async def token() -> str:
+        await may_return.wait()
+        return token_of(ANN)
+
+    async with fleet(settings) as shards, connect(shards[0].url, token=token) as first:
+        await first.join("garden")
+        await first.wait_for(lambda: first.world.tick > 0)
+        (left,) = sessions_of(shards)
+        may_return.clear()
+        await first.drop()
+        async with player(shards[1].url, reconnect_s=0) as second:
+            await eventually(lambda: left.is_over)
+            await second.drop()
+            await until_known(shards)
+            may_return.set()
+            await eventually(lambda: first.is_connected)
+            assert first.sessions_lost == 1
+            await eventually(lambda: len(sessions_of(shards)) == 1)
+            await until_known(shards)
+
+
 async def acknowledges_or_joins(client: Client) -> None:
     """Join a room and play, which shows that the session lives."""
     await client.join("garden")
@@ -171,6 +197,29 @@ async def test_client_that_has_missed_the_welcome_of_its_new_session_gets_anothe
                 assert (await raw.next(Welcome)).generation == 1
                 raw.cut()
             await until_known(shards)
+
+
+async def test_session_that_arrives_while_presence_is_read_is_resumed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with fleet(settings, 1) as shards, player(shards[0].url, reconnect_s=0) as first:
+        saved = first.core.resume_token
+        sessions = shards[0].parts.sessions
+        (session,) = sessions_of(shards)
+        checkpoint = session.to_checkpoint()
+        session.end("tests", counted_as="tests")
+
+        async def arrives(player_id: str, session_id: str) -> bool:
+            restored = sessions.restore(checkpoint)
+            assert restored is not None
+            sessions.settle(restored)
+            return False
+
+        monkeypatch.setattr(shards[0].parts.presence, "is_replaced", arrives)
+        resuming = hello(token=token_of(ANN), resume_token=saved, last_tick=9, attempt=9)
+        async with raw_client(shards[0].url, resuming) as raw:
+            assert (await raw.next(Welcome)).generation == 2
+            assert [one.session_id for one in sessions_of(shards)] == [session.session_id]
 
 
 async def test_client_that_is_started_again_takes_over(settings: Settings) -> None:

@@ -105,7 +105,7 @@ class JwksCache:
 
 
 def parse_jwks(data: bytes) -> dict[str | None, jwt.PyJWK]:
-    """Return the keys of a JWKS.
+    """Return the keys of a JWKS, without those for encryption and those whose id is not a string.
 
     Raises:
         ValueError, jwt.PyJWTError: the data is not a JWKS.
@@ -115,4 +115,6 @@ def parse_jwks(data: bytes) -> dict[str | None, jwt.PyJWK]:
         keys = jwt.PyJWKSet.from_dict(document).keys
     except (TypeError, AttributeError) as error:  # PyJWT assumes that each key is a JSON object of strings
         raise ValueError(f"a key in the JWKS is malformed: {error}") from error
-    return {key.key_id: key for key in keys if key.public_key_use in (None, "sig")}
+    return {
+        key.key_id: key for key in keys if key.public_key_use in (None, "sig") and isinstance(key.key_id, str | None)
+    }

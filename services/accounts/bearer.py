@@ -17,7 +17,6 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 from tickwire.server.errors import Unauthorized
 from tickwire.services.accounts.ports import AccessTokenVerifier, TokenHolder
 
-TOKEN_CHARACTERS_MAX = 4096
 OPTION = "authenticated"
 AUTHENTICATED: dict[str, Any] = {OPTION: True}
 """The `opt` of a handler that needs an access token."""
@@ -63,7 +62,7 @@ class BearerMiddleware(ASGIMiddleware):
 def find_bearer(scope: Scope) -> str:
     """Return the bearer token of a request; "" if it has none, or more than one header."""
     values = [value for name, value in scope["headers"] if name == b"authorization"]
-    if len(values) != 1 or len(values[0]) > TOKEN_CHARACTERS_MAX:
+    if len(values) != 1:
         return ""
     scheme, _, token = values[0].decode("latin-1").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""

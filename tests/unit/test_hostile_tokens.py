@@ -9,6 +9,7 @@ import json
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import jwt
@@ -25,6 +26,7 @@ from tickwire.server.errors import InvalidToken
 from tickwire.server.tokens.access_tokens import AccessToken, AccessTokenDecoder, sign_access_token
 from tickwire.server.tokens.jwks import JwksCache
 from tickwire.services.accounts.access_token_check import AccessTokenCheck
+from tickwire.services.accounts.bearer import AUTHENTICATED, BearerMiddleware
 
 NOW_S = 1_700_000_000.0
 KEY = ed25519.Ed25519PrivateKey.generate()
@@ -233,6 +235,37 @@ async def test_hostile_token_is_refused_and_counted(name: str, verifier: tuple[V
     assert text[:200] not in str(refused.value)
     assert str(refused.value).isprintable()
     assert not logs, "a client cannot fill the log"
+
+
+@pytest.mark.parametrize("value", ["A" * 4097, "A" * 60_000, token() + "\xe9", "x.y.z"])
+async def test_hostile_token_in_a_request_is_refused_and_counted(value: str) -> None:
+    check = AccessTokenCheck(decoder(), NoRevocations())  # type: ignore[arg-type]
+    bearer = BearerMiddleware(check)
+    scope: Any = {
+        "headers": [(b"authorization", f"Bearer {value}".encode("latin-1"))],
+        "route_handler": SimpleNamespace(opt=AUTHENTICATED),
+        "state": {},
+    }
+
+    async def never(*arguments: Any) -> None:
+        pytest.fail("the handler runs")
+
+    with pytest.raises(InvalidToken) as refused:
+        await bearer.handle(scope, never, never, never)
+    assert bearer.results == {"refused": 1}
+    assert check.refusals == {refused.value.reason: 1}
+
+
+@pytest.mark.parametrize("kid", [["a"], {"a": 1}, 5, True])
+async def test_key_whose_id_is_malformed_is_not_used(kid: Any) -> None:
+    """An issuer's mistake in one key neither fails a login with an internal error nor hides the other keys."""
+
+    async def read() -> bytes:
+        return json.dumps({"keys": [JWK | {"kid": kid}, JWK]}).encode()
+
+    cache = JwksCache(read, refresh_s=300, now_s=lambda: NOW_S)
+    assert await cache.find(KEY_ID, "EdDSA")
+    assert await cache.find(None, "EdDSA"), "it is the only key"
 
 
 async def test_token_without_a_family_is_not_an_access_token() -> None:

@@ -22,13 +22,11 @@ class ClaimRules(msgspec.Struct, frozen=True):
     Args:
         issuers: the accepted values of `iss`; any if empty.
         audiences: the accepted values of `aud`, of which the token must have at least one; any if empty.
-        subject_claim: the claim that names the subject.
         leeway_s: the largest difference of clocks that is accepted.
     """
 
     issuers: Collection[str] = ()
     audiences: Collection[str] = ()
-    subject_claim: str = "sub"
     leeway_s: float = 0.0
 
 

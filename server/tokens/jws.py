@@ -22,6 +22,10 @@ from tickwire.server.tokens.strict_json import decode_object
 
 TOKEN_CHARACTERS_MAX = 4096
 KEY_ID_CHARACTERS_MAX = 256
+PUBLIC_KEY_ALGORITHMS = frozenset(
+    ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+)
+"""The algorithms (RFC 7518, RFC 8037) whose key is public. None of them may be used with a shared secret."""
 NOT_A_TOKEN: Final = "the token is not a JSON Web Token"  # noqa: S105 - a message
 _JWS = jwt.PyJWS()
 

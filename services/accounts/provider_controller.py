@@ -38,7 +38,7 @@ class OidcLink(Body, frozen=True):
     """An identity of an OpenID Connect issuer.
 
     Args:
-        id_token: the ID token that the issuer has given to the client.
+        id_token: the ID token that the client has received from the issuer.
         nonce: the nonce of the client's request to the issuer, if it had one.
     """
 

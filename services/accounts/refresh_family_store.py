@@ -20,7 +20,7 @@ from tickwire.services.accounts.refresh_tokens import EndReason, RefreshFamily
 FAMILIES_READ_MAX = 1000
 _SEEN: dict[str, Any] = {"$set": {"seen_at": "$$NOW"}}
 KEPT_MS = 24 * 3600 * 1000
-"""A token's hash is stored for this time after the token has expired, and so is an ended family."""
+"""A token's hash is stored for this time after the token has expired, so that no hash expires before its family."""
 
 
 class RefreshFamilyStore:

@@ -2,7 +2,7 @@
 
 Every method may be repeated, by any process, after it has ended at any step:
 
-    issue     the hash of the token, then the family; an answer that is lost leaves a login that nobody uses
+    issue     the hash of the token, then the family; an answer that is lost leaves a login that is not used
     refresh   the hash of the successor, then one update that makes it current; a repetition returns the same one
     end       the family, then the revocation of its access tokens, then a note that this is done; each token of the
               family that is presented later completes it

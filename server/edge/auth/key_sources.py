@@ -1,4 +1,4 @@
-"""The sources of the keys that the settings name: a file, a URL, or the accounts' own keys in MongoDB."""
+"""The sources of the keys of an external issuer that the settings name: a file or a URL."""
 
 from __future__ import annotations
 

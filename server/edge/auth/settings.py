@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Literal
-from urllib.parse import urlsplit
 
 import msgspec
 
 from tickwire.server.setting_types import CallSeconds, Claim, HttpUrl, Seconds, SecondsOrNone, Secret, Texts
+from tickwire.server.tokens.fetch import is_secure
+from tickwire.server.tokens.jws import PUBLIC_KEY_ALGORITHMS
 
 Contradiction = tuple[tuple[str, ...], str]
 """Keys of settings that contradict each other, the one to change first, and the rule."""
-PUBLIC_ALGORITHMS = frozenset(
-    ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-)
-_LOOPBACK = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
 class AuthSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,18 +61,16 @@ def contradictions(settings: AuthSettings) -> Iterator[Contradiction]:
     """Yield the settings that are valid by themselves but contradict each other."""
     if settings.jwks_file and settings.jwks_url:
         yield ("auth.jwks_url", "auth.jwks_file"), "must not be set, because auth.jwks_file is set"
-    unknown = [name for name in settings.algorithms if name not in PUBLIC_ALGORITHMS]
+    unknown = [name for name in settings.algorithms if name not in PUBLIC_KEY_ALGORITHMS]
     if unknown or not settings.algorithms:
-        words = ", ".join(sorted(PUBLIC_ALGORITHMS))
+        words = ", ".join(sorted(PUBLIC_KEY_ALGORITHMS))
         yield ("auth.algorithms",), f"must be a list of at least one of {words}; got {', '.join(unknown) or 'none'}"
     if not (settings.guests or settings.accounts or settings.secret or settings.jwks_file or settings.jwks_url):
         others = ("auth.accounts", "auth.secret", "auth.jwks_file", "auth.jwks_url")
         words = f"must be true, or no player is admitted; or set {', '.join(others[:-1])} or {others[-1]}"
         yield ("auth.guests", *others), words
-    if settings.jwks_url:
-        parts = urlsplit(settings.jwks_url)
-        if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-            yield ("auth.jwks_url",), "must start with https://; http:// is allowed for loopback addresses only"
+    if settings.jwks_url and not is_secure(settings.jwks_url):
+        yield ("auth.jwks_url",), "must start with https://; http:// is allowed for loopback addresses only"
     if settings.jwks_deadline_s >= settings.jwks_refresh_s:
         words = f"must be less than auth.jwks_refresh_s ({settings.jwks_refresh_s:g})"
         yield ("auth.jwks_deadline_s", "auth.jwks_refresh_s"), words

@@ -21,11 +21,10 @@ from tickwire.server.errors import InvalidToken
 from tickwire.server.tokens.claims import ClaimRules, TokenTimes, check_claims, read_audiences, read_text
 from tickwire.server.tokens.fetch import fetch, is_secure
 from tickwire.server.tokens.jwks import JwksCache
-from tickwire.server.tokens.jws import read_header, verify_signature
+from tickwire.server.tokens.jws import PUBLIC_KEY_ALGORITHMS, read_header, verify_signature
 from tickwire.server.tokens.strict_json import decode_object
 from tickwire.services.accounts.providers.port import Credential, ProviderIdentity
 
-ALGORITHMS = frozenset(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"))
 DISCOVERY_PATH = "/.well-known/openid-configuration"
 KEYS_REFRESH_S = 3600.0
 LEEWAY_S = 60.0
@@ -75,7 +74,7 @@ class OidcProvider:
     async def verify(self, credential: Credential) -> ProviderIdentity:
         """See `IdentityProvider.verify`."""
         header = read_header(credential.token)
-        if header.algorithm not in ALGORITHMS:
+        if header.algorithm not in PUBLIC_KEY_ALGORITHMS:
             raise InvalidToken(
                 "the ID token is signed with an algorithm that this server does not accept", reason="algorithm"
             )

@@ -28,7 +28,7 @@ class ProviderSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where players may have identities, besides devices and e-mail addresses.
 
     Args:
-        oidc_issuers: OpenID Connect issuers by the name that this server gives them.
+        oidc_issuers: OpenID Connect issuers by their name on this server.
         oidc_clients: the accepted client ids (`aud`) of each issuer, by the same names.
         oidc_nonce_required: whether an ID token must have the nonce of the request.
         apple_clients: the bundle ids and service ids of the game at Apple; Apple is disabled if empty.

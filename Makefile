@@ -112,7 +112,7 @@ fuzz: $(VENV)/.fuzz ## fuzz one target with atheris: make fuzz TARGET=session SE
 	$(BIN)/python -m tests.fuzz $(TARGET) -max_total_time=$(SECONDS)
 
 bench: $(VENV)/.test ## run all benchmarks briefly; `python -m benchmarks NAME --json` for one
-	@for name in bandwidth scene encode fanout big_room room_tick edge join queue flush flight_recorder recover swarm capacity latency lateness memory room_migration login simulated_play; do $(BIN)/python -m benchmarks $$name --quick || exit 1; done
+	@for name in bandwidth scene encode fanout big_room room_tick edge join queue flush flight_recorder recover swarm capacity latency lateness memory room_migration login token_check simulated_play; do $(BIN)/python -m benchmarks $$name --quick || exit 1; done
 
 loadtest: $(VENV)/.loadtest $(VENV)/.embedded ## run a swarm of 300 for a minute against a local server; report in .tickwire/
 	@$(BIN)/python -m tickwire.loadtest.local_run -- --users 300 --spawn-rate 30 --run-time $(SECONDS)s \

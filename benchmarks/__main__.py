@@ -36,6 +36,7 @@ class Name(StrEnum):
     ROOM_MIGRATION = "room_migration"
     DECODE = "decode"
     LOGIN = "login"
+    TOKEN_CHECK = "token_check"
     SIMULATED_PLAY = "simulated_play"
 
 

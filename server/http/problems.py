@@ -21,6 +21,7 @@ from litestar.types import Send
 from tickwire.matchmaking import MatchmakingError
 from tickwire.matchmaking.errors import MatchmakerUnavailable
 from tickwire.server.errors import TickwireError
+from tickwire.server.http.request_log import operation_name
 
 log = structlog.get_logger(__name__)
 
@@ -155,10 +156,10 @@ def handle_error(request: Request[Any, Any, Any], error: Exception) -> Response[
     """Answer an exception of a handler or of the framework; log it if the server is at fault."""
     problem = problem_from_error(error)
     if problem.status == 500:
-        log.error("http_request_failed", path=request.scope["path"], exc_info=error)
+        log.error("http_request_failed", operation=operation_name(request.scope), exc_info=error)
     elif problem.status == 503:
         detail = error.detail if isinstance(error, TickwireError | MatchmakingError) else str(error)
-        log.warning("http_request_unavailable", path=request.scope["path"], error=detail)
+        log.warning("http_request_unavailable", operation=operation_name(request.scope), error=detail)
     headers = error.headers if isinstance(error, HTTPException) else None
     return problem_response(problem, headers)
 

@@ -198,6 +198,21 @@ async def test_errors_have_the_codes_of_the_protocol_and_no_secrets(
     assert not any(secret in text for secret in ("mongo-7", "secrets", "hunter2"))
 
 
+@pytest.mark.parametrize(
+    ("name", "event"), [("defect", "http_request_failed"), ("unavailable", "http_request_unavailable")]
+)
+async def test_errors_of_the_server_are_logged_without_the_path(
+    http: aiohttp.ClientSession, name: str, event: str
+) -> None:
+    with structlog.testing.capture_logs() as lines:
+        await (await http.get(f"/v1/errors/{name}?email=ann@x.example")).read()
+    (line,) = [one for one in lines if one["event"] == event]
+    line.pop("exc_info", None)
+    assert line["operation"] == "fail"
+    assert f"errors/{name}" not in str(lines), "paths have e-mail addresses"
+    assert "ann@x.example" not in str(lines)
+
+
 async def test_document_has_the_operations_with_their_bounds(http: aiohttp.ClientSession) -> None:
     async with http.get("/v1/openapi.json") as response:
         document = await response.json(content_type=None)

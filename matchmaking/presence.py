@@ -83,7 +83,7 @@ class Claim(msgspec.Struct, frozen=True):
     """The result of a claim; see lua/presence/claim.lua.
 
     Args:
-        status: what was decided.
+        status: the decision.
         record: the record of the player after the claim.
     """
 
@@ -186,7 +186,7 @@ class Presence:
             record: the session.
             age_us: for how long it has been open, if it was never claimed; `opened_us` does not count then, and the
                 result has the time by the clock of Redis.
-            policy: what happens to another session of the player; see lua/presence/claim.lua.
+            policy: the policy for another session of the player; see lua/presence/claim.lua.
             challenges: whether a session because of which this one is refused receives a notice.
 
         Raises:
@@ -241,8 +241,8 @@ class Presence:
         Args:
             shard_id: the shard that had the sessions.
             sessions: players, and the ids of their sessions.
-            have_moved: whether they go on at other shards. Their records last until these claim them, and expire if
-                they do not.
+            have_moved: whether they continue on other shards. Their records last until these claim them, and
+                expire if they do not.
         """
         kept_ms = self._alive_ms if have_moved else 0
         divided: dict[int, list[tuple[str, str]]] = {}

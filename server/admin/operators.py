@@ -55,13 +55,13 @@ class Operators:
         """
         if not self._by_token and self._tokens is None:
             raise Forbidden("the admin API is disabled: neither operations.token nor another operator is set")
-        given = authorization.removeprefix(_SCHEME) if authorization.startswith(_SCHEME) else b""
+        presented = authorization.removeprefix(_SCHEME) if authorization.startswith(_SCHEME) else b""
         found = None
         for token, operator in self._by_token:
-            if hmac.compare_digest(given, token):
-                found = operator  # the comparisons go on, so that their time does not depend on the token
+            if hmac.compare_digest(presented, token):
+                found = operator  # the comparisons continue, so that their time does not depend on the token
         if found is not None:
             return found
-        if given and self._tokens is not None:
-            return await self._tokens.verify(given.decode("latin-1"))
+        if presented and self._tokens is not None:
+            return await self._tokens.verify(presented.decode("latin-1"))
         raise Unauthorized("missing or invalid bearer token")

@@ -210,7 +210,7 @@ def _to_presence_view(record: PresenceRecord) -> PresenceView:
 
 
 def _prefixes(text: str) -> list[str]:
-    """Return the beginnings of ids and identity keys that a search text stands for."""
+    """Return the beginnings of ids and identity keys that match a search text."""
     prefixes = [text]
     if "@" in text and ":" not in text:
         try:

@@ -42,7 +42,7 @@ from tickwire.services.accounts.token_parts import TokenDatabase, create_token_p
 
 
 class ApiContext(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What the services of the API share."""
+    """The parts that the services of the API share."""
 
     process_id: str
     settings: Settings
@@ -53,7 +53,7 @@ class ApiContext(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class ApiService(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What one service adds to the role.
+    """The contribution of one service to the role.
 
     Args:
         routes: its operations.
@@ -83,7 +83,7 @@ class ApiServices(msgspec.Struct, frozen=True, eq=False):
     """The services of one process.
 
     Args:
-        services: what each adds to the role.
+        services: the contribution of each service.
         callers: how requests are authenticated.
     """
 
@@ -137,7 +137,7 @@ def build_api(settings: Settings, *, process_id: str) -> ApiParts:
         ConfigError: a setting cannot be used.
     """
     metrics = Metrics(__version__)
-    metrics.set_gauge("ready", math.nan)  # it is no shard
+    metrics.set_gauge("ready", math.nan)  # it is not a shard
     context = ApiContext(
         process_id=process_id,
         settings=settings,

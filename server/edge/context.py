@@ -84,7 +84,7 @@ class SessionContext(msgspec.Struct, frozen=True, kw_only=True):
         session_locator: finds sessions that are not on this shard.
         bans: the banned players.
         authenticator: authenticates players.
-        token_policy: what happens at the end of a player's token.
+        token_policy: the policy at the end of a player's token.
         reports: accepts the reports of players.
         presence: makes sessions known to the other shards.
         now_s: the clock for time limits, in seconds; see `tickwire.server.edge.loop_clock`.

@@ -68,7 +68,7 @@ class EdgeServices(msgspec.Struct, frozen=True, kw_only=True):
         session_locator: finds sessions that are not on this shard.
         bans: the banned players.
         reports: accepts the reports of players.
-        token_policy: what happens at the end of a player's token.
+        token_policy: the policy at the end of a player's token.
         presence: makes sessions known to the other shards.
     """
 

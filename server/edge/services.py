@@ -243,7 +243,7 @@ class SessionPresence(Protocol):
         """Note that the room, the connection or the generation of a session has changed."""
 
     def session_ended(self, session: PresentSession, /, *, has_moved: bool = False) -> None:
-        """Note that a session has ended here; `has_moved`: it goes on at another shard."""
+        """Note that a session has ended here; `has_moved`: it continues on another shard."""
 
 
 class NoSessionPresence:

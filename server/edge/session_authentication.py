@@ -2,7 +2,7 @@
 
     Authenticate --checked--> the session's own player    the token is renewed
                     |--the session is a guest's--> adopted: the session is the player's from now on
-                    └--another player, invalid, banned--> Error; the session goes on as before
+                    └--another player, invalid, banned--> Error; the session continues as before
 
 The seat of a guest who logs in keeps its player id until the next join: the room knows the player by it. A player is
 never exchanged during a join, which has reserved a seat for the id, or while the room moves to another shard with a

@@ -89,7 +89,7 @@ def create_application(options: HttpOptions, routes: Sequence[HttpRoutes]) -> AS
 
     Args:
         options: how it behaves.
-        routes: what the services add; each name of a dependency must be unique.
+        routes: the routes of the services; each name of a dependency must be unique.
     """
     dependencies: dict[str, Provide] = {"operation_key": Provide(provide_operation_key)}
     handlers = create_document_handlers()
@@ -194,7 +194,7 @@ class _Boundary:
                 error = Unavailable("the request has taken too long")
                 log.warning("http_request_timed_out", operation=operation_name(scope), timeout_s=self._timeout_s)
         except asyncio.CancelledError:
-            # The server cancels requests that outlast its stop. This is the end of their task: nobody else needs to
+            # The server cancels requests that outlast its stop. This is the end of their task: no other part needs to
             # learn of it, and the client gets an answer that says so.
             error = Unavailable("the server is stopping")
         if not is_started:

@@ -98,7 +98,7 @@ class CursorCodec(Generic[Position]):
         return found
 
     def page(self, found: Sequence[Item], limit: int, position: Callable[[Item], Position]) -> Page[Item]:
-        """Return the page of a query that has asked for one item more than the limit.
+        """Return the page of a query for one item more than the limit.
 
         Args:
             found: the items from the position of the request on, at most `limit` + 1.

@@ -1,7 +1,7 @@
 """Lets parameters of paths contain any character, also a slash: `/v1/bans/google%2F42` names the player google/42.
 
-ASGI's `path` is decoded, so `%2F` could not be told from a slash that separates two parts. Routes are found by the
-path as it was sent; the values of its parameters are decoded after that.
+ASGI's `path` is decoded, so `%2F` could not be distinguished from a slash that separates two parts. Routes are found
+by the path as it was sent; the values of its parameters are decoded after that.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ class HttpServer:
         tls: ssl.SSLContext | None = None,
         limits: ConnectionLimits = _DEFAULT_LIMITS,
     ) -> None:
-        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # a client's mistake is no line of our log
+        logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # mistakes of clients are not logged
         self.port = 0
         self._section = section
         config = uvicorn.Config(

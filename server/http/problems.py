@@ -74,7 +74,7 @@ _CODE_BY_STATUS = {
 
 
 class FieldProblem(msgspec.Struct, frozen=True):
-    """What is wrong with one field of a request.
+    """One invalid field of a request.
 
     Args:
         field: the path of the field, such as `device_id`.

@@ -1,4 +1,4 @@
-"""Gives each request an id, and records it: one line in the log, a span, and an observation for the metrics.
+"""Assigns an id to each request, and records it: one line in the log, a span, and an observation for the metrics.
 
 A client may send its own id as `X-Request-ID`; the response has the id, and so has every line that the request logs.
 Records name the operation and never the path, the query, headers or bodies, which may contain secrets and personal

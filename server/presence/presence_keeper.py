@@ -4,11 +4,11 @@
     a session changes             its record is written again: its room, its connection
     once a second                 the shard is kept alive, due records are renewed, notices are read
     Redis has a notice            it is read at once, if Redis can wake the shard
-    a session ends                its record is released, unless the session goes on at another shard
+    a session ends                its record is released, unless the session continues on another shard
 
-While Redis is unavailable sessions open and go on; claims, changes and releases are repeated until it answers. With
-`refuse`, a player who has a session elsewhere is refused before the new one opens: the other shard is asked whether
-its session is still in use.
+While Redis is unavailable sessions open and continue; claims, changes and releases are repeated until it answers.
+With `refuse`, a player who has a session elsewhere is refused before the new one opens: the other shard reports
+whether its session is still in use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the presence of a shard depends on."""
+"""The settings of the presence of a shard."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class PresenceSettings(msgspec.Struct, frozen=True):
 
     Args:
         shard_id: the shard.
-        policy: what happens to another session of a player who opens one (`edge.duplicate_sessions`).
+        policy: the policy for another session of a player who opens one (`edge.duplicate_sessions`).
         renewal_interval_s: how often each record is renewed; Redis keeps it for three times as long.
     """
 

@@ -35,7 +35,7 @@ class TrackedSessions:
     Attributes:
         unclaimed: the sessions that have to be claimed, by id.
         ended: the players whose record has to be released, by the id of the session.
-        moved: the same for sessions that go on at another shard, which claims their record.
+        moved: the same for sessions that continue on another shard, which claims their record.
     """
 
     def __init__(self) -> None:

@@ -1,8 +1,8 @@
 """Moves all holdings of one player to another one, as a part of a MongoDB transaction.
 
-The move is an entry of the ledger with a key of its own, so that it happens once, whoever repeats it. A transaction
-of a room for one of the players at the same time conflicts with the move: the driver retries one of the two, which
-then reads the other's result. So holdings add up, and the sums of the ledger stay equal to the holdings.
+The move is an entry of the ledger with a key of its own, so that it happens once, whichever process repeats it. A
+transaction of a room for one of the players at the same time conflicts with the move: the driver retries one of the
+two, which then reads the other's result. So holdings add up, and the sums of the ledger stay equal to the holdings.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The operations of a player on their own account: link, unlink, change of password, merge and deletion.
 
-Every operation first finishes what is pending for the account, and is safe to repeat: its repetition finds
+Every operation first finishes the pending operations of the account, and is safe to repeat: its repetition finds
 the work done and succeeds.
 
 A banned player can read the account and change nothing: a deletion, or an identity that moves to a new account, would
@@ -38,7 +38,7 @@ class AccountService:
         self._passwords = passwords
 
     async def get(self, player_id: str) -> PlayerAccount:
-        """Return an account, after finishing what is pending for it.
+        """Return an account, after finishing its pending operations.
 
         Raises:
             Unauthorized: the account does not exist any more.
@@ -65,7 +65,7 @@ class AccountService:
             return await self._settled(player_id, lambda: self._context.accounts.link(player_id, identity))
 
     async def unlink(self, player_id: str, provider: str, subject: str) -> PlayerAccount:
-        """Remove an identity from an account. An identity that the account does not have is no error.
+        """Remove an identity from an account. An identity that the account does not have is not an error.
 
         Tokens of earlier logins stay valid: a player who has lost a device logs out everywhere.
 
@@ -163,7 +163,7 @@ class AccountService:
         raise Locked("the account changes at the same time, retry", retry_after_ms=RETRY_AFTER_MS)
 
     async def _settled(self, player_id: str, work: Callable[[], Awaitable[T]]) -> T:
-        """Run work, after finishing what is pending for the account."""
+        """Run work, after finishing the pending operations of the account."""
         for _ in range(ROUNDS_MAX):
             try:
                 return await work()

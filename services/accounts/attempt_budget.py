@@ -29,7 +29,7 @@ class Budget(NamedTuple):
     """One token bucket.
 
     Args:
-        budget_id: what it limits.
+        budget_id: the id of the limited subject.
         burst: the most tokens that it holds.
         per_s: how fast it refills.
     """

@@ -98,7 +98,7 @@ class LoginService:
             return await self._login(identity, create=create, check=lambda linked: None)
 
     async def find_ready(self, key: str) -> PlayerAccount | None:
-        """Return the account that has an identity, or None, after finishing what is pending for it.
+        """Return the account that has an identity, or None, after finishing its pending operations.
 
         Raises:
             Unavailable: a store does not answer.

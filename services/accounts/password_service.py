@@ -1,7 +1,7 @@
 """Logs players in with an e-mail address and a password, and changes passwords.
 
-A login to an address without an account and one with a wrong password do the same work and give the same answer: the
-budgets are charged by address, whether an account has it or not, and a hash is verified in both cases.
+A login to an address without an account and one with a wrong password do the same work and return the same answer:
+the budgets are charged by address, whether an account has it or not, and a hash is verified in both cases.
 """
 
 from __future__ import annotations

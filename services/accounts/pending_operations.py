@@ -59,7 +59,7 @@ class PendingOperations:
         self._delete_player_data = delete_player_data
 
     async def finish(self, account: PlayerAccount) -> None:
-        """Finish what is pending for an account. Does nothing if nothing is.
+        """Finish the pending operations of an account, if there are any.
 
         Raises:
             Unavailable: a store does not answer; the call is safe to repeat.

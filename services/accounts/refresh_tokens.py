@@ -4,7 +4,7 @@ A login begins a family. Each use of its token returns a successor:
 
     current --used--> previous, and the successor is current
     previous, used again within REPEAT_S    the same successor: the client has lost the answer
-    any other used token                    reuse: somebody has a copy, so the family ends
+    any other used token                    reuse: the token was copied, so the family ends
 
 The successor is derived from its predecessor and a secret of the server, so that a repetition, or another process at
 the same time, returns the same one, although no token is stored.
@@ -72,7 +72,7 @@ class RefreshFamily(msgspec.Struct, frozen=True):
 
 
 class RefreshDecision(enum.Enum):
-    """What a refresh does with a token of a family."""
+    """The outcome of a refresh with a token of a family."""
 
     ROTATE = enum.auto()
     REPEAT = enum.auto()

@@ -127,7 +127,7 @@ class MortalProcess:
         self.answer = (messages[0]["status"], b"".join(one.get("body", b"") for one in messages[1:]))
 
     async def _write(self, operation_key: str) -> str:
-        """Give a new gift, or return the gift that this operation has given."""
+        """Make a new gift, or return the gift that this operation has made."""
         gift = secrets.token_hex(4)
         try:
             await self._gifts.insert_one({"_id": operation_key, "gift": gift})

@@ -107,7 +107,7 @@ async def test_reuse_ends_the_family_and_its_access_tokens(
     assert await is_refused(process, second.refresh_token, "ended")
     assert await is_revoked(process, first)
     assert await is_revoked(process, second)
-    assert not await is_revoked(process, other), "another login of the player goes on"
+    assert not await is_revoked(process, other), "another login of the player continues"
     assert await process.service.refresh(other.refresh_token)
 
 

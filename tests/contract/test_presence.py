@@ -145,7 +145,7 @@ async def test_session_moves_to_another_shard(presence: Presence) -> None:
     assert await renew(presence, "one", source) == ELSEWHERE
     await presence.release("one", [(ANN, "s")])
     assert (await presence.get(ANN)) == record("two", "s", 5, generation=3)
-    assert await notices_of(presence, "one") == [], "nobody has replaced it"
+    assert await notices_of(presence, "one") == [], "no session has replaced it"
 
 
 async def test_older_copy_of_a_session_does_not_claim_it(presence: Presence) -> None:

@@ -121,7 +121,7 @@ async def test_process_without_mongodb_signs_until_its_last_key_ends(store: Mong
 async def test_secret_is_replaced_without_a_logout(store: MongoStore, clock: Clock) -> None:
     old = start(store, clock)
     tokens = await old.service.issue("p-ann", "device")
-    # Rolling deploy: some processes have the new secret already, and the others go on with the old one.
+    # Rolling deploy: some processes have the new secret already, and the others still use the old one.
     new = start(store, clock, secret=NEW_SECRET, previous_secrets=[SECRET])
     first_used = (await new.keys.get_signer()).key_id
     assert first_used == (await old.keys.get_signer()).key_id, "until the new key was published"

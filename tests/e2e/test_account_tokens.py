@@ -106,7 +106,7 @@ async def test_logout_ends_the_sessions_of_its_login_within_a_second(shard_setti
             assert ended_by_poll.index(1) <= polls_before + 1, "the first poll that begins after the logout"
             assert 2 * POLL_S < 1
             assert await one.close_code() == 4502
-            assert len(list(shard.parts.edge.registry)) == 1, "the other login goes on"
+            assert len(list(shard.parts.edge.registry)) == 1, "the other login continues"
             async with raw_client(shard.url, hello(token=first.access_token)) as again:
                 assert await code_of(again) is ErrorCode.UNAUTHORIZED
             await service.end_all("p-ann")

@@ -28,7 +28,7 @@ from tickwire.server.shard import Shard
 
 ANN = "ann"
 AT_ONCE_S = 1.0
-"""A notice arrives within milliseconds, and within a second if it wakes nobody; a loaded machine is slower."""
+"""A notice arrives within milliseconds, and within a second if it wakes no shard; a loaded machine is slower."""
 
 
 @pytest.fixture

@@ -258,7 +258,7 @@ def session(data: bytes) -> None:
 
 
 def access_token(data: bytes) -> None:
-    """A token that nobody has signed, of any text or of any header and claims, is refused as invalid."""
+    """A token without a valid signature, of any text or of any header and claims, is refused as invalid."""
     segments = [b64encode(part).decode() for part in [*data.split(b"\n", 2), b"", b""][:3]]
     for text in (data.decode("latin-1"), ".".join(segments)):
         is_accepted = True

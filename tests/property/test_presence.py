@@ -82,7 +82,7 @@ class ModelSession:
 
 
 class UnreliablePresence(Presence):
-    """Presence whose calls fail while a test wants it: before Redis has run them, or afterwards."""
+    """Presence whose calls fail on request of a test: before Redis has run them, or afterwards."""
 
     failure = ""
 

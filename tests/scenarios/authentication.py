@@ -44,7 +44,7 @@ def login_in_play(play: ScenarioRecorder) -> None:
 
 @scenario()
 def login_refused(play: ScenarioRecorder) -> None:
-    """The token of a login is refused. The session goes on, and a second login succeeds."""
+    """The token of a login is refused. The session continues, and a second login succeeds."""
     _guest(play)
     play.authenticate(BOB)
     play.receive(answer(UNAUTHORIZED, Authenticate))

@@ -191,7 +191,7 @@ def decoder() -> AccessTokenDecoder:
 
 @pytest.fixture(params=["accounts", "external", "both", "api"])
 def verifier(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Verify, Counter[str]]:
-    """What verifies tokens: a shard for either issuer or for both, or the player API; and its counter of refusals."""
+    """A verifier of tokens: a shard for either issuer or for both, or the player API; and its counter of refusals."""
     if request.param == "api":
         check = AccessTokenCheck(decoder(), NoRevocations())  # type: ignore[arg-type]
 

@@ -14,7 +14,7 @@ class OperatorController(Controller):
 
     tags = ("operators",)
 
-    @get("/operator", summary="Return the name and the role of the operator that asks", role="read")
+    @get("/operator", summary="Return the name and the role of the operator that sends the request", role="read")
     async def get_operator(self, request: Request[Operator, Any, Any]) -> Operator:
         """Return the operator of the request."""
         return request.user

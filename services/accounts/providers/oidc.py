@@ -35,7 +35,7 @@ Fetch = Callable[[str, float], Awaitable[bytes]]
 
 
 class OidcRules(msgspec.Struct, frozen=True):
-    """What ID tokens of an issuer must have.
+    """The rules for ID tokens of an issuer.
 
     Args:
         provider: the provider of its identities, such as "oidc-NAME".
@@ -60,7 +60,7 @@ class OidcProvider:
     """Implements `IdentityProvider` for one issuer.
 
     Args:
-        rules: what its ID tokens must have.
+        rules: the rules for its ID tokens.
         now_s: the clock: UTC, seconds since 1970.
         fetch: returns the document at a URL.
     """

@@ -8,7 +8,7 @@ import msgspec
 
 
 class Credential(msgspec.Struct, frozen=True):
-    """What a client presents. `repr` shows none of it.
+    """The credential that a client presents. `repr` shows none of it.
 
     Args:
         token: the ID token or ticket of the provider.

@@ -12,6 +12,7 @@ from litestar.params import JSONBody, PathParameter, SkipValidation
 from litestar.response import Stream
 
 from tickwire.server.http.idempotency import IDEMPOTENT
+from tickwire.server.http.rate_limits import limited
 from tickwire.server.http.request_log import get_client_address
 from tickwire.services.accounts.account import LinkedIdentity
 from tickwire.services.accounts.account_service import AccountService
@@ -26,9 +27,11 @@ from tickwire.services.accounts.messages import (
     PasswordChange,
     view_account,
 )
-from tickwire.services.accounts.password_service import ClientOrigin, PasswordService
+from tickwire.services.accounts.password_service import ClientOrigin
 from tickwire.services.accounts.ports import TokenHolder
 
+PASSWORD_CHANGES = "10/60s"  # noqa: S105 - a limit
+"""Of one player. Each costs up to three hashes, for which the logins of all players wait."""
 SECURITY = [{"bearer": list[str]()}]
 CALLER = {"caller": Provide(provide_caller)}
 
@@ -38,12 +41,10 @@ class OwnAccountParts(msgspec.Struct, frozen=True):
 
     Args:
         accounts: changes accounts.
-        passwords: hashes passwords.
         export: yields the lines of a player's export.
     """
 
     accounts: AccountService
-    passwords: PasswordService
     export: Callable[[str], AsyncIterator[str]]
 
 
@@ -73,11 +74,17 @@ class AccountController(Controller):
         identity = LinkedIdentity(DEVICE, data.device_id, now_utc(), secret=digest_secret(data.secret))
         return view_account(await account_parts.accounts.link(caller.player_id, identity))
 
-    @post("/identities/email", summary="Link an e-mail address", status_code=200)
-    async def link_email(self, account_parts: Parts, caller: Caller, data: JSONBody[EmailLink]) -> AccountView:
-        """Link an e-mail address and a password to the account; 409 IDENTITY_TAKEN if another account has it."""
-        identity = await account_parts.passwords.create_identity(data.email, data.password)
-        return view_account(await account_parts.accounts.link(caller.player_id, identity))
+    @post("/identities/email", summary="Link an e-mail address", status_code=200, opt=limited(PASSWORD_CHANGES))
+    async def link_email(
+        self, request: Request[Any, Any, Any], account_parts: Parts, caller: Caller, data: JSONBody[EmailLink]
+    ) -> AccountView:
+        """Link an e-mail address and a password to the account.
+
+        409 IDENTITY_TAKEN if another account has the address, or if this one has it with another password.
+        """
+        origin = ClientOrigin(get_client_address(request))
+        credentials = (data.email, data.password)
+        return view_account(await account_parts.accounts.link_email(caller.player_id, credentials, origin))
 
     @delete(
         "/identities/{provider:str}/{subject:str}",
@@ -91,7 +98,12 @@ class AccountController(Controller):
         """Unlink an identity; 409 if it is the last one."""
         return view_account(await account_parts.accounts.unlink(caller.player_id, provider, subject))
 
-    @post("/password", summary="Change the password, and end all other logins", status_code=204)
+    @post(
+        "/password",
+        summary="Change the password, and end all other logins",
+        status_code=204,
+        opt=limited(PASSWORD_CHANGES),
+    )
     async def change_password(
         self,
         request: Request[Any, Any, Any],

@@ -117,7 +117,7 @@ def create_player_accounts(
         dependencies={
             "login_parts": LoginParts(login, passwords, tokens.service, player_url),
             "provider_parts": ProviderParts(providers, login, service, player_url),
-            "account_parts": OwnAccountParts(service, passwords, lambda player: export_player(store, player)),
+            "account_parts": OwnAccountParts(service, lambda player: export_player(store, player)),
         },
     )
     bearer = BearerMiddleware(tokens.check)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TypeVar
 
 from tickwire.server.errors import Conflict, InvalidArgument, Locked
@@ -63,6 +64,22 @@ class AccountService:
         with self._context.counters.count("link"):
             await self._context.bans.check(player_id)
             return await self._settled(player_id, lambda: self._context.accounts.link(player_id, identity))
+
+    async def link_email(self, player_id: str, credentials: tuple[str, str], origin: ClientOrigin) -> PlayerAccount:
+        """Add an e-mail address and a password to an account.
+
+        Args:
+            player_id: the account.
+            credentials: the address and the password.
+            origin: the client.
+
+        Raises:
+            IdentityTaken: another account has the address, or this one has it with another password.
+            RateLimited: too many addresses were taken.
+            InvalidArgument: the address or the password has a wrong form.
+            Banned, Conflict, Unauthorized, Unavailable: see `link`.
+        """
+        return await self._passwords.link_email(*credentials, origin, partial(self.link, player_id))
 
     async def unlink(self, player_id: str, provider: str, subject: str) -> PlayerAccount:
         """Remove an identity from an account. An identity that the account does not have is not an error.

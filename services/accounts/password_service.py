@@ -6,9 +6,19 @@ the budgets are charged by address, whether an account has it or not, and a hash
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import msgspec
 
-from tickwire.server.errors import Banned, Locked, RateLimited, Unauthorized, Unavailable
+from tickwire.server.errors import (
+    Banned,
+    IdentityTaken,
+    InvalidArgument,
+    Locked,
+    RateLimited,
+    Unauthorized,
+    Unavailable,
+)
 from tickwire.services.accounts.account import LinkedIdentity, PlayerAccount
 from tickwire.services.accounts.account_rules import WRONG_CREDENTIALS
 from tickwire.services.accounts.attempt_budget import Budget, list_budgets
@@ -23,6 +33,8 @@ from tickwire.services.accounts.login_service import (
 from tickwire.services.accounts.password_hasher import PasswordHasher
 from tickwire.services.accounts.pending_operations import RETRY_AFTER_MS, ROUNDS_MAX
 from tickwire.services.accounts.settings import LockoutSettings
+
+LinkIdentity = Callable[[LinkedIdentity], Awaitable[PlayerAccount]]
 
 
 class ClientOrigin(msgspec.Struct, frozen=True):
@@ -80,7 +92,7 @@ class PasswordService:
         with self._context.counters.count("login_email"):
             address, secret = normalise_email(email), normalise_password(password)
             key = identity_key(EMAIL, address)
-            budgets = await self._charge(key, origin)
+            budgets = await self._charge_login(key, origin)
             try:
                 outcome = await self._login_address(address, secret, create=create)
             except (Unavailable, Banned):  # the password was not wrong
@@ -98,6 +110,40 @@ class PasswordService:
         """
         address, secret = normalise_email(email), normalise_password(password)
         return LinkedIdentity(EMAIL, address, self._context.now(), password=await self._passwords.hasher.hash(secret))
+
+    async def link_email(self, email: str, password: str, origin: ClientOrigin, link: LinkIdentity) -> PlayerAccount:
+        """Link an address with a new password. A repetition with the same password succeeds.
+
+        The client's address pays for an e-mail address that is taken, as it pays for a failed login. Otherwise a
+        guest could find out which addresses have accounts.
+
+        Args:
+            email: the address.
+            password: the password.
+            origin: the client.
+            link: adds the identity to the account.
+
+        Raises:
+            IdentityTaken: another account has the address, or this one has it with another password.
+            InvalidArgument: the address or the password has a wrong form.
+            RateLimited: too many attempts have failed.
+            Unavailable: a store does not answer, or too many logins wait.
+        """
+        key = identity_key(EMAIL, normalise_email(email))
+        budgets = await self._charge(list_budgets(self._passwords.lockout, key, origin.address, "")[:1])
+        try:
+            identity = await self.create_identity(email, password)
+            account = await link(identity)
+        except (Unavailable, Banned, InvalidArgument):  # the answer says nothing about the address
+            await self._passwords.attempts.refund(budgets)
+            raise
+        linked = account.find_identity(identity.key)
+        if linked is not None and linked.password != identity.password:  # it was linked before
+            budgets += await self._charge_login(key, origin)
+            if not await self._passwords.hasher.verify(linked.password, normalise_password(password)):
+                raise IdentityTaken("the address is linked already, with another password")
+        await self._passwords.attempts.refund(budgets)
+        return account
 
     async def change_password(
         self, account: PlayerAccount, linked: LinkedIdentity, passwords: tuple[str, str], origin: ClientOrigin
@@ -117,7 +163,7 @@ class PasswordService:
             Unavailable: a store does not answer, or too many logins wait.
         """
         old, new = (normalise_password(password) for password in passwords)
-        budgets = await self._charge(linked.key, origin)
+        budgets = await self._charge_login(linked.key, origin)
         hasher = self._passwords.hasher
         if await hasher.verify(linked.password, old):
             changed = await hasher.hash(new)
@@ -127,14 +173,21 @@ class PasswordService:
             raise Unauthorized("the old password is wrong")
         await self._passwords.attempts.refund(budgets)
 
-    async def _charge(self, key: str, origin: ClientOrigin) -> list[Budget]:
+    async def _charge_login(self, key: str, origin: ClientOrigin) -> list[Budget]:
         """Charge the budgets of a login, and return them.
 
         Raises:
             RateLimited: one of them is empty.
         """
         client_id = self._passwords.known_clients.verify(origin.known_client, key)
-        budgets = list_budgets(self._passwords.lockout, key, origin.address, client_id)
+        return await self._charge(list_budgets(self._passwords.lockout, key, origin.address, client_id))
+
+    async def _charge(self, budgets: list[Budget]) -> list[Budget]:
+        """Charge budgets, and return them.
+
+        Raises:
+            RateLimited: one of them is empty.
+        """
         for at, budget in enumerate(budgets):
             wait_ms = await self._passwords.attempts.charge([budget])
             if wait_ms:

@@ -498,3 +498,31 @@ async def test_a_banned_player_cannot_escape_by_changing_the_account(parts: Acco
             await change()
     assert await parts.documents() == before
     assert await parts.store.bans.find(ann.player_id) is not None
+
+
+async def test_a_linked_address_keeps_its_password_and_says_so(parts: AccountParts) -> None:
+    ann = (await parts.login_device("ann")).player_id
+    for _ in range(2):  # a repetition succeeds
+        account = await parts.service.link_email(ann, ("ann@x.example", "correct horse"), HERE)
+    assert len(account.identities) == 2
+    with pytest.raises(IdentityTaken, match="another password"):
+        await parts.service.link_email(ann, ("Ann@x.example", "battery staple"), HERE)
+    await parts.passwords.login_email("ann@x.example", "correct horse", HERE, create=False)
+    await parts.service.unlink(ann, "email", "ann@x.example")  # the player has forgotten the password
+    await parts.service.link_email(ann, ("ann@x.example", "battery staple"), HERE)
+    await parts.passwords.login_email("ann@x.example", "battery staple", HERE, create=False)
+
+
+async def test_links_that_look_for_addresses_of_others_are_limited(parts: AccountParts) -> None:
+    limits = LockoutSettings(address_burst=3, address_per_hour=1.0)
+    guest = AccountParts(parts.store, parts.tokens, parts.hasher, limits)
+    await parts.passwords.login_email("ann@x.example", "correct horse", ClientOrigin("192.0.2.9"), create=True)
+    bob = (await parts.login_device("bob")).player_id
+    for number in range(5):  # a success is refunded
+        await guest.service.link_email(bob, (f"bob{number}@x.example", "correct horse"), HERE)
+    for _ in range(3):
+        with pytest.raises(IdentityTaken):
+            await guest.service.link_email(bob, ("ann@x.example", "correct horse"), HERE)
+    with pytest.raises(RateLimited):
+        await guest.service.link_email(bob, ("ann@x.example", "correct horse"), HERE)
+    await parts.passwords.login_email("ann@x.example", "correct horse", ClientOrigin("192.0.2.9"), create=False)

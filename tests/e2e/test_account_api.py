@@ -83,6 +83,8 @@ async def test_a_player_lives_through_all_operations(client: AccountCaller, proc
     account = await client.call("POST", "/v1/account/identities/email", email, token=token)
     assert [one["provider"] for one in account["identities"]] == ["device", "email"]
     assert "password" not in account["identities"][1]
+    other = email | {"password": "another horse"}
+    await client.call("POST", "/v1/account/identities/email", other, token=token, status=409)
     taken = await client.call("POST", "/v1/account/identities/email", email, token=tablet["access_token"], status=409)
     assert taken["code"] == "IDENTITY_TAKEN"
     assert phone["player_id"] not in str(taken)

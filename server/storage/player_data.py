@@ -50,7 +50,12 @@ PLAYER_COLLECTIONS: tuple[PlayerCollection, ...] = (
     PlayerCollection("revocations", _by("player_id"), kept="they refuse tokens that were issued before; they expire"),
     PlayerCollection("idempotent_requests", _by("caller"), hidden=("digest", "token")),
     PlayerCollection("quarantine", _by("value.player_id")),
-    PlayerCollection("audit", _by("target.player_id"), kept="the operators' trail shows who has deleted the player"),
+    PlayerCollection(
+        "audit",
+        _by("target.player_id"),
+        hidden=("operator", "role", "note"),
+        kept="the operators' trail shows who has deleted the player",
+    ),
 )
 WITHOUT_PLAYERS = frozenset(
     (

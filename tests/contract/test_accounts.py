@@ -371,11 +371,23 @@ async def test_an_export_has_all_that_is_stored_and_no_secret(parts: AccountPart
     await families.insert_one(
         {"_id": "f", "player_id": bob.player_id, "current": b"hash"}, bypass_document_validation=True
     )
+    entry = {"operator": "olga", "role": "support", "note": "asked by phone", "target": {"player_id": bob.player_id}}
+    await parts.store.database["audit"].insert_one(
+        entry | {"at": now_utc(), "action": "PUT /bans/{player_id}", "request": "", "result": 200}
+    )
     lines = [line async for line in export_player(parts.store, bob.player_id)]
     text = "\n".join(lines)
-    for word in ("bob@x.example", "device-0000000000000ann", ann.player_id, "swearing", "gold", "refresh_families"):
+    for word in (
+        "bob@x.example",
+        "device-0000000000000ann",
+        ann.player_id,
+        "swearing",
+        "gold",
+        "refresh_families",
+        "PUT /bans",
+    ):
         assert word in text, word
-    for word in ("argon2id", '"secret"', "merge_proof", '"current"'):
+    for word in ("argon2id", '"secret"', "merge_proof", '"current"', "olga", "support", "phone"):
         assert word not in text, word
     with pytest.raises(NotSavable):
         [line async for line in export_player(parts.store, "p-unknown")]

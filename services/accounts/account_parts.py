@@ -101,7 +101,7 @@ def create_player_accounts(
         return datetime.datetime.fromtimestamp(now_s(), datetime.UTC)
 
     accounts = AccountStore(store, now)
-    merges, attempts = MergeStore(store), AttemptStore(store)
+    merges, attempts = MergeStore(store, now), AttemptStore(store)
     pending = create_pending_operations(store, tokens.service, accounts)
     counters, bans = AccountCounters(), BanCheck(store.bans, now_s)
     context = LoginContext(accounts, merges, pending, tokens.service, bans, counters, now)

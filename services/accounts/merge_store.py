@@ -13,7 +13,8 @@ entries with the key `merge:SOURCE:TARGET/VERSION`, VERSION being that of the so
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tickwire.server.errors import Conflict
@@ -28,9 +29,11 @@ class MergeStore:
 
     Args:
         store: the connection to MongoDB.
+        now: returns the time, UTC; the clock by which interrupted merges are resumed.
     """
 
-    def __init__(self, store: MongoStore) -> None:
+    def __init__(self, store: MongoStore, now: Callable[[], datetime.datetime] = now_utc) -> None:
+        self._now = now
         self._accounts = store.database["accounts"]
         self._players = store.database["players"]
         self._transactions = store.transactions
@@ -55,7 +58,7 @@ class MergeStore:
             if check_merge(source, target):
                 return
             await self._transfer.check(source_id, target_id, session)
-            now = now_utc()
+            now = self._now()
             mark = {"merging_into": target_id, "merge_proof": proof, "pending_since": now}
             await self._update(source_id, {"$set": mark}, session)
             absorbing = {"$addToSet": {"absorbing": source_id}, "$set": {"pending_since": now}}

@@ -29,6 +29,7 @@ from tickwire.services.accounts.account_rules import IDENTITIES_MAX
 from tickwire.services.accounts.account_store import now_utc
 from tickwire.services.accounts.attempt_budget import Budget
 from tickwire.services.accounts.identities import digest_secret
+from tickwire.services.accounts.merge_store import MergeStore
 from tickwire.services.accounts.password_hasher import PasswordHasher
 from tickwire.services.accounts.password_service import ClientOrigin
 from tickwire.services.accounts.ports import IssuedTokens
@@ -538,3 +539,13 @@ async def test_links_that_look_for_addresses_of_others_are_limited(parts: Accoun
     with pytest.raises(RateLimited):
         await guest.service.link_email(bob, ("ann@x.example", "correct horse"), HERE)
     await parts.passwords.login_email("ann@x.example", "correct horse", ClientOrigin("192.0.2.9"), create=False)
+
+
+async def test_a_merge_is_resumed_by_the_clock_of_the_fleet(parts: AccountParts) -> None:
+    """The clock of the machine is an hour ahead of it."""
+    ann, bob = [await parts.login_device(name) for name in ("ann", "bob")]
+    fleet_time = now_utc() - HOUR
+    merges = MergeStore(parts.store, lambda: fleet_time)
+    await merges.begin(ann.player_id, bob.player_id, b"proof")
+    assert await parts.pending.resume(fleet_time) == 0
+    assert await parts.pending.resume(fleet_time + datetime.timedelta(minutes=1)) == 2

@@ -92,7 +92,11 @@ class CursorCodec(Generic[Position]):
             version, name, position = self._decoder.decode(data)
             if (version, name) != self._head:
                 raise ValueError("of another list")
-        except (ValueError, binascii.Error, msgspec.DecodeError, RecursionError) as error:
+            # Only what `encode` writes is a cursor. A position in another form may break the query: a time with an
+            # offset, for example, that is outside of the years 1 to 9999 in UTC.
+            if msgspec.msgpack.encode((version, name, position)) != data:
+                raise ValueError("not in the form of encode")
+        except (ValueError, OverflowError, binascii.Error, msgspec.DecodeError, RecursionError) as error:
             raise InvalidArgument("cursor: is not a cursor of this list; begin again with the first page") from error
         found: Position = position
         return found

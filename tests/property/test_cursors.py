@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import datetime
 from typing import Annotated
 
 import msgspec
@@ -47,6 +48,24 @@ def check_harmless(cursor: str) -> None:
         return
     assert place is None or (0 <= place.score <= 1000 and len(place.player_id) <= 32)
     assert (place is None) == (not cursor)
+
+
+TIMES = CursorCodec("times", datetime.datetime)
+
+
+@given(st.datetimes(timezones=st.just(datetime.UTC)))
+def test_cursor_returns_to_its_time(at: datetime.datetime) -> None:
+    assert TIMES.decode(TIMES.encode(at)) == at
+
+
+@pytest.mark.parametrize(
+    "position",
+    ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-01-01T00:00:00+02:00", "2026-01-01T00:00:00Z"],
+)
+def test_time_in_a_form_that_no_cursor_has_is_refused(position: str) -> None:
+    data = msgspec.msgpack.encode((1, "times", position))
+    with pytest.raises(InvalidArgument):
+        TIMES.decode(base64.urlsafe_b64encode(data).rstrip(b"=").decode())
 
 
 @given(st.text())

@@ -15,7 +15,7 @@ import msgspec
 import structlog
 from litestar import Litestar
 from litestar.config.cors import CORSConfig
-from litestar.datastructures import MutableScopeHeaders
+from litestar.datastructures import Headers, MutableScopeHeaders
 from litestar.di import Provide
 from litestar.types import (
     ASGIApp,
@@ -28,7 +28,7 @@ from litestar.types import (
     Send,
 )
 
-from tickwire.server.errors import RequestTimeout, Unavailable
+from tickwire.server.errors import Forbidden, RequestTimeout, Unavailable
 from tickwire.server.http.encoded_paths import DecodedPathParameters, route_by_encoded_path
 from tickwire.server.http.idempotency import provide_operation_key
 from tickwire.server.http.openapi import create_document_handlers, create_openapi_config
@@ -109,7 +109,10 @@ def create_application(options: HttpOptions, routes: Sequence[HttpRoutes]) -> AS
         request_class=BoundedRequest,
         request_max_body_size=options.body_bytes_max,
     )
-    boundary = _Boundary(route_by_encoded_path(app), options.request_timeout_s)
+    routed = route_by_encoded_path(app)
+    if options.allows_origin is not None:
+        routed = _refuse_preflight(routed, options.allows_origin)
+    boundary = _Boundary(routed, options.request_timeout_s)
     return RequestLog(boundary, options.find_address, options.observe, is_quiet=options.is_log_quiet)
 
 
@@ -131,6 +134,20 @@ def _create_cors(allows: Callable[[str], bool]) -> CORSConfig:
     cors = _Cors(allow_origins=[], expose_headers=EXPOSED_HEADERS)
     cors.allows = allows
     return cors
+
+
+def _refuse_preflight(app: ASGIApp, allows: Callable[[str], bool]) -> ASGIApp:
+    """Return the application; preflights of other origins receive a problem, instead of Litestar's text."""
+
+    async def handle(scope: Scope, receive: Receive, send: Send) -> None:
+        origin = Headers.from_scope(scope).get("origin") if scope.get("method") == "OPTIONS" else None
+        if origin and not allows(origin):
+            error = Forbidden("pages of this origin may not call the API; see the setting of its origins")
+            await send_problem(problem_from_error(error), send)
+            return
+        await app(scope, receive, send)
+
+    return handle
 
 
 async def _set_allow(message: Message, scope: Scope) -> None:

@@ -34,6 +34,7 @@ from litestar.params import HeaderParameter
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
 from tickwire.server.errors import IdempotencyKeyReused, Malformed, RequestInProgress, Unavailable
+from tickwire.server.http.requests import BoundedRequest
 from tickwire.server.idempotent_request import (
     ANSWER_BYTES_MAX,
     KEY_CHARACTERS_MAX,
@@ -152,7 +153,7 @@ class IdempotencyMiddleware(ASGIMiddleware):
 
     async def _describe(self, scope: Scope, receive: Receive, caller: str, key: str) -> IdempotentRequest:
         """Read the body, which the connection keeps for the handler, and return the identity of the request."""
-        connection = Request[Any, Any, Any](scope, receive)
+        connection = BoundedRequest(scope, receive)
         body = await connection.body()
         digest = hashlib.blake2b(digest_size=32)
         for part in (scope["path"].encode("utf-8", "surrogatepass"), scope["query_string"], body):

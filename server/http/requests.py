@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from litestar import Request
-from litestar.exceptions.http_exceptions import RequestEntityTooLarge
+from litestar.exceptions.http_exceptions import InternalServerException, RequestEntityTooLarge
 
 from tickwire.schemas.errors import MalformedMessage
 from tickwire.schemas.payloads import decode_json
@@ -37,7 +37,11 @@ class BoundedRequest(Request[Any, Any, Any]):
             raise Malformed(f"the request body is invalid: {error}") from error
 
     async def stream(self) -> AsyncGenerator[bytes, None]:
-        """Yield the body in chunks; see `Request.stream`."""
+        """Yield the body in chunks; see `Request.stream`.
+
+        Raises:
+            Malformed: the client has left before the end of the body.
+        """
         try:
             async for chunk in super().stream():
                 yield chunk
@@ -46,6 +50,10 @@ class BoundedRequest(Request[Any, Any, Any]):
                 async with asyncio.timeout(DISCARD_S_MAX):
                     await self._discard()
             raise
+        except InternalServerException as error:
+            if not self.is_connected:  # the body was read before: a defect
+                raise
+            raise Malformed("the client has left before the end of the request") from error
 
     async def _discard(self) -> None:
         size = 0

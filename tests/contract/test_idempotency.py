@@ -8,10 +8,12 @@ from typing import Any
 
 import aiohttp
 import pytest
+import structlog
 from litestar import Request, Response, get, post
 from litestar.di import NamedDependency
 from litestar.types import Scope
 
+from tests.harness.polling import eventually
 from tickwire.server.errors import Conflict, Malformed, RateLimited, Unavailable
 from tickwire.server.http.application import HttpOptions, HttpRoutes, create_application
 from tickwire.server.http.http_server import HttpServer
@@ -270,3 +272,16 @@ def test_key_is_found_once() -> None:
     assert find_key(scope(b"x" * 255)) == "x" * 255
     with pytest.raises(Malformed):
         find_key(scope(b"a", b"a"))
+
+
+async def test_client_that_leaves_within_its_body_is_no_failure_of_the_server(processes: ShopProcesses) -> None:
+    process = await processes.start()
+    head = b"POST /v1/gifts HTTP/1.1\r\nHost: x\r\nX-Player: p-ann\r\nIdempotency-Key: k-1\r\n"
+    with structlog.testing.capture_logs() as lines:
+        _, writer = await asyncio.open_connection("127.0.0.1", int(process.url.rpartition(":")[2]))
+        writer.write(head + b"Content-Length: 10\r\n\r\n{")
+        await writer.drain()
+        writer.transport.abort()
+        await eventually(lambda: lines)
+    assert [(line["event"], line["http_status"]) for line in lines] == [("http_request_completed", 400)]
+    assert (processes.shop.runs, process.middleware.results) == (0, {})

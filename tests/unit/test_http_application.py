@@ -333,6 +333,19 @@ async def test_each_request_is_one_line_without_path_query_and_body(
     assert greeter.observed == [("greet", 200), ("unknown", 404)]
 
 
+async def test_client_that_leaves_within_its_body_is_no_failure_of_the_server(
+    server: HttpServer, greeter: Greeter
+) -> None:
+    with structlog.testing.capture_logs() as lines:
+        _, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(POST + b"Content-Length: 10\r\n\r\n{")
+        await writer.drain()
+        writer.transport.abort()
+        await eventually(lambda: greeter.observed)
+    assert greeter.observed == [("greet", 400)]
+    assert [line["log_level"] for line in lines] == ["info"]
+
+
 async def test_each_request_is_a_span_with_its_operation(
     http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:

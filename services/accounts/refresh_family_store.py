@@ -20,7 +20,8 @@ from tickwire.services.accounts.refresh_tokens import EndReason, RefreshFamily
 FAMILIES_READ_MAX = 1000
 _SEEN: dict[str, Any] = {"$set": {"seen_at": "$$NOW"}}
 KEPT_MS = 24 * 3600 * 1000
-"""A token's hash is stored for this time after the token has expired, so that no hash expires before its family."""
+"""A token's hash is stored for this time after the token has expired, so that no hash expires before its family. An
+ended family is stored for this time: its access tokens have expired by then, whether they could be revoked or not."""
 
 
 class RefreshFamilyStore:
@@ -134,6 +135,7 @@ class RefreshFamilyStore:
         ended = {
             "ended_at": {"$ifNull": ["$ended_at", "$$NOW"]},
             "end_reason": {"$ifNull": ["$end_reason", str(reason)]},
+            "expires_at": {"$min": ["$expires_at", {"$add": ["$$NOW", KEPT_MS]}]},
         }
         document = await self._calls.write(
             self._families.find_one_and_update(

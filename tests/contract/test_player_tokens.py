@@ -255,6 +255,23 @@ async def test_token_expires_unless_it_is_used(create: Callable[..., TokenProces
     assert await process.service.list_families("p-ann") == []
 
 
+async def test_family_that_has_ended_is_stored_for_a_day(
+    create: Callable[..., TokenProcess], store: MongoStore
+) -> None:
+    """Otherwise each login searches all that a player has ended in the life of a refresh token."""
+    process, families = create(logins_max=1), store.database["refresh_families"]
+    first = await process.service.issue("p-ann", "device")
+    await process.service.issue("p-ann", "device")
+    (ended,) = await families.find({"ended_at": {"$exists": True}}).to_list(None)
+    assert ended["expires_at"] - ended["ended_at"] == datetime.timedelta(days=1)
+    assert await is_refused(process, first.refresh_token, "ended")
+    assert (await families.find_one({"_id": ended["_id"]}))["expires_at"] == ended["expires_at"]
+    soon = datetime.datetime.now(datetime.UTC).replace(microsecond=0) + datetime.timedelta(hours=1)
+    await families.update_many({}, {"$set": {"expires_at": soon}})
+    await process.service.end_all("p-ann")
+    assert [each["expires_at"] for each in await families.find().to_list(None)] == [soon, soon]
+
+
 async def test_clock_of_a_process_does_not_matter_for_refresh_tokens(store: MongoStore) -> None:
     """Two processes whose clocks are a year apart keep one family alive."""
     now_s = time.time()
